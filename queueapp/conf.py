@@ -1,0 +1,62 @@
+"""Every setting of the queue, typed, with its unit in its name; read once from `WORKQUEUE_…` variables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Field `x_y` is set by the environment variable `WORKQUEUE_X_Y`."""
+
+    psk: str = ""
+    """A pre-shared key for workers that authenticate with a JWT; empty: only API keys are accepted."""
+    max_outstanding: int = 100
+    """What a worker holds at most when it does not say."""
+    frame_limit_bytes: int = 1024 * 1024
+    """A larger frame from a worker closes its connection with 1009."""
+    registration_timeout_seconds: float = 10.0
+    authentication_timeout_seconds: float = 5.0
+    ping_interval_seconds: float = 10.0
+    ping_timeout_seconds: float = 10.0
+    max_connections: int = 20_000
+    """Worker connections of one process."""
+    unusable_frames_per_minute: int = 100
+    lease_seconds: float = 6.0
+    """A process that has not renewed its lease for so long is dead, and its workers' tasks are reassigned."""
+    poll_interval_seconds: float = 1.0
+    """The slow poll behind every doorbell."""
+    gather_seconds: float = 0.002
+    """How long frames are gathered before they are written in one transaction."""
+    pass_size: int = 500
+    """Tasks that one pass assigns at most."""
+    drain_grace_seconds: float = 10.0
+    body_limit_bytes: int = 10 * 1024 * 1024
+    data_limit_bytes: int = 1024 * 1024
+    bulk_limit: int = 10_000
+    attrs_limit: int = 32
+    max_wait_seconds: float = 300.0
+    """The longest `?wait=`."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Config:
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            name = f"WORKQUEUE_{field.name.upper()}"
+            if name in environment:
+                kind = type(field.default)
+                try:
+                    values[field.name] = kind(environment[name])
+                except ValueError:
+                    raise ImproperlyConfigured(f"{name} must be of type {kind.__name__}.") from None
+        return cls(**values)
+
+
+def config() -> Config:
+    """The settings in force (`settings.WORKQUEUE`, which tests override)."""
+    return settings.WORKQUEUE

@@ -1,0 +1,139 @@
+"""What differs between the databases, in one place: the clock, the locks, lists of values in statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import wraps
+from time import sleep
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.db import OperationalError, connection, transaction
+from django.db.models import BooleanField, Func
+from django.utils import timezone
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+DISPATCH_LOCK = 0x77_71_01
+ROUTES_LOCK = 0x77_71_02
+RETRIES = 5
+MAX_VARIABLES = 30_000
+
+
+def is_postgresql() -> bool:
+    return connection.vendor == "postgresql"
+
+
+def now() -> datetime:
+    """The database's clock, in UTC. SQLite has no other clock than this machine's."""
+    if not is_postgresql():
+        return timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cursor.fetchone()[0]
+
+
+def lock_until_commit(key: int) -> None:
+    """One holder at a time of the named decision. SQLite has one writer anyway (BEGIN IMMEDIATE).
+
+    Bound to the transaction, so that it passes a transaction-pooling proxy and dies with its holder.
+    """
+    if is_postgresql():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
+
+
+def for_update() -> str:
+    return "FOR UPDATE" if is_postgresql() else ""
+
+
+def values_list(rows: Sequence[Sequence[Any]], types: Sequence[str]) -> tuple[str, list[Any]]:
+    """`VALUES …` for the rows with its parameters; types are PostgreSQL's, which SQLite does not need."""
+    row = ", ".join(f"%s::{kind}" if is_postgresql() else "%s" for kind in types)
+    sql = "VALUES " + ", ".join([f"({row})"] * len(rows))
+    return sql, [adapt(value) for values in rows for value in values]
+
+
+def adapt(value: Any) -> Any:
+    """A Python value as the driver wants it in a raw statement."""
+    if isinstance(value, UUID):
+        return value if is_postgresql() else value.hex
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    return value
+
+
+class _JsonTest(Func):
+    """A condition on a JSON column, written out for each database.
+
+    Django's own `contains` is missing on SQLite, and its key transforms read the key `1` as a place in a list.
+    """
+
+    output_field = BooleanField()
+    conditional = True
+    postgresql_sql: str
+    sqlite_sql: str
+
+    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+        parts = [compiler.compile(expression) for expression in self.get_source_expressions()]
+        pattern = self.postgresql_sql if connection.vendor == "postgresql" else self.sqlite_sql
+        return pattern.format(*(sql for sql, _ in parts)), [param for _, params in parts for param in params]
+
+
+class ObjectHas(_JsonTest):
+    """Whether a JSON object has the member with that text: `ObjectHas("attrs", Value(key), Value(text))`."""
+
+    postgresql_sql = "({0} ->> {1}) = {2}"
+    sqlite_sql = "EXISTS (SELECT 1 FROM json_each({0}) WHERE key = {1} AND atom = {2})"
+
+
+class ArrayHas(_JsonTest):
+    """Whether a JSON array of strings has the element: `ArrayHas("tags", Value(tag))`."""
+
+    postgresql_sql = "jsonb_exists({0}, {1})"
+    sqlite_sql = "EXISTS (SELECT 1 FROM json_each({0}) WHERE atom = {1})"
+
+
+def as_uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(hex=value)
+
+
+def as_datetime(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    return datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+
+def chunks(rows: Sequence[Sequence[Any]], width: int) -> Iterable[Sequence[Sequence[Any]]]:
+    """The rows in parts that stay below SQLite's limit of variables in a statement."""
+    size = max(1, MAX_VARIABLES // width)
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def retried(verb: Callable[P, R]) -> Callable[P, R]:
+    """Run again what lost against another transaction (serialisation failure, deadlock, busy).
+
+    Inside a transaction of the caller's the error goes up, to whoever opened it.
+    """
+
+    @wraps(verb)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        for attempt in range(RETRIES):
+            try:
+                return verb(*args, **kwargs)
+            except OperationalError as error:
+                if attempt == RETRIES - 1 or transaction.get_connection().in_atomic_block:
+                    raise
+                if not _lost_a_race(error):
+                    raise
+                sleep(0.01 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    return wrapper
+
+
+def _lost_a_race(error: OperationalError) -> bool:
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state in ("40001", "40P01") or "database is locked" in str(error)

@@ -1,0 +1,1 @@
+"""The rules of the queue: standard library only, no clock, no input or output."""

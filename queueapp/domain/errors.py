@@ -1,0 +1,56 @@
+"""The errors that callers are meant to see. Each docstring is the message's meaning; data are attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class WorkQueueError(Exception):
+    """The root of every error that the queue raises on purpose."""
+
+
+class InvalidJson(WorkQueueError):
+    """A JSON text or value cannot be stored: the reason says what is wrong with it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class FieldError(WorkQueueError):
+    """One member of a document is wrong. `pointer` is a JSON pointer (RFC 6901) to it."""
+
+    def __init__(self, pointer: str, message: str, index: int | None = None) -> None:
+        super().__init__(f"{pointer}: {message}" if pointer else message)
+        self.pointer = pointer
+        self.message = message
+        self.index = index
+
+
+class InvalidSubmission(WorkQueueError):
+    """A submission was refused as a whole; `errors` names every wrong field. Nothing was stored."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.errors = tuple(errors)
+
+
+class RegistrationError(WorkQueueError):
+    """A worker's parameters or registration cannot be used; the reason says which (close code 4400)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class StateForbids(WorkQueueError):
+    """The task's state does not allow the verb; nothing was changed."""
+
+    def __init__(self, verb: str, state: str) -> None:
+        super().__init__(f"A task that is {state} cannot be {verb}.")
+        self.verb = verb
+        self.state = state
+
+
+class NotFound(WorkQueueError):
+    """No such row, or none that the caller may see."""

@@ -1,0 +1,61 @@
+"""Which subscription matches which task, and how specifically (contract, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A task name and a filter: each criterion with the values it accepts, sorted by criterion."""
+
+    name: str
+    criteria: tuple[tuple[str, frozenset[str]], ...] = ()
+
+    @classmethod
+    def of(cls, name: str, filter: Mapping[str, Iterable[str]] | None = None) -> Subscription:
+        pairs = ((criterion, frozenset(values)) for criterion, values in (filter or {}).items())
+        return cls(name, tuple(sorted(pairs, key=lambda pair: pair[0])))
+
+    @property
+    def specificity(self) -> int:
+        return len(self.criteria)
+
+    def matches(self, name: str, attrs: Mapping[str, str]) -> bool:
+        return self.name == name and all(
+            attrs.get(criterion) in accepted for criterion, accepted in self.criteria
+        )
+
+    def mismatch(self, name: str, attrs: Mapping[str, str]) -> str | None:
+        """Why the subscription does not match, in words; None when it does."""
+        if self.name != name:
+            return f"the worker does not offer {name}"
+        for criterion, accepted in self.criteria:
+            if criterion not in attrs:
+                return f"{criterion}: the task has no such attribute"
+            if attrs[criterion] not in accepted:
+                listed = ", ".join(sorted(accepted))
+                return f"{criterion}: task says {attrs[criterion]}, worker accepts {listed}"
+        return None
+
+
+Profile = frozenset[Subscription]
+"""All that a worker offers. Workers with equal profiles match the same tasks equally well."""
+
+
+def best_specificity(profile: Iterable[Subscription], name: str, attrs: Mapping[str, str]) -> int | None:
+    """The specificity with which a worker matches: that of its most specific matching subscription."""
+    return max((s.specificity for s in profile if s.matches(name, attrs)), default=None)
+
+
+def tiers_of_profiles(
+    profiles: Iterable[Profile], name: str, attrs: Mapping[str, str]
+) -> tuple[frozenset[Profile], ...]:
+    """The matching profiles by specificity, highest first. The first tier holds the candidates."""
+    by_specificity: dict[int, set[Profile]] = {}
+    for profile in profiles:
+        specificity = best_specificity(profile, name, attrs)
+        if specificity is not None:
+            by_specificity.setdefault(specificity, set()).add(profile)
+    return tuple(frozenset(by_specificity[s]) for s in sorted(by_specificity, reverse=True))

@@ -1,0 +1,37 @@
+"""What a task name and an attribute may look like (contract, sections 2 and 5)."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+
+TASK_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+ATTRIBUTE_NAME_LENGTH = 200
+ATTRIBUTE_VALUE_LENGTH = 1000
+
+
+def is_task_name(text: str) -> bool:
+    return TASK_NAME.fullmatch(text) is not None
+
+
+def is_storable(text: str) -> bool:
+    """Whether a database keeps the text: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def attribute_problem(name: str, value: str) -> str | None:
+    """What is wrong with an attribute or filter value, in words; None when nothing is."""
+    if not name:
+        return "an attribute name must not be empty"
+    if len(name) > ATTRIBUTE_NAME_LENGTH:
+        return f"an attribute name has at most {ATTRIBUTE_NAME_LENGTH} characters"
+    if len(value) > ATTRIBUTE_VALUE_LENGTH:
+        return f"an attribute value has at most {ATTRIBUTE_VALUE_LENGTH} characters"
+    if not (is_storable(name) and is_storable(value)):
+        return "NUL characters and lone surrogates cannot be stored"
+    return None
+
+
+def name_allowed(name: str, globs: list[str]) -> bool:
+    """Whether a key restricted to `globs` may touch tasks of this name; no globs allow every name."""
+    return not globs or any(fnmatchcase(name, glob) for glob in globs)

@@ -1,0 +1,88 @@
+"""The one validator of JSON that comes from outside, for REST, the socket and the admin.
+
+What `json.loads` lets pass and a database does not: NaN and infinities, NUL, lone surrogates, and nesting
+deeper than the recursion of whoever reads it next.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from queueapp.domain.errors import InvalidJson
+from queueapp.domain.names import is_storable
+
+MAX_DEPTH = 64
+
+_EXPONENT = re.compile(r"\d[eE]")
+
+
+def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
+    """The value of a JSON text, or InvalidJson with a reason that its author can act on."""
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidJson(f"not UTF-8 at byte {error.start}") from None
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise InvalidJson(f"not JSON: {error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise InvalidJson(f"nested deeper than {max_depth} levels") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise InvalidJson(f"not usable as JSON: {error}") from None
+    if _may_be_unstorable(text, max_depth):
+        check_json(value, max_depth)
+    return value
+
+
+def check_json(value: Any, max_depth: int = MAX_DEPTH) -> None:
+    """Refuse a parsed value that cannot be stored. Walks with a stack of its own, whatever the depth."""
+    stack: list[tuple[Any, int]] = [(value, 0)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, float):
+            if item != item or item in (float("inf"), float("-inf")):
+                raise InvalidJson("NaN and infinite numbers are not JSON")
+        elif isinstance(item, dict | list):
+            if depth >= max_depth:
+                raise InvalidJson(f"nested deeper than {max_depth} levels")
+            if isinstance(item, dict):
+                for key in item:
+                    _check_text(key)
+                stack.extend((child, depth + 1) for child in item.values())
+            else:
+                stack.extend((child, depth + 1) for child in item)
+
+
+def json_text(value: Any) -> str:
+    """The compact text under which a checked value is stored."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # a number so long that it became infinite
+        raise InvalidJson("NaN and infinite numbers are not JSON") from None
+
+
+def canonical_text(value: Any) -> str:
+    """The one text of all equal values: keys sorted. Routes are known by it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
+
+
+def _may_be_unstorable(text: str, max_depth: int) -> bool:
+    """A cheap look at the text that spares nearly every value the walk."""
+    if text.count("[") + text.count("{") > max_depth:
+        return True
+    return "\\u" in text or _EXPONENT.search(text) is not None
+
+
+def _check_text(text: str) -> None:
+    if not is_storable(text):
+        raise InvalidJson("NUL characters and lone surrogates cannot be stored")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise InvalidJson(f"{name} is not JSON")

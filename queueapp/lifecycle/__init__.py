@@ -1,0 +1,30 @@
+"""THE owner of task state: one verb an edge, each guarded, over as many tasks as are at hand.
+
+Whoever wants a task to change calls a verb here. A write is conditional on what its author believed (state,
+holder, attempt); who lost a race changes nothing and is told so. News leaves through `doorbell`, after commit.
+"""
+
+from queueapp.lifecycle.assigning import Assigned, Choice, assign
+from queueapp.lifecycle.ending import Report, Verdict, finish, release, rescue, time_out
+from queueapp.lifecycle.steering import SignOfLife, cancel, expire, promote, prolong, retry
+from queueapp.lifecycle.submitting import Receipt, submit
+
+__all__ = [
+    "Assigned",
+    "Choice",
+    "Receipt",
+    "Report",
+    "SignOfLife",
+    "Verdict",
+    "assign",
+    "cancel",
+    "expire",
+    "finish",
+    "prolong",
+    "promote",
+    "release",
+    "rescue",
+    "retry",
+    "submit",
+    "time_out",
+]

@@ -1,0 +1,293 @@
+"""The ends of attempts: from assigned to terminal, or back to pending."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F
+
+from queueapp import database, doorbell
+from queueapp.domain.payloads import json_text
+from queueapp.domain.retries import Again, RetryPolicy, after_attempt
+from queueapp.domain.states import Outcome, TaskState
+from queueapp.domain.submission import backoff_of
+from queueapp.models import Attempt, Task, WorkerSession
+from queueapp.querysets import TaskQuerySet
+
+DEFAULT_RETRY_ON = (str(Outcome.LOST), str(Outcome.TIMEOUT))
+TIMEOUTS_PER_TRANSACTION = 1000
+
+Verdict = Literal["accepted", "stale", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A worker's word on a task it was given. `payload` is JSON text: the result, or an error's details."""
+
+    session_id: UUID
+    task_id: UUID
+    done: bool
+    payload: str = "null"
+    error: str = ""
+    attempt: int | None = None
+    retry: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An attempt that ended otherwise than `done`, with the task as it was when it was locked."""
+
+    task: Task
+    outcome: Outcome
+    error: str = ""
+    details: str = "null"
+    retry: bool | None = None
+
+
+def finish(reports: Sequence[Report], now: datetime) -> list[Verdict]:
+    """Take workers' results: a verdict for each. Only the holder of the current attempt is accepted."""
+    first: dict[UUID, Report] = {}
+    for report in reports:
+        first.setdefault(report.task_id, report)
+    with transaction.atomic(savepoint=False):
+        known = _lock(first)
+        accepted = _succeed([r for r in first.values() if r.done and r.task_id in known], now)
+        accepted |= _fail([r for r in first.values() if not r.done and r.task_id in known], now)
+        verdicts: list[Verdict] = []
+        for report in reports:
+            if report.task_id in accepted and first[report.task_id] is report:
+                verdicts.append("accepted")
+            else:
+                verdicts.append("stale" if report.task_id in known else "unknown")
+        _count_stale(reports, verdicts)
+        holders = {first[task_id].session_id for task_id in accepted}
+        WorkerSession.objects.filter(pk__in=holders).update(idle_since=now)
+    return verdicts
+
+
+def release(session_id: UUID, task_ids: Iterable[UUID], now: datetime) -> int:
+    """A worker gives tasks back; nothing is counted against them. Returns how many it held."""
+    with transaction.atomic(savepoint=False):
+        tasks = _locked(Task.objects.held_by([session_id]).filter(pk__in=list(task_ids)))
+        return len(end_attempts([Ending(task, Outcome.RELEASED) for task in tasks], now))
+
+
+def rescue(session_ids: Iterable[UUID], outcome: Outcome, now: datetime) -> int:
+    """Take back all that the sessions hold: `lost` with their connection, or `released` by the server."""
+    with transaction.atomic(savepoint=False):
+        tasks = _locked(Task.objects.held_by(session_ids))
+        error = "The worker's connection was lost." if outcome is Outcome.LOST else ""
+        return len(end_attempts([Ending(task, outcome, error) for task in tasks], now))
+
+
+def time_out(now: datetime) -> int:
+    """End the attempts whose deadline has passed without a result or a sign of life."""
+    with transaction.atomic(savepoint=False):
+        overdue = _locked(Task.objects.overdue(now)[:TIMEOUTS_PER_TRANSACTION])
+        endings = [
+            Ending(task, Outcome.TIMEOUT, f"No result and no sign of progress for {task.timeout_seconds:g} s.")
+            for task in overdue
+        ]
+        doorbell.ring(revoked=tuple(_revoked(ending) for ending in endings))
+        return len(end_attempts(endings, now))
+
+
+def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
+    """Decide on each task by its policy, write that, keep the attempt. The tasks are locked by the caller."""
+    rows, routes, ended, scheduled = [], set(), set(), False
+    for ending in endings:
+        task = ending.task
+        decision = after_attempt(
+            ending.outcome,
+            task.attempts_used,
+            RetryPolicy(task.max_attempts, _retry_on(task), backoff_of(task.backoff)),
+            retry=ending.retry,
+            jitter=random.random(),
+        )
+        if isinstance(decision, Again):
+            delayed_until = now + timedelta(seconds=decision.delay_seconds) if decision.delay_seconds else None
+            scheduled = scheduled or delayed_until is not None
+            waiting_since = delayed_until or now
+            available_at = delayed_until or task.available_at
+            state, reason, finished_at = TaskState.PENDING, "", None
+            if delayed_until is None:
+                routes.add(task.route_id)
+        else:
+            delayed_until, waiting_since, available_at = None, task.waiting_since, task.available_at
+            state, reason, finished_at = TaskState.FAILED, str(decision.reason), now
+            ended.add(task.id)
+        rows.append(
+            (
+                task.id,
+                task.attempt,
+                str(state),
+                reason,
+                ending.error,
+                decision.attempts_used,
+                available_at,
+                delayed_until,
+                waiting_since,
+                finished_at,
+                json_text(_avoid(ending)),
+            )
+        )
+    written = _write_back(rows)
+    _keep([(e.task, e.outcome, e.error, e.details) for e in endings if e.task.id in written], now)
+    doorbell.ring(routes=routes, ended=ended, roster=bool(written), scheduled=scheduled)
+    return written
+
+
+def keep_attempt(task: Task, outcome: Outcome, now: datetime) -> None:
+    """Store the ended attempt of a task that a verb outside this module ends."""
+    _keep([(task, outcome, "", "null")], now)
+
+
+def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
+    """The plain way, in one statement: nothing is read first, and a first attempt leaves no row behind."""
+    done: set[UUID] = set()
+    again: list[tuple[UUID, UUID, int, datetime]] = []
+    rows = [(r.task_id, r.session_id, r.attempt, r.payload) for r in reports]
+    with connection.cursor() as cursor:
+        for part in database.chunks(rows, width=4):
+            values, parameters = database.values_list(part, ("uuid", "uuid", "integer", "text"))
+            cursor.execute(
+                f"""
+                WITH report(task_id, session_id, attempt, payload) AS ({values})
+                UPDATE queueapp_task AS task
+                SET state = 'succeeded', result = report.payload, error = '', finished_at = %s,
+                    attempts_used = attempts_used + 1, worker_id = NULL, deadline = NULL
+                FROM report
+                WHERE task.id = report.task_id AND task.state = 'assigned'
+                    AND task.worker_id = report.session_id
+                    AND (report.attempt IS NULL OR report.attempt = task.attempt)
+                RETURNING task.id, task.last_worker_id, task.attempt, task.assigned_at
+                """,
+                [*parameters, database.adapt(now)],
+            )
+            for task_id, session_id, attempt, assigned_at in cursor.fetchall():
+                done.add(database.as_uuid(task_id))
+                if attempt > 1:
+                    again.append(
+                        (
+                            database.as_uuid(task_id),
+                            database.as_uuid(session_id),
+                            attempt,
+                            database.as_datetime(assigned_at),
+                        )
+                    )
+    Attempt.objects.bulk_create(
+        Attempt(
+            task_id=task_id,
+            worker_id=session_id,
+            number=number,
+            outcome=str(Outcome.DONE),
+            assigned_at=assigned_at,
+            ended_at=now,
+        )
+        for task_id, session_id, number, assigned_at in again
+    )
+    doorbell.ring(ended=done, roster=bool(done))
+    return done
+
+
+def _fail(reports: Sequence[Report], now: datetime) -> set[UUID]:
+    by_task = {report.task_id: report for report in reports}
+    endings = []
+    for task in _locked(Task.objects.assigned().filter(pk__in=list(by_task))):
+        report = by_task[task.id]
+        if task.worker_id == report.session_id and report.attempt in (None, task.attempt):
+            endings.append(Ending(task, Outcome.ERROR, report.error, report.payload, report.retry))
+    return end_attempts(endings, now)
+
+
+def _write_back(rows: Sequence[tuple]) -> set[UUID]:
+    types = (
+        "uuid",
+        "integer",
+        "text",
+        "text",
+        "text",
+        "integer",
+        *("timestamptz",) * 4,
+        "jsonb",
+    )
+    written: set[UUID] = set()
+    with connection.cursor() as cursor:
+        for part in database.chunks(rows, width=len(types)):
+            values, parameters = database.values_list(part, types)
+            cursor.execute(
+                f"""
+                WITH ending(task_id, attempt, state, reason, error, attempts_used, available_at, delayed_until,
+                    waiting_since, finished_at, avoid) AS ({values})
+                UPDATE queueapp_task AS task
+                SET state = ending.state, reason = ending.reason, error = ending.error,
+                    attempts_used = ending.attempts_used, available_at = ending.available_at,
+                    delayed_until = ending.delayed_until, waiting_since = ending.waiting_since,
+                    finished_at = ending.finished_at, avoid = ending.avoid, worker_id = NULL, deadline = NULL
+                FROM ending
+                WHERE task.id = ending.task_id AND task.state = 'assigned' AND task.attempt = ending.attempt
+                RETURNING task.id
+                """,
+                parameters,
+            )
+            written.update(database.as_uuid(row[0]) for row in cursor.fetchall())
+    return written
+
+
+def _keep(endings: Iterable[tuple[Task, Outcome, str, str]], now: datetime) -> None:
+    Attempt.objects.bulk_create(
+        Attempt(
+            task_id=task.id,
+            number=task.attempt,
+            worker_id=task.last_worker_id,
+            outcome=str(outcome),
+            assigned_at=task.assigned_at,
+            ended_at=now,
+            error=error,
+            details=details,
+        )
+        for task, outcome, error, details in endings
+    )
+
+
+def _avoid(ending: Ending) -> list[str]:
+    """The sessions on which the task was lost or timed out, this one included."""
+    avoid = list(ending.task.avoid or [])
+    if ending.outcome in (Outcome.LOST, Outcome.TIMEOUT):
+        avoid.append(str(ending.task.worker_id))
+    return avoid
+
+
+def _retry_on(task: Task) -> Sequence[str]:
+    return DEFAULT_RETRY_ON if task.retry_on is None else task.retry_on
+
+
+def _revoked(ending: Ending) -> doorbell.Revoked:
+    task = ending.task
+    assert task.worker_id is not None
+    return doorbell.Revoked(task.worker_id, task.id, task.attempt, str(ending.outcome))
+
+
+def _lock(task_ids: Iterable[UUID]) -> set[UUID]:
+    """Lock the tasks in the order of their ids, and tell which exist."""
+    tasks = Task.objects.filter(pk__in=list(task_ids)).order_by("id").select_for_update()
+    return set(tasks.values_list("id", flat=True))
+
+
+def _locked(tasks: TaskQuerySet) -> list[Task]:
+    """The tasks, locked in the order of their ids: two transactions cannot wait for each other."""
+    locked = Task.objects.filter(pk__in=tasks.values("pk")).order_by("id").select_for_update()
+    return list(locked.filter(state=str(TaskState.ASSIGNED)).defer("data", "result", "tags"))
+
+
+def _count_stale(reports: Sequence[Report], verdicts: Sequence[Verdict]) -> None:
+    stale = Counter(r.session_id for r, verdict in zip(reports, verdicts, strict=True) if verdict == "stale")
+    for session_id, count in sorted(stale.items()):
+        WorkerSession.objects.filter(pk=session_id).update(stale_results=F("stale_results") + count)

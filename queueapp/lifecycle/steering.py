@@ -1,0 +1,188 @@
+"""What producers, operators and the clock do to tasks: cancel, retry, expire, promote, prolong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Case, F, Value, When
+
+from queueapp import database, doorbell
+from queueapp.domain.states import Outcome, TaskState
+from queueapp.lifecycle.ending import keep_attempt
+from queueapp.models import Attempt, Task
+
+PER_TRANSACTION = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SignOfLife:
+    """Restarts a task's timeout, for once with `seconds` if given; `progress` is shown to producers."""
+
+    session_id: UUID
+    task_id: UUID
+    seconds: float | None = None
+    progress: float | None = None
+    message: str = ""
+
+
+def cancel(task_ids: Iterable[UUID], now: datetime) -> set[UUID]:
+    """Cancel what is pending or assigned, and tell the holders. Returns the ids that were cancelled."""
+    with transaction.atomic(savepoint=False):
+        tasks = list(
+            Task.objects.live()
+            .filter(pk__in=list(task_ids))
+            .order_by("id")
+            .select_for_update()
+            .defer("data", "result")
+        )
+        revoked = []
+        for task in tasks:
+            if task.worker_id is not None:
+                keep_attempt(task, Outcome.CANCELLED, now)
+                revoked.append(doorbell.Revoked(task.worker_id, task.id, task.attempt, "cancelled"))
+        cancelled = {task.id for task in tasks}
+        Task.objects.live().filter(pk__in=cancelled).update(
+            state=str(TaskState.CANCELLED), finished_at=now, worker=None, deadline=None, delayed_until=None
+        )
+        doorbell.ring(ended=cancelled, revoked=tuple(revoked), roster=bool(revoked))
+        return cancelled
+
+
+def retry(task_ids: Iterable[UUID], now: datetime) -> set[UUID]:
+    """Make terminal tasks pending again with a fresh budget of attempts. Returns the ids that were.
+
+    A task whose unique key a live task has meanwhile taken stays as it is.
+    """
+    retried: set[UUID] = set()
+    with transaction.atomic(savepoint=False):
+        tasks = list(
+            Task.objects.terminal()
+            .filter(pk__in=list(task_ids))
+            .order_by("id")
+            .select_for_update()
+            .defer("data", "result")
+        )
+        for task in tasks:
+            if _make_pending(task, now):
+                retried.add(task.id)
+        doorbell.ring(routes={task.route_id for task in tasks if task.id in retried})
+    return retried
+
+
+def expire(now: datetime) -> int:
+    """End the pending tasks whose `expires_at` has passed."""
+    with transaction.atomic(savepoint=False):
+        ids = set(
+            Task.objects.expired_by(now)
+            .order_by("id")
+            .select_for_update()
+            .values_list("id", flat=True)[:PER_TRANSACTION]
+        )
+        Task.objects.pending().filter(pk__in=ids).update(
+            state=str(TaskState.EXPIRED), finished_at=now, delayed_until=None
+        )
+        doorbell.ring(ended=ids)
+        return len(ids)
+
+
+def promote(now: datetime) -> int:
+    """Make ready the delayed tasks whose time has come."""
+    with transaction.atomic(savepoint=False):
+        due = dict(
+            Task.objects.due(now)
+            .order_by("id")
+            .select_for_update()
+            .values_list("id", "route_id")[:PER_TRANSACTION]
+        )
+        Task.objects.due(now).filter(pk__in=due).update(delayed_until=None)
+        doorbell.ring(routes=set(due.values()))
+        return len(due)
+
+
+def prolong(signs: Sequence[SignOfLife], now: datetime) -> None:
+    """Restart the timeouts of tasks whose holders gave a sign of life; others' signs change nothing."""
+    latest = {(sign.session_id, sign.task_id): sign for sign in signs}
+    with transaction.atomic(savepoint=False):
+        held = (
+            Task.objects.assigned()
+            .filter(pk__in=[task_id for _, task_id in latest])
+            .order_by("id")
+            .select_for_update()
+            .values_list("id", "worker_id", "attempt", "timeout_seconds", "progress", "progress_message")
+        )
+        rows = []
+        for task_id, worker_id, attempt, timeout_seconds, progress, message in held:
+            sign = latest.get((worker_id, task_id))
+            if sign is not None:
+                if sign.progress is not None:
+                    progress, message = sign.progress, sign.message
+                deadline = now + timedelta(seconds=sign.seconds or timeout_seconds)
+                rows.append((task_id, attempt, deadline, progress, message))
+        _write_signs(rows)
+
+
+def _write_signs(rows: Sequence[tuple]) -> None:
+    with connection.cursor() as cursor:
+        for part in database.chunks(rows, width=5):
+            types = ("uuid", "integer", "timestamptz", "double precision", "text")
+            values, parameters = database.values_list(part, types)
+            cursor.execute(
+                f"""
+                WITH sign(task_id, attempt, deadline, progress, message) AS ({values})
+                UPDATE queueapp_task AS task
+                SET deadline = sign.deadline, progress = sign.progress, progress_message = sign.message
+                FROM sign
+                WHERE task.id = sign.task_id AND task.state = 'assigned' AND task.attempt = sign.attempt
+                """,
+                parameters,
+            )
+
+
+def _make_pending(task: Task, now: datetime) -> bool:
+    if task.state == TaskState.SUCCEEDED and task.attempt == 1:
+        _keep_first_done(task)
+    try:
+        with transaction.atomic():
+            return bool(
+                Task.objects.terminal()
+                .filter(pk=task.pk)
+                .update(
+                    state=str(TaskState.PENDING),
+                    reason="",
+                    error="",
+                    result=None,
+                    attempts_used=0,
+                    avoid=None,
+                    progress=None,
+                    progress_message="",
+                    available_at=now,
+                    waiting_since=now,
+                    finished_at=None,
+                    expires_at=Case(When(expires_at__lte=now, then=Value(None)), default=F("expires_at")),
+                )
+            )
+    except IntegrityError:  # the unique key is taken
+        return False
+
+
+def _keep_first_done(task: Task) -> None:
+    """The row that a plain first `done` is spared, now that the task's own row will say something else."""
+    assert task.assigned_at is not None
+    assert task.finished_at is not None
+    Attempt.objects.bulk_create(
+        [
+            Attempt(
+                task=task,
+                number=1,
+                worker_id=task.last_worker_id,
+                outcome=str(Outcome.DONE),
+                assigned_at=task.assigned_at,
+                ended_at=task.finished_at,
+            )
+        ],
+        ignore_conflicts=True,
+    )

@@ -1,0 +1,320 @@
+"""The wire between server and workers as typed objects: parse, serialise, close codes (contract, section 4).
+
+Used by the server and by the SDK alike. Payloads (`data`, `details`, `attrs`) are JSON text here, passed
+through unparsed where nobody reads them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Literal
+
+import msgspec
+
+from queueapp.domain.errors import InvalidJson
+from queueapp.domain.payloads import MAX_DEPTH, check_json, json_text
+
+SUBPROTOCOL = "workqueue.v1"
+ERROR_TEXT_LENGTH = 10_000
+PROGRESS_MESSAGE_LENGTH = 500
+MAX_EXTENSION_SECONDS = 86_400.0
+
+
+class CloseCode(IntEnum):
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    RESTART = 1012
+    TOO_LARGE = 1009
+    BAD_REGISTRATION = 4400
+    NOT_AUTHENTICATED = 4401
+    FORBIDDEN = 4403
+    REGISTRATION_TIMEOUT = 4408
+    DISCONNECTED = 4409
+    TOO_MANY = 4429
+
+
+FATAL_CLOSE_CODES = frozenset(
+    {CloseCode.BAD_REGISTRATION, CloseCode.NOT_AUTHENTICATED, CloseCode.FORBIDDEN, CloseCode.DISCONNECTED}
+)
+"""After these a worker must not reconnect: it would only be refused again."""
+
+
+# ---- server to worker
+
+
+class TaskFrame(msgspec.Struct, tag_field="kind", tag="task", omit_defaults=False):
+    """One task. `attrs` and `data` are JSON texts; times are RFC 3339 in UTC; `timeout` is in seconds."""
+
+    task_id: str
+    task_name: str
+    attrs: msgspec.Raw
+    data: msgspec.Raw
+    attempt: int
+    timeout: float
+    deadline: str
+    priority: int
+    traceparent: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Welcome(msgspec.Struct, tag_field="kind", tag="welcome"):
+    """The first frame of a v1 session. `heartbeat` is the server's ping interval in seconds."""
+
+    worker_id: str
+    max_outstanding: int
+    heartbeat: float
+    server: str
+
+
+class Ack(msgspec.Struct, tag_field="kind", tag="ack"):
+    task_id: str
+    attempt: int | None
+    status: Literal["accepted", "stale", "unknown"]
+
+
+class Cancel(msgspec.Struct, tag_field="kind", tag="cancel"):
+    task_id: str
+    attempt: int
+    reason: str
+
+
+class DrainNotice(msgspec.Struct, tag_field="kind", tag="drain"):
+    reason: str
+
+
+class ErrorNotice(msgspec.Struct, tag_field="kind", tag="error"):
+    code: str
+    message: str
+
+
+ServerMessage = TaskFrame | Welcome | Ack | Cancel | DrainNotice | ErrorNotice
+
+
+def serialise(message: ServerMessage) -> str:
+    return msgspec.json.encode(message).decode()
+
+
+def serialise_many(messages: Iterable[ServerMessage], batch: bool) -> list[str]:
+    """The text frames for the messages: one array with `batch`, else one frame each."""
+    encoded = [serialise(message) for message in messages]
+    if batch and len(encoded) > 1:
+        return ["[" + ",".join(encoded) + "]"]
+    return encoded
+
+
+# ---- worker to server
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a task. `payload` is JSON text: the result's data, or an error's details."""
+
+    task_id: str
+    done: bool
+    payload: str = "null"
+    error: str = ""
+    attempt: int | None = None
+    retry: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A sign of life. `progress` is between 0 and 1."""
+
+    task_id: str
+    progress: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    task_id: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    max_outstanding: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A frame, or one element of an array, that could not be used: `code` for programs, `message` for people."""
+
+    code: str
+    message: str
+
+
+WorkerMessage = Result | Progress | Extend | Release | Drain | Capacity | Unusable
+
+
+class _Envelope(msgspec.Struct):
+    kind: str = ""
+    task_id: str = ""
+    result: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b'""')
+    details: msgspec.Raw = msgspec.Raw(b"null")
+    attempt: int | None = None
+    retry: bool | None = None
+    progress: float | None = None
+    message: str = ""
+    seconds: float | None = None
+    max_outstanding: int | None = None
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_SUSPICIOUS = re.compile(r"\\u|\d[eE]|\d{300}")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:]')
+_PAYLOADS = ("data", "error", "details")
+
+
+def parse_frame(text: str) -> list[WorkerMessage]:
+    """The messages in a text frame: one, or as many as its array has elements. Never raises."""
+    if text.lstrip()[:1] != "[":
+        return [_parse_one(text)]
+    try:
+        elements = msgspec.json.decode(text, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        loaded = _load(text)
+        return [_from_loaded(item) for item in loaded] if isinstance(loaded, list) else [_not_json(text)]
+    return [_parse_one(bytes(element).decode()) for element in elements]
+
+
+def _parse_one(text: str) -> WorkerMessage:
+    """The quick way for what msgspec reads and nothing suspicious is in; the thorough way for the rest."""
+    if _SUSPICIOUS.search(text) is None and text.count("[") + text.count("{") <= MAX_DEPTH:
+        try:
+            return _from_envelope(_decode_envelope(text))
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            pass
+    loaded = _load(text)
+    return _not_json(text) if loaded is None else _from_loaded(loaded)
+
+
+def _load(text: str) -> Any:
+    """What the standard library reads, NaN and lone surrogates included; None when even that fails."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _not_json(text: str) -> WorkerMessage:
+    """A text that no parser reads. Nested too deeply, it may still be a result whose task must not hang."""
+    task_id = _task_id_of_deep_text(text)
+    if task_id is not None:
+        return _unstorable(task_id, f"nested deeper than {MAX_DEPTH} levels")
+    return Unusable("not-json", "The frame is not a JSON object or array that can be read.")
+
+
+def _task_id_of_deep_text(text: str) -> str | None:
+    depth, deepest, key, task_id, previous = 0, 0, "", None, ""
+    for token in _TOKEN.findall(text):
+        if token in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token in "]}":
+            depth -= 1
+        elif token == ":":
+            key = previous if depth == 1 else ""
+        elif depth == 1 and key == '"task_id"':
+            task_id, key = token[1:-1], ""
+        previous = token
+    return task_id if deepest > MAX_DEPTH else None
+
+
+def _from_loaded(value: Any) -> WorkerMessage:
+    """A message from a parsed object whose payload nobody has checked yet."""
+    if not isinstance(value, dict):
+        return Unusable("not-an-object", "A message is a JSON object.")
+    plain = {key: item for key, item in value.items() if key in _Envelope.__struct_fields__}
+    payloads = {key: plain.pop(key) for key in _PAYLOADS if key in plain}
+    try:
+        envelope = msgspec.convert(plain, _Envelope, strict=False)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        return Unusable("invalid", f"A member has the wrong type: {error}.")
+    for key, payload in payloads.items():
+        try:
+            check_json(payload)
+            setattr(envelope, key, msgspec.Raw(json_text(payload).encode()))
+        except (InvalidJson, RecursionError) as error:
+            return _unstorable(envelope.task_id, str(error), envelope.attempt)
+    return _from_envelope(envelope)
+
+
+def _unstorable(task_id: str, reason: str, attempt: int | None = None) -> WorkerMessage:
+    """A result that cannot be stored fails its task with that reason."""
+    if not task_id:
+        return Unusable("invalid", f"The payload cannot be stored: {reason}.")
+    error = f"The result cannot be stored: {reason}."
+    return Result(task_id, done=False, error=error, attempt=attempt, retry=False)
+
+
+def _from_envelope(frame: _Envelope) -> WorkerMessage:
+    """The typed message, or why it is none."""
+    match frame.kind:
+        case "" | "result":
+            return _result(frame)
+        case "drain":
+            return Drain()
+        case "capacity":
+            if frame.max_outstanding is None or frame.max_outstanding < 0:
+                return Unusable("invalid", "capacity needs max_outstanding, a whole number from 0.")
+            return Capacity(frame.max_outstanding)
+        case "progress" | "extend" | "release" if not frame.task_id:
+            return Unusable("invalid", f"{frame.kind} needs task_id.")
+        case "progress":
+            if frame.progress is None or not 0 <= frame.progress <= 1:
+                return Unusable("invalid", "progress needs progress, a number between 0 and 1.")
+            return Progress(frame.task_id, frame.progress, storable(frame.message)[:PROGRESS_MESSAGE_LENGTH])
+        case "extend":
+            if frame.seconds is None or not 0 < frame.seconds <= MAX_EXTENSION_SECONDS:
+                return Unusable("invalid", f"extend needs seconds, up to {MAX_EXTENSION_SECONDS:.0f}.")
+            return Extend(frame.task_id, frame.seconds)
+        case "release":
+            return Release(frame.task_id)
+        case unknown:
+            return Unusable("unknown-kind", f"There is no message of kind {unknown[:50]!r}.")
+
+
+def _result(frame: _Envelope) -> WorkerMessage:
+    if not frame.task_id:
+        return Unusable("invalid", "A result needs task_id.")
+    if frame.result == "done":
+        return Result(frame.task_id, True, bytes(frame.data).decode(), attempt=frame.attempt)
+    if frame.result == "error":
+        return Result(
+            frame.task_id,
+            done=False,
+            payload=bytes(frame.details).decode(),
+            error=_error_text(frame.error),
+            attempt=frame.attempt,
+            retry=frame.retry,
+        )
+    return Unusable("invalid", 'A result is "done" or "error".')
+
+
+def _error_text(raw: msgspec.Raw) -> str:
+    """Errors are text; a worker that sends another value gets its JSON kept as the text."""
+    value = json.loads(bytes(raw))
+    text = value if isinstance(value, str) else json_text(value)
+    return storable(text)[:ERROR_TEXT_LENGTH]
+
+
+def storable(text: str) -> str:
+    """The text with what no database keeps (NUL, lone surrogates) replaced."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()

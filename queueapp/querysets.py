@@ -1,0 +1,144 @@
+"""Selection: chainable questions about the rows, shared by dispatcher, API, admin and commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Count, Exists, OuterRef, Value
+
+from queueapp.database import ArrayHas, ObjectHas
+from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, SessionState, TaskState
+
+if TYPE_CHECKING:
+    from queueapp.models import (
+        ApiKey,
+        Attempt,
+        Node,
+        Queue,
+        Route,
+        Subscription,
+        Task,
+        WorkerSession,
+    )
+
+    _TaskBase = models.QuerySet[Task]
+    _SessionBase = models.QuerySet[WorkerSession]
+    _NodeBase = models.QuerySet[Node]
+    _RouteBase = models.QuerySet[Route]
+    _QueueBase = models.QuerySet[Queue]
+    _KeyBase = models.QuerySet[ApiKey]
+    _AttemptBase = models.QuerySet[Attempt]
+    _SubscriptionBase = models.QuerySet[Subscription]
+else:
+    _TaskBase = _SessionBase = _NodeBase = _RouteBase = _QueueBase = models.QuerySet
+    _KeyBase = _AttemptBase = _SubscriptionBase = models.QuerySet
+
+
+class TaskQuerySet(_TaskBase):
+    def pending(self) -> TaskQuerySet:
+        return self.filter(state=str(TaskState.PENDING))
+
+    def ready(self) -> TaskQuerySet:
+        """Pending and not delayed: what a worker could take now."""
+        return self.pending().filter(delayed_until__isnull=True)
+
+    def assigned(self) -> TaskQuerySet:
+        return self.filter(state=str(TaskState.ASSIGNED), worker__isnull=False)
+
+    def live(self) -> TaskQuerySet:
+        return self.filter(state__in=[str(state) for state in LIVE_STATES])
+
+    def terminal(self) -> TaskQuerySet:
+        return self.filter(state__in=[str(state) for state in TERMINAL_STATES])
+
+    def held_by(self, sessions: Iterable[UUID]) -> TaskQuerySet:
+        return self.filter(worker__in=list(sessions))
+
+    def overdue(self, now: datetime) -> TaskQuerySet:
+        return self.filter(deadline__isnull=False, deadline__lte=now)
+
+    def expired_by(self, now: datetime) -> TaskQuerySet:
+        return self.pending().filter(expires_at__isnull=False, expires_at__lte=now)
+
+    def due(self, now: datetime) -> TaskQuerySet:
+        """Delayed ones whose time has come."""
+        return self.filter(delayed_until__isnull=False, delayed_until__lte=now)
+
+    def with_attribute(self, criterion: str, value: str) -> TaskQuerySet:
+        routes = self.model._meta.get_field("route").related_model.objects.with_attribute(criterion, value)
+        return self.filter(route__in=routes)
+
+    def tagged(self, tag: str) -> TaskQuerySet:
+        return self.filter(ArrayHas("tags", Value(tag)))
+
+    def visible_to(self, key: ApiKey | None) -> TaskQuerySet:
+        """A producer key reads its own tasks only; operators and admin users (None) read all."""
+        if key is None or key.role == "operator":
+            return self
+        return self.filter(submitted_by=key)
+
+    def counts_by_name_and_state(self) -> dict[str, dict[str, int]]:
+        counts: dict[str, dict[str, int]] = {}
+        for name, state, count in self.order_by().values_list("name", "state").annotate(Count("id")):
+            counts.setdefault(name, {})[state] = count
+        return counts
+
+
+class WorkerSessionQuerySet(_SessionBase):
+    def online(self) -> WorkerSessionQuerySet:
+        """Takes part in choices."""
+        return self.filter(gone_at__isnull=True, state=str(SessionState.ONLINE))
+
+    def attached(self) -> WorkerSessionQuerySet:
+        """Connected: online or draining."""
+        return self.filter(gone_at__isnull=True)
+
+    def with_outstanding(self) -> WorkerSessionQuerySet:
+        """Adds `outstanding`, counted from the tasks' rows: nothing that could drift."""
+        return self.annotate(outstanding=Count("held_tasks"))
+
+
+class NodeQuerySet(_NodeBase):
+    def running(self) -> NodeQuerySet:
+        return self.filter(stopped_at__isnull=True)
+
+    def dead(self, now: datetime) -> NodeQuerySet:
+        return self.running().filter(lease_until__lt=now)
+
+
+class RouteQuerySet(_RouteBase):
+    def with_ready_tasks(self) -> RouteQuerySet:
+        tasks = self.model._meta.get_field("tasks").related_model.objects
+        return self.filter(Exists(tasks.ready().filter(route=OuterRef("pk"))))
+
+    def with_attribute(self, criterion: str, value: str) -> RouteQuerySet:
+        return self.filter(ObjectHas("attrs", Value(criterion), Value(value)))
+
+
+class QueueQuerySet(_QueueBase):
+    def paused(self) -> QueueQuerySet:
+        return self.filter(paused=True)
+
+    def ensure(self, names: Iterable[str]) -> None:
+        """A row for each name; those that exist are left alone."""
+        self.bulk_create([self.model(name=name) for name in sorted(set(names))], ignore_conflicts=True)
+
+
+class ApiKeyQuerySet(_KeyBase):
+    def usable(self) -> ApiKeyQuerySet:
+        return self.filter(revoked_at__isnull=True)
+
+
+class AttemptQuerySet(_AttemptBase):
+    pass
+
+
+class SubscriptionQuerySet(_SubscriptionBase):
+    def of_attached_sessions(self) -> SubscriptionQuerySet:
+        return self.filter(session__gone_at__isnull=True)
+
+

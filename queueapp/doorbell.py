@@ -6,7 +6,9 @@ A doorbell may be lost: whoever depends on one also polls slowly.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from uuid import UUID
 
@@ -28,8 +30,8 @@ class Revoked:
 @dataclass(frozen=True, slots=True)
 class Ring:
     """What has happened. `routes` have ready tasks; `ended` tasks are terminal; `roster`: the workers, their
-    room or the queues have changed; `scheduled`: something waits for a time; `revoked` attempts; `drained` and `closed` sessions, the latter with a
-    close code and a reason."""
+    room or the queues have changed; `scheduled`: something waits for a time; `revoked` attempts; `drained` and
+    `closed` sessions, the latter with a close code and a reason."""
 
     routes: frozenset[UUID] = frozenset()
     ended: frozenset[UUID] = frozenset()
@@ -45,6 +47,7 @@ class Ring:
 
 Listener = Callable[[Ring], None]
 _listeners: list[Listener] = []
+_thread = threading.local()
 
 
 def listen(listener: Listener) -> Callable[[], None]:
@@ -55,20 +58,56 @@ def listen(listener: Listener) -> Callable[[], None]:
 
 def ring(
     *,
-    routes: set[UUID] | frozenset[UUID] = frozenset(),
-    ended: set[UUID] | frozenset[UUID] = frozenset(),
+    routes: Iterable[UUID] = (),
+    ended: Iterable[UUID] = (),
     roster: bool = False,
     scheduled: bool = False,
-    revoked: tuple[Revoked, ...] = (),
-    drained: tuple[UUID, ...] = (),
-    closed: tuple[tuple[UUID, int, str], ...] = (),
+    revoked: Iterable[Revoked] = (),
+    drained: Iterable[UUID] = (),
+    closed: Iterable[tuple[UUID, int, str]] = (),
 ) -> None:
     """Tell the listeners once the transaction is committed; a transaction rolled back tells nobody."""
-    news = Ring(frozenset(routes), frozenset(ended), roster, scheduled, revoked, drained, closed)
-    if news:
-        transaction.on_commit(lambda: _deliver(news), robust=True)
+    news = Ring(
+        frozenset(routes), frozenset(ended), roster, scheduled, tuple(revoked), tuple(drained), tuple(closed)
+    )
+    if not news:
+        return
+    held: list[Ring] | None = getattr(_thread, "held", None)
+    if held is None:
+        transaction.on_commit(lambda: deliver(news), robust=True)
+    else:
+        held.append(news)
 
 
-def _deliver(news: Ring) -> None:
+@contextmanager
+def held() -> Iterator[list[Ring]]:
+    """Keep this thread's rings in a list instead. Who holds them acts on them itself and, after its commit,
+    delivers what concerns others."""
+    _thread.held = []
+    try:
+        yield _thread.held
+    finally:
+        _thread.held = None
+
+
+def merged(rings: Iterable[Ring]) -> Ring:
+    """All the news in one."""
+    rings = list(rings)
+    return Ring(
+        frozenset().union(*(each.routes for each in rings)),
+        frozenset().union(*(each.ended for each in rings)),
+        any(each.roster for each in rings),
+        any(each.scheduled for each in rings),
+        tuple(revoked for each in rings for revoked in each.revoked),
+        tuple(session_id for each in rings for session_id in each.drained),
+        tuple(closed for each in rings for closed in each.closed),
+    )
+
+
+def deliver(news: Ring) -> None:
+    """Tell the listeners now. One that fails keeps nobody else from hearing."""
     for listener in tuple(_listeners):
-        listener(news)
+        try:
+            listener(news)
+        except Exception:
+            logger.exception("A listener failed on %r.", news)

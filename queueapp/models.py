@@ -127,9 +127,7 @@ class WorkerSession(models.Model):
     name = models.CharField(max_length=200, blank=True, default="")
     state = models.CharField(max_length=10, choices=_choices(SessionState), default=str(SessionState.ONLINE))
     node = models.ForeignKey(Node, models.DO_NOTHING, db_constraint=False, related_name="sessions")
-    api_key = models.ForeignKey(
-        ApiKey, models.DO_NOTHING, db_constraint=False, null=True, related_name="sessions"
-    )
+    api_key = models.ForeignKey(ApiKey, models.DO_NOTHING, db_constraint=False, null=True, related_name="sessions")
     max_outstanding = models.PositiveIntegerField()
     version = models.CharField(max_length=200, blank=True, default="")
     remote = models.CharField(max_length=100, blank=True, default="")
@@ -186,9 +184,7 @@ class Task(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=NAME_LENGTH)
-    route = models.ForeignKey(
-        Route, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="tasks"
-    )
+    route = models.ForeignKey(Route, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="tasks")
     data = models.TextField(default="null")
     state = models.CharField(max_length=10, choices=_choices(TaskState), default=str(TaskState.PENDING))
     reason = models.CharField(max_length=10, choices=_choices(Outcome), blank=True, default="")
@@ -244,9 +240,7 @@ class Task(models.Model):
                 name="task_ready_spilling",
                 condition=_ready & Q(spill_after_seconds__isnull=False),
             ),
-            models.Index(
-                fields=["delayed_until"], name="task_delayed", condition=Q(delayed_until__isnull=False)
-            ),
+            models.Index(fields=["delayed_until"], name="task_delayed", condition=Q(delayed_until__isnull=False)),
             models.Index(fields=["worker"], name="task_holder", condition=Q(worker__isnull=False)),
             models.Index(fields=["deadline"], name="task_deadline", condition=Q(deadline__isnull=False)),
             models.Index(
@@ -309,9 +303,7 @@ class Attempt(models.Model):
     objects = AttemptQuerySet.as_manager()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["task", "number"], name="attempt_number_once_a_task")
-        ]
+        constraints = [models.UniqueConstraint(fields=["task", "number"], name="attempt_number_once_a_task")]
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.outcome}"

@@ -194,6 +194,14 @@ def parse_frame(text: str) -> list[WorkerMessage]:
     return [_parse_one(bytes(element).decode()) for element in elements]
 
 
+def parse_auth(text: str) -> str | None:
+    """The token of a `{"kind": "auth", "token": "…"}` message; None when the text is something else."""
+    loaded = _load(text)
+    if isinstance(loaded, dict) and loaded.get("kind") == "auth" and isinstance(loaded.get("token"), str):
+        return loaded["token"]
+    return None
+
+
 def _parse_one(text: str) -> WorkerMessage:
     """The quick way for what msgspec reads and nothing suspicious is in; the thorough way for the rest."""
     if _SUSPICIOUS.search(text) is None and text.count("[") + text.count("{") <= MAX_DEPTH:

@@ -81,6 +81,11 @@ class TaskQuerySet(_TaskBase):
             return self
         return self.filter(submitted_by=key)
 
+    def outstanding_by_session(self) -> dict[UUID, int]:
+        """How many tasks each session holds, counted from the rows: nothing that could drift."""
+        held = self.filter(worker__isnull=False).order_by().values_list("worker_id")
+        return {session_id: count for session_id, count in held.annotate(Count("id")) if session_id}
+
     def counts_by_name_and_state(self) -> dict[str, dict[str, int]]:
         counts: dict[str, dict[str, int]] = {}
         for name, state, count in self.order_by().values_list("name", "state").annotate(Count("id")):
@@ -140,5 +145,3 @@ class AttemptQuerySet(_AttemptBase):
 class SubscriptionQuerySet(_SubscriptionBase):
     def of_attached_sessions(self) -> SubscriptionQuerySet:
         return self.filter(session__gone_at__isnull=True)
-
-

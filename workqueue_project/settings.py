@@ -102,6 +102,7 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
+SERVESTATIC_USE_FINDERS = True  # nothing to collect before the first start
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = WORKQUEUE.body_limit_bytes
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000

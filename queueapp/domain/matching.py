@@ -23,9 +23,7 @@ class Subscription:
         return len(self.criteria)
 
     def matches(self, name: str, attrs: Mapping[str, str]) -> bool:
-        return self.name == name and all(
-            attrs.get(criterion) in accepted for criterion, accepted in self.criteria
-        )
+        return self.name == name and all(attrs.get(criterion) in accepted for criterion, accepted in self.criteria)
 
     def mismatch(self, name: str, attrs: Mapping[str, str]) -> str | None:
         """Why the subscription does not match, in words; None when it does."""

@@ -51,14 +51,14 @@ def assign(choices: Sequence[Choice], now: datetime) -> list[Assigned]:
             values, parameters = database.values_list(part, ("uuid", "uuid", "timestamptz"))
             cursor.execute(
                 f"""
-                WITH choice(task_id, session_id, deadline) AS ({values})
+                WITH choice(task_id, session_id, until) AS ({values})
                 UPDATE queueapp_task AS task
                 SET state = 'assigned', worker_id = choice.session_id, last_worker_id = choice.session_id,
-                    attempt = task.attempt + 1, assigned_at = %s, deadline = choice.deadline,
+                    attempt = task.attempt + 1, assigned_at = %s, deadline = choice.until,
                     progress = NULL, progress_message = ''
                 FROM choice
                 WHERE task.id = choice.task_id AND task.state = 'pending' AND task.delayed_until IS NULL
-                RETURNING task.id, worker_id, route_id, name, data, attempt, timeout_seconds, task.deadline,
+                RETURNING id, worker_id, route_id, name, data, attempt, timeout_seconds, deadline,
                     priority, traceparent
                 """,
                 [*parameters, database.adapt(now)],

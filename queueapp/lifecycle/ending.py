@@ -159,15 +159,15 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
             values, parameters = database.values_list(part, ("uuid", "uuid", "integer", "text"))
             cursor.execute(
                 f"""
-                WITH report(task_id, session_id, attempt, payload) AS ({values})
+                WITH report(task_id, session_id, number, payload) AS ({values})
                 UPDATE queueapp_task AS task
                 SET state = 'succeeded', result = report.payload, error = '', finished_at = %s,
                     attempts_used = attempts_used + 1, worker_id = NULL, deadline = NULL
                 FROM report
                 WHERE task.id = report.task_id AND task.state = 'assigned'
                     AND task.worker_id = report.session_id
-                    AND (report.attempt IS NULL OR report.attempt = task.attempt)
-                RETURNING task.id, task.last_worker_id, task.attempt, task.assigned_at
+                    AND (report.number IS NULL OR report.number = task.attempt)
+                RETURNING id, last_worker_id, attempt, assigned_at
                 """,
                 [*parameters, database.adapt(now)],
             )
@@ -233,7 +233,7 @@ def _write_back(rows: Sequence[tuple]) -> set[UUID]:
                     finished_at = ending.finished_at, avoid = ending.avoid, worker_id = NULL, deadline = NULL
                 FROM ending
                 WHERE task.id = ending.task_id AND task.state = 'assigned' AND task.attempt = ending.attempt
-                RETURNING task.id
+                RETURNING id
                 """,
                 parameters,
             )

@@ -69,9 +69,7 @@ def _insert(
                 continue
             route_id = route_id_of(submission.name, submission.attrs)
             if route_id not in routes:
-                routes[route_id] = Route(
-                    id=route_id, name=submission.name, attrs=submission.attrs, created_at=now
-                )
+                routes[route_id] = Route(id=route_id, name=submission.name, attrs=submission.attrs, created_at=now)
             task = _task(submission, route_id, queues[submission.name], by, now)
             if submission.unique_key is not None:
                 taken[key] = task.id

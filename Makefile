@@ -1,0 +1,63 @@
+# Every target works in a fresh clone: it needs Python 3.11, make and a package registry.
+VENV ?= .venv
+DATA_DIR ?= var
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BIN := $(VENV)/bin
+MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR)/secret_key)" $(BIN)/python manage.py
+
+.PHONY: help run demo test check bench manage format clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make run     start the server on http://$(HOST):$(PORT) (SQLite under $(DATA_DIR)/)"
+	@echo "make demo    workers, real tasks, one worker killed half-way; ends by itself"
+	@echo "make test    all tests"
+	@echo "make check   formatting, lint, types, import layers, migrations"
+	@echo "make bench   benchmarks: ratios measured in one run"
+	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
+
+run: $(VENV)/runtime $(DATA_DIR)/secret_key
+	@$(MANAGE) migrate --verbosity 0
+	@echo 'Keys:  make manage ARGS="create_api_key NAME --role producer|worker|operator"'
+	@echo 'Admin: make manage ARGS="createsuperuser"   then   http://$(HOST):$(PORT)/admin/'
+	@$(MANAGE) serve --host $(HOST) --port $(PORT)
+
+demo: $(VENV)/runtime
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/development
+	@$(BIN)/python -m pytest -n auto -q $(ARGS)
+
+check: $(VENV)/development
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
+	@SECRET_KEY=check WORKQUEUE_DATA_DIR=$$(mktemp -d) $(BIN)/python -W error manage.py makemigrations --check --dry-run
+	@SECRET_KEY=check WORKQUEUE_DATA_DIR=$$(mktemp -d) $(BIN)/python -W error manage.py check --fail-level WARNING
+
+bench: $(VENV)/runtime
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+manage: $(VENV)/runtime $(DATA_DIR)/secret_key
+	@$(MANAGE) $(ARGS)
+
+format: $(VENV)/development
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(DATA_DIR)
+
+$(DATA_DIR)/secret_key: | $(VENV)/runtime
+	@mkdir -p $(DATA_DIR)
+	@umask 077; $(BIN)/python -c "import secrets; print(secrets.token_urlsafe(50))" > $@
+
+$(VENV)/runtime: requirements.txt
+	@.ci/venv $(VENV) requirements.txt
+	@touch $@
+
+$(VENV)/development: requirements-dev.txt requirements.txt
+	@.ci/venv $(VENV) requirements-dev.txt
+	@touch $@ $(VENV)/runtime

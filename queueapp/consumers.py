@@ -1,0 +1,277 @@
+"""The worker's WebSocket, `/work/queue`: who it is, what it offers, and each frame handed to the hub.
+
+Nothing here touches tasks. A handler does O(1) work and no query, so that no worker waits for another; what
+it cannot use it counts and answers, because an exception would cost the worker all of its tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import Any, assert_never
+from uuid import UUID
+
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import connection
+
+from queueapp import hub as hubs
+from queueapp.auth import WorkerIdentity, authenticate_worker
+from queueapp.conf import config
+from queueapp.domain.errors import Forbidden, NotAuthenticated, RegistrationError
+from queueapp.domain.states import Outcome
+from queueapp.lifecycle import Report, SignOfLife
+from queueapp.link import Link
+from queueapp.models import new_id
+from queueapp.protocol import (
+    SUBPROTOCOL,
+    Ack,
+    Capacity,
+    CloseCode,
+    Drain,
+    ErrorNotice,
+    Extend,
+    Progress,
+    Release,
+    Result,
+    ServerMessage,
+    Unusable,
+    WorkerMessage,
+    parse_auth,
+    parse_frame,
+)
+from queueapp.registration import Offer, Query, parse_first_message, parse_query
+from queueapp.sessions import Attachment
+
+logger = logging.getLogger(__name__)
+
+MINUTE_SECONDS = 60.0
+
+
+class WorkerConsumer(AsyncWebsocketConsumer):
+    """One connection: first its credential, then its registration, then frames until it ends."""
+
+    channel_layer_alias = ""  # no channel a worker: the hub has the one subscription of the process
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.session_id: UUID = new_id()
+        self.query: Query | None = None
+        self.identity: WorkerIdentity | None = None
+        self.link: Link | None = None
+        self.ended = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._unusable_at: deque[float] = deque()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Without Channels' query for old connections before each message: nothing here uses one."""
+        try:
+            match message["type"]:
+                case "websocket.connect":
+                    await self.websocket_connect(message)
+                case "websocket.receive":
+                    await self.websocket_receive(message)
+                case _:
+                    await self.websocket_disconnect(message)
+        except StopConsumer:
+            raise
+        except Exception:
+            logger.exception("A worker's message could not be handled.")
+            await self._refuse(Unusable("internal", "The frame could not be handled."))
+
+    # ---- handshake
+
+    async def connect(self) -> None:
+        self.hub = hubs.current_hub()
+        subprotocol = SUBPROTOCOL if SUBPROTOCOL in self.scope["subprotocols"] else None
+        await self.accept(subprotocol)
+        if self.hub.connections >= config().max_connections:
+            await self._end(CloseCode.TOO_MANY, "Too many connections: come again later.")
+            return
+        token = _bearer_token(self.scope["headers"])
+        if token is not None and not await self._authenticate(token):
+            return
+        try:
+            self.query = parse_query(self.scope["query_string"], config().max_outstanding)
+        except RegistrationError as error:
+            await self._end(CloseCode.BAD_REGISTRATION, error.reason)
+        else:
+            await self._proceed()
+
+    async def _authenticate(self, token: str) -> bool:
+        try:
+            self.identity = await asyncio.to_thread(_identify, token)
+        except NotAuthenticated as error:
+            await self._end(CloseCode.NOT_AUTHENTICATED, str(error))
+        except Forbidden as error:
+            await self._end(CloseCode.FORBIDDEN, str(error))
+        return self.identity is not None
+
+    async def _proceed(self) -> None:
+        """Attach if all is known; else wait for the message that is missing."""
+        assert self.query is not None
+        if self.identity is None:
+            reason = "Not authenticated: send an Authorization header or an auth message first."
+            self._expect(config().authentication_timeout_seconds, CloseCode.NOT_AUTHENTICATED, reason)
+        elif self.query.offers:
+            await self._attach(self.query.offers)
+        else:
+            reason = "No registration came in time."
+            self._expect(config().registration_timeout_seconds, CloseCode.REGISTRATION_TIMEOUT, reason)
+
+    async def _introduce(self, text: str) -> None:
+        """A frame before the worker is attached: its credential or its registration."""
+        if self.identity is None:
+            token = parse_auth(text)
+            if token is None:
+                await self._end(CloseCode.NOT_AUTHENTICATED, "The first message must be of kind auth.")
+            elif await self._authenticate(token) and not self.ended:
+                await self._proceed()
+            return
+        try:
+            offers = parse_first_message(text)
+        except RegistrationError as error:
+            await self._end(CloseCode.BAD_REGISTRATION, error.reason)
+        else:
+            await self._attach(offers)
+
+    async def _attach(self, offers: tuple[Offer, ...]) -> None:
+        assert self.identity is not None
+        assert self.query is not None
+        for offer in offers:
+            if not self.identity.may_perform(offer.subscription.name):
+                reason = f"This key may not perform {offer.subscription.name[:60]}."
+                await self._end(CloseCode.FORBIDDEN, reason)
+                return
+        self._expect_nothing()
+        options = self.query.options
+        v1 = SUBPROTOCOL in self.scope["subprotocols"]
+        self.link = Link(
+            self.session_id, v1, options.batch, options.max_outstanding, self.send, self._close_by_hub
+        )
+        key = self.identity.api_key
+        remote = ":".join(map(str, self.scope.get("client") or ()))
+        self.hub.attach(self.link, Attachment(self.session_id, options, offers, key.pk if key else None, remote))
+
+    # ---- frames
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self.ended:
+            return
+        if text_data is None:
+            await self._refuse(Unusable("binary", "Frames are JSON text."))
+        elif len(text_data) > config().frame_limit_bytes:
+            await self._end(CloseCode.TOO_LARGE, f"A frame has at most {config().frame_limit_bytes} bytes.")
+        elif self.link is None:
+            await self._introduce(text_data)
+        else:
+            refused = [message for message in parse_frame(text_data) if not await self._take(message)]
+            for message in refused[:1]:
+                await self._refuse(message)
+
+    async def _take(self, message: WorkerMessage) -> bool:
+        """Put the message into the hub's inbox. False: it is of no use."""
+        inbox, session_id = self.hub.inbox, self.session_id
+        match message:
+            case Unusable():
+                return False
+            case Drain():
+                inbox.drains.append(session_id)
+            case Capacity():
+                inbox.capacities.append((session_id, message.max_outstanding))
+            case Result() | Progress() | Extend() | Release():
+                task_id = _task_id(message.task_id)
+                if task_id is None:
+                    await self._tell(Ack(message.task_id, getattr(message, "attempt", None), "unknown"))
+                    return True
+                self._take_about(task_id, message)
+            case _:
+                assert_never(message)
+        self.hub.wake()
+        return True
+
+    def _take_about(self, task_id: UUID, message: Result | Progress | Extend | Release) -> None:
+        inbox, session_id = self.hub.inbox, self.session_id
+        match message:
+            case Result(_, done, payload, error, attempt, retry):
+                inbox.reports.append(Report(session_id, task_id, done, payload, error, attempt, retry))
+            case Progress(_, progress, text):
+                inbox.signs.append(SignOfLife(session_id, task_id, progress=progress, message=text))
+            case Extend(_, seconds):
+                inbox.signs.append(SignOfLife(session_id, task_id, seconds=seconds))
+            case Release():
+                inbox.releases.append((session_id, task_id))
+            case _:
+                assert_never(message)
+
+    async def _refuse(self, unusable: WorkerMessage) -> None:
+        """Answer an unusable frame; too many of them in a minute end the connection."""
+        assert isinstance(unusable, Unusable)
+        now = time.monotonic()
+        self._unusable_at.append(now)
+        while self._unusable_at[0] < now - MINUTE_SECONDS:
+            self._unusable_at.popleft()
+        if len(self._unusable_at) > config().unusable_frames_per_minute:
+            await self._end(CloseCode.TOO_MANY, "Too many unusable frames.")
+        else:
+            await self._tell(ErrorNotice(unusable.code, unusable.message))
+
+    async def _tell(self, message: ServerMessage) -> None:
+        if self.link is not None and not self.ended:
+            await self.link.tell([message])
+
+    # ---- ends
+
+    async def disconnect(self, code: int) -> None:
+        self.ended = True
+        self._expect_nothing()
+        self.hub.detach(self.session_id, Outcome.LOST, code or CloseCode.GOING_AWAY, "The connection ended.")
+
+    async def _end(self, code: CloseCode, reason: str) -> None:
+        """Close from our side. The tasks are given to others now, not when the peer answers."""
+        if not self.ended:
+            self.ended = True
+            self._expect_nothing()
+            self.hub.detach(self.session_id, Outcome.LOST, code, reason)
+            await self.close(int(code), reason)
+
+    async def _close_by_hub(self, code: int, reason: str) -> None:
+        """The hub has already ended the session."""
+        if not self.ended:
+            self.ended = True
+            await self.close(int(code), reason)
+
+    def _expect(self, seconds: float, code: CloseCode, reason: str) -> None:
+        self._expect_nothing()
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(seconds, lambda: loop.create_task(self._end(code, reason)))
+
+    def _expect_nothing(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def _identify(token: str) -> WorkerIdentity:
+    """On a thread of its own: deriving a key takes tens of milliseconds."""
+    try:
+        return authenticate_worker(token)
+    finally:
+        connection.close()
+
+
+def _bearer_token(headers: list[tuple[bytes, bytes]]) -> str | None:
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, token = value.decode("latin1").partition(" ")
+            return token.strip() if scheme.lower() == "bearer" else ""
+    return None
+
+
+def _task_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

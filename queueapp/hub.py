@@ -1,0 +1,253 @@
+"""One per process: the sockets of its workers, gathered for the database thread and told what it decided.
+
+The event loop only puts things into the inbox, and sends. A single thread of the hub's own runs the passes;
+while one runs the next inbox fills, so that batches grow with the load and an idle queue answers at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from django.db import connection
+from django.utils import timezone
+
+from queueapp import doorbell, sessions
+from queueapp.conf import config
+from queueapp.database import now
+from queueapp.domain.states import Outcome
+from queueapp.link import Link, task_frame
+from queueapp.passes import DATABASE_AWAY, Inbox, Outbox, Pass
+from queueapp.protocol import Ack, Cancel, CloseCode, DrainNotice, ServerMessage
+from queueapp.sessions import Attachment, Closing
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+RETRY_SECONDS = 0.5
+"""How long to wait before a pass is tried again while the database is away."""
+
+SERVER = "workqueue"
+
+
+class Hub:
+    """Created and used on one event loop. `inbox` is open to consumers; `wake()` tells that it has changed."""
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+        self._links: dict[UUID, Link] = {}
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="hub-database")
+        self._pass: Pass | None = None
+        self._node_id: UUID | None = None
+        self._next_tick = 0.0
+        self._next_look: datetime | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._unlisten: Callable[[], None] = lambda: None
+
+    # ---- life
+
+    def start(self) -> None:
+        """Enter this process as a node and run passes until `stop`."""
+        self._unlisten = doorbell.listen(self._overhear)
+        self._task = self._loop.create_task(self._run(), name="hub")
+
+    async def stop(self) -> None:
+        """Close every socket with 1012, give their tasks back uncounted, end the node."""
+        self._unlisten()
+        links = list(self._links.values())
+        for link in links:
+            self.detach(link.session_id, Outcome.RELEASED, CloseCode.RESTART, "The server restarts.")
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        try:
+            await self._in_thread(self._finish)
+        except DATABASE_AWAY:
+            logger.warning("The database is away; another process takes the tasks back when the lease is over.")
+        for link in links:
+            await _quietly(link.close(CloseCode.RESTART, "The server restarts."))
+        self._executor.shutdown(wait=True)
+
+    def _finish(self) -> None:
+        """On the database thread: the last inbox, and the end of the node."""
+        try:
+            if self._pass is not None:
+                self._pass.run(self.inbox)
+            if self._node_id is not None:
+                sessions.stop_node(self._node_id, now())
+        finally:
+            connection.close()
+
+    # ---- what consumers say
+
+    @property
+    def connections(self) -> int:
+        return len(self._links)
+
+    def attach(self, link: Link, attachment: Attachment) -> None:
+        self._links[link.session_id] = link
+        self.inbox.attachments.append(attachment)
+        self.wake()
+
+    def detach(self, session_id: UUID, outcome: Outcome, code: int, reason: str) -> None:
+        """The connection is over: what it held goes to others in the next pass."""
+        if self._links.pop(session_id, None) is not None:
+            self.inbox.closings.append(Closing(session_id, outcome, code, reason))
+            self.wake()
+
+    def wake(self) -> None:
+        self._wake.set()
+
+    # ---- what the doorbell says
+
+    def _overhear(self, news: doorbell.Ring) -> None:
+        """On the thread that committed."""
+        try:
+            self._loop.call_soon_threadsafe(self._hear, news)
+        except RuntimeError:  # the loop was closed without stopping the hub, as tests may do
+            self._unlisten()
+
+    def _hear(self, news: doorbell.Ring) -> None:
+        self.inbox.routes.extend(news.routes)
+        self.inbox.roster = self.inbox.roster or news.roster
+        for revoked in news.revoked:
+            notice = Cancel(str(revoked.task_id), revoked.attempt, revoked.reason)
+            self._tell_soon(revoked.session_id, notice)
+        for session_id in news.drained:
+            self._tell_soon(session_id, DrainNotice("Asked to finish and leave."))
+        for session_id, code, reason in news.closed:
+            link = self._links.pop(session_id, None)
+            if link is not None:
+                self._loop.create_task(_quietly(link.close(code, reason)))
+        if news.routes or news.roster or news.scheduled:
+            self.wake()
+
+    def _tell_soon(self, session_id: UUID, message: ServerMessage) -> None:
+        link = self._links.get(session_id)
+        if link is not None:
+            self._loop.create_task(_quietly(link.tell([message])))
+
+    # ---- passes
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._turn()
+            except DATABASE_AWAY as error:
+                logger.warning("The database is away: %s", error)
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                logger.exception("A turn of the hub failed.")
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _turn(self) -> None:
+        if self._pass is None:
+            await self._enter()
+        await self._wait()
+        inbox, self.inbox = self.inbox, Inbox()
+        self._wake.clear()
+        if time.monotonic() >= self._next_tick:
+            inbox.tick = True
+            self._next_tick = time.monotonic() + config().poll_interval_seconds
+        try:
+            outbox = await self._in_thread(lambda: self._passed(inbox))
+        except DATABASE_AWAY:
+            self.inbox = inbox.followed_by(self.inbox)
+            raise
+        if outbox.lease_lost:
+            await self._start_anew()
+        await self._send(outbox)
+        self._next_look = min(filter(None, (outbox.promote_at, outbox.spill_at)), default=None)
+        if outbox.more:
+            self.wake()
+
+    def _passed(self, inbox: Inbox) -> Outbox:
+        assert self._pass is not None
+        try:
+            return self._pass.run(inbox)
+        except DATABASE_AWAY:
+            connection.close()
+            raise
+
+    async def _enter(self) -> None:
+        self._node_id = await self._in_thread(lambda: sessions.start_node(now()))
+        self._pass = Pass(self._node_id)
+        self.wake()
+
+    async def _wait(self) -> None:
+        """Until somebody wakes the hub, or the clock does."""
+        seconds = self._next_tick - time.monotonic()
+        if self._next_look is not None:
+            due = (self._next_look - timezone.now()).total_seconds()
+            if due < seconds:
+                seconds, self._next_tick = due, time.monotonic() + max(0.0, due)
+        if seconds > 0 and not self._wake.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), seconds)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(self._executor, work)
+
+    # ---- what workers are told
+
+    async def _send(self, outbox: Outbox) -> None:
+        """After the commit, one socket at a time: first the welcome, then acknowledgements, then tasks."""
+        for attachment in outbox.attached:
+            if link := self._links.get(attachment.session_id):
+                await _quietly(link.welcome(config().ping_interval_seconds, SERVER))
+        messages: dict[UUID, list[ServerMessage]] = {}
+        for report, verdict in outbox.verdicts:
+            ack = Ack(str(report.task_id), report.attempt, verdict)
+            messages.setdefault(report.session_id, []).append(ack)
+        for assignment in outbox.assignments:
+            messages.setdefault(assignment.task.session_id, []).append(task_frame(assignment))
+        for session_id, told in messages.items():
+            if link := self._links.get(session_id):
+                await _quietly(link.tell(told))
+
+    async def _start_anew(self) -> None:
+        """Others have taken this process for dead and given its workers' tasks away: let the workers come
+        again, and enter as a new node."""
+        logger.error("The lease was lost: closing %d connections and starting anew.", len(self._links))
+        links, self._links = list(self._links.values()), {}
+        for link in links:
+            await _quietly(link.close(CloseCode.RESTART, "The server lost its lease."))
+        await self._enter()
+
+
+async def _quietly(sending: object) -> None:
+    """A socket that breaks while it is written to reports that by its own disconnect."""
+    try:
+        await sending  # type: ignore[misc]
+    except Exception as error:
+        logger.debug("A socket could not be written to: %s", error)
+
+
+_hub: Hub | None = None
+
+
+def current_hub() -> Hub:
+    """The hub of the running event loop, started when it is first asked for."""
+    global _hub
+    loop = asyncio.get_running_loop()
+    if _hub is None or _hub._loop is not loop:
+        _hub = Hub()
+        _hub.start()
+    return _hub
+
+
+async def stop_hub() -> None:
+    """Stop the hub, if one runs."""
+    global _hub
+    if _hub is not None:
+        hub, _hub = _hub, None
+        await hub.stop()

@@ -1,0 +1,52 @@
+"""A worker's socket as the hub knows it: who it is, and what may be said to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import msgspec
+
+from queueapp.dispatch import Assignment
+from queueapp.protocol import ServerMessage, TaskFrame, Welcome, serialise_many
+
+Send = Callable[[str], Awaitable[None]]
+Close = Callable[[int, str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """`v1`: the worker asked for the subprotocol, and knows all messages; others see nothing but tasks.
+    `batch`: its frames may carry arrays."""
+
+    session_id: UUID
+    v1: bool
+    batch: bool
+    max_outstanding: int
+    send_text: Send
+    close: Close
+
+    async def tell(self, messages: Sequence[ServerMessage]) -> None:
+        """Send what this worker understands of the messages, in their order."""
+        understood = [message for message in messages if self.v1 or isinstance(message, TaskFrame)]
+        for text in serialise_many(understood, self.batch):
+            await self.send_text(text)
+
+    async def welcome(self, heartbeat_seconds: float, server: str) -> None:
+        await self.tell([Welcome(str(self.session_id), self.max_outstanding, heartbeat_seconds, server)])
+
+
+def task_frame(assignment: Assignment) -> TaskFrame:
+    task = assignment.task
+    return TaskFrame(
+        task_id=str(task.task_id),
+        task_name=task.name,
+        attrs=msgspec.Raw(assignment.attrs.encode()),
+        data=msgspec.Raw(task.data.encode()),
+        attempt=task.attempt,
+        timeout=task.timeout_seconds,
+        deadline=task.deadline.isoformat().replace("+00:00", "Z"),
+        priority=task.priority,
+        traceparent=task.traceparent or msgspec.UNSET,
+    )

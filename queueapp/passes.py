@@ -1,0 +1,169 @@
+"""One pass of a process's database thread: what its sockets brought goes in, what they are to be told comes out.
+
+Everything of a pass is one transaction, so that a thousand results and the assignments they make room for
+cost one commit.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from uuid import UUID
+
+from django.db import InterfaceError, OperationalError, transaction
+
+from queueapp import database, doorbell, lifecycle, maintenance, sessions
+from queueapp.dispatch import Assignment, Dispatcher
+from queueapp.lifecycle import Report, SignOfLife, Verdict
+from queueapp.sessions import Attachment, Closing
+
+logger = logging.getLogger(__name__)
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+
+
+@dataclass(slots=True)
+class Inbox:
+    """What has come in since the last pass, in the order in which it is dealt with.
+
+    `releases` are (session, task), `capacities` (session, tasks). `roster`: workers or queues changed.
+    `tick`: the slow poll, the clock's work and the lease are due.
+    """
+
+    attachments: list[Attachment] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    signs: list[SignOfLife] = field(default_factory=list)
+    releases: list[tuple[UUID, UUID]] = field(default_factory=list)
+    capacities: list[tuple[UUID, int]] = field(default_factory=list)
+    drains: list[UUID] = field(default_factory=list)
+    closings: list[Closing] = field(default_factory=list)
+    routes: list[UUID] = field(default_factory=list)
+    roster: bool = False
+    tick: bool = False
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, each.name) for each in fields(self))
+
+    def followed_by(self, later: Inbox) -> Inbox:
+        """Both in one, this one's items first."""
+        return Inbox(*(getattr(self, each.name) + getattr(later, each.name) for each in fields(self)))
+
+    def singly(self) -> Iterator[Inbox]:
+        """Each item in an inbox of its own, to find the one that cannot be dealt with. What only says where to
+        look is left out."""
+        for each in fields(self):
+            items = getattr(self, each.name)
+            if isinstance(items, list) and each.name != "routes":
+                for item in items:
+                    yield Inbox(**{each.name: [item]})
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What to tell the sockets, and when to come back: at once if there is `more`, else at the times."""
+
+    attached: list[Attachment] = field(default_factory=list)
+    verdicts: list[tuple[Report, Verdict]] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
+    more: bool = False
+    spill_at: datetime | None = None
+    promote_at: datetime | None = None
+    lease_lost: bool = False
+
+
+class Pass:
+    """Runs the passes of one node, all on one thread."""
+
+    def __init__(self, node_id: UUID) -> None:
+        self.node_id = node_id
+        self._dispatcher = Dispatcher()
+
+    def run(self, inbox: Inbox) -> Outbox:
+        """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later."""
+        outbox = Outbox()
+        try:
+            if inbox.tick:
+                self._tick(outbox)
+            try:
+                self._deal_with(inbox, outbox)
+            except DATABASE_AWAY:
+                raise
+            except Exception:
+                logger.exception("A pass failed as a whole; dealing with its items one at a time.")
+                self._deal_singly(inbox, outbox)
+            outbox.promote_at = maintenance.next_promotion()
+        except DATABASE_AWAY:
+            self._dispatcher.forget()
+            raise
+        return outbox
+
+    def _tick(self, outbox: Outbox) -> None:
+        now = database.now()
+        with doorbell.held() as rings:
+            outbox.lease_lost = not sessions.renew_lease(self.node_id, now)
+            maintenance.tick(now)
+            self._dispatcher.poll(now)
+        self._dispatcher.hear(doorbell.merged(rings).routes)
+        _tell(rings)
+
+    def _deal_with(self, inbox: Inbox, outbox: Outbox) -> None:
+        with doorbell.held() as rings, transaction.atomic():
+            now = database.now()
+            verdicts = _take_in(self.node_id, inbox, now)
+            self._dispatcher.hear(inbox.routes)
+            self._dispatcher.hear(doorbell.merged(rings).routes)
+            roster_changed = inbox.roster or inbox.tick or bool(inbox.attachments)
+            result = self._dispatcher.run_pass(now, roster_changed)
+        outbox.attached += inbox.attachments
+        outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
+        outbox.assignments += result.assignments
+        outbox.more = result.more
+        outbox.spill_at = result.spill_at
+        _tell(rings)
+
+    def _deal_singly(self, inbox: Inbox, outbox: Outbox) -> None:
+        """One item that nobody foresaw must not hold up the others. Where it is the dispatch that fails, its
+        error goes up, and what has been taken in stays."""
+        self._dispatcher.forget()
+        for single in inbox.singly():
+            try:
+                with doorbell.held() as rings, transaction.atomic():
+                    verdicts = _take_in(self.node_id, single, database.now())
+            except DATABASE_AWAY:
+                raise
+            except Exception:
+                logger.exception("Dropped an item that cannot be dealt with: %r", single)
+            else:
+                outbox.attached += single.attachments
+                outbox.verdicts += zip(single.reports, verdicts, strict=True)
+                _tell(rings)
+        self._deal_with(Inbox(roster=True), outbox)
+
+
+def _tell(rings: list[doorbell.Ring]) -> None:
+    """After the commit. The pass itself has dealt with routes and roster; the rest concerns others."""
+    news = replace(doorbell.merged(rings), routes=frozenset(), roster=False, scheduled=False)
+    if news:
+        doorbell.deliver(news)
+
+
+def _take_in(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
+    """Every verb once, over all that there is for it. Endings come last: what arrived before still counts."""
+    verdicts: list[Verdict] = []
+    if inbox.attachments:
+        sessions.attach(node_id, inbox.attachments, now)
+    if inbox.reports:
+        verdicts = lifecycle.finish(inbox.reports, now)
+    if inbox.signs:
+        lifecycle.prolong(inbox.signs, now)
+    for session_id, task_id in inbox.releases:
+        lifecycle.release(session_id, [task_id], now)
+    for session_id, max_outstanding in inbox.capacities:
+        sessions.set_capacity(session_id, max_outstanding)
+    if inbox.drains:
+        sessions.drain(inbox.drains)
+    if inbox.closings:
+        sessions.close(inbox.closings, now)
+    return verdicts

@@ -1,0 +1,30 @@
+"""What operators do to whole queues. Each verb returns the names that it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.db import transaction
+
+from queueapp import doorbell
+from queueapp.models import Queue
+
+
+def pause(names: Iterable[str], by: str, note: str, now: datetime) -> set[str]:
+    """Assign nothing from these queues until they are resumed. What is assigned already goes on."""
+    return _set_paused(names, True, by, note, now)
+
+
+def resume(names: Iterable[str]) -> set[str]:
+    """Assign from these queues again."""
+    return _set_paused(names, False, "", "", None)
+
+
+def _set_paused(names: Iterable[str], paused: bool, by: str, note: str, paused_at: datetime | None) -> set[str]:
+    with transaction.atomic():
+        rows = Queue.objects.filter(name__in=list(names), paused=not paused).order_by("name")
+        changed = set(rows.select_for_update().values_list("name", flat=True))
+        Queue.objects.filter(name__in=changed).update(paused=paused, paused_by=by, paused_at=paused_at, note=note)
+        doorbell.ring(roster=bool(changed))
+        return changed

@@ -1,0 +1,181 @@
+"""Worker sessions and the server processes that hold them: attach, drain, close; leases and their reaping."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+
+from queueapp import doorbell, lifecycle
+from queueapp.conf import config
+from queueapp.domain.states import Outcome, SessionState
+from queueapp.models import Node, Queue, Subscription, WorkerSession
+from queueapp.protocol import CloseCode
+from queueapp.querysets import WorkerSessionQuerySet
+from queueapp.registration import Offer, Options
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A worker that has registered. `remote` is its address as text."""
+
+    session_id: UUID
+    options: Options
+    offers: tuple[Offer, ...]
+    api_key_id: int | None = None
+    remote: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The end of a session: how the attempts it held ended, and the WebSocket close code and reason."""
+
+    session_id: UUID
+    outcome: Outcome
+    code: int
+    reason: str = ""
+
+
+# ---- sessions
+
+
+def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> None:
+    """Store the sessions with their subscriptions: from now on they take part in choices."""
+    with transaction.atomic(savepoint=False):
+        Queue.objects.ensure(offer.subscription.name for attachment in attachments for offer in attachment.offers)
+        WorkerSession.objects.bulk_create(
+            WorkerSession(
+                id=attachment.session_id,
+                name=attachment.options.name,
+                node_id=node_id,
+                api_key_id=attachment.api_key_id,
+                max_outstanding=attachment.options.max_outstanding,
+                version=attachment.options.version,
+                remote=attachment.remote,
+                connected_at=now,
+                idle_since=now,
+            )
+            for attachment in attachments
+        )
+        Subscription.objects.bulk_create(
+            Subscription(
+                session_id=attachment.session_id,
+                name=offer.subscription.name,
+                filter={criterion: sorted(values) for criterion, values in offer.subscription.criteria},
+                extra=json.loads(offer.extra),
+            )
+            for attachment in attachments
+            for offer in attachment.offers
+        )
+        doorbell.ring(roster=True)
+
+
+def drain(session_ids: Iterable[UUID]) -> set[UUID]:
+    """Give the sessions no more tasks; what they hold they may finish. Returns those that were online."""
+    with transaction.atomic(savepoint=False):
+        drained = _lock(WorkerSession.objects.online().filter(pk__in=list(session_ids)))
+        WorkerSession.objects.filter(pk__in=drained).update(state=str(SessionState.DRAINING))
+        doorbell.ring(roster=bool(drained), drained=tuple(sorted(drained)))
+        return drained
+
+
+def set_capacity(session_id: UUID, max_outstanding: int) -> None:
+    """Change how many tasks a session may hold. What it holds beyond that it may finish."""
+    with transaction.atomic(savepoint=False):
+        WorkerSession.objects.attached().filter(pk=session_id).update(max_outstanding=max_outstanding)
+        doorbell.ring(roster=True)
+
+
+def close(closings: Iterable[Closing], now: datetime) -> set[UUID]:
+    """End the sessions and give their tasks to others. Returns those that had not ended before."""
+    by_id = {closing.session_id: closing for closing in closings}
+    with transaction.atomic(savepoint=False):
+        ended = _lock(WorkerSession.objects.attached().filter(pk__in=list(by_id)))
+        for session_id in sorted(ended):
+            closing = by_id[session_id]
+            WorkerSession.objects.filter(pk=session_id).update(
+                state=str(SessionState.GONE),
+                gone_at=now,
+                close_code=closing.code,
+                close_reason=closing.reason[:200],
+            )
+        for outcome in sorted({by_id[session_id].outcome for session_id in ended}):
+            lifecycle.rescue((i for i in ended if by_id[i].outcome is outcome), outcome, now)
+        doorbell.ring(roster=bool(ended))
+        return ended
+
+
+def disconnect(session_ids: Iterable[UUID], now: datetime) -> set[UUID]:
+    """An operator's word: end the sessions, release their tasks uncounted, close with 4409."""
+    reason = "Disconnected by an operator."
+    code = CloseCode.DISCONNECTED
+    with transaction.atomic(savepoint=False):
+        ended = close([Closing(i, Outcome.RELEASED, code, reason) for i in session_ids], now)
+        doorbell.ring(closed=tuple((session_id, int(code), reason) for session_id in sorted(ended)))
+        return ended
+
+
+# ---- nodes
+
+
+def start_node(now: datetime) -> UUID:
+    """Enter this process, with a lease. Its predecessors here that died are reaped at once."""
+    host, pid = socket.gethostname(), os.getpid()
+    with transaction.atomic():
+        reap([node for node in Node.objects.running().filter(host=host) if _is_dead(node.pid, pid)], now)
+        node = Node.objects.create(host=host, pid=pid, started_at=now, lease_until=_lease(now))
+        return node.pk
+
+
+def renew_lease(node_id: UUID, now: datetime) -> bool:
+    """Whether the node still lives by the others' view: once reaped, its sessions are not its own any more."""
+    return bool(Node.objects.running().filter(pk=node_id).update(lease_until=_lease(now)))
+
+
+def stop_node(node_id: UUID, now: datetime) -> None:
+    """An orderly end: the node's sessions are closed, their tasks released."""
+    with transaction.atomic():
+        reap(list(Node.objects.running().filter(pk=node_id)), now)
+
+
+def reap_dead_nodes(now: datetime) -> int:
+    """End the nodes whose lease is over, and release what their workers held: the server let go of them."""
+    with transaction.atomic():
+        dead = list(Node.objects.dead(now).order_by("id").select_for_update())
+        reap(dead, now)
+        return len(dead)
+
+
+def reap(nodes: Sequence[Node], now: datetime) -> None:
+    for node in nodes:
+        Node.objects.filter(pk=node.pk).update(stopped_at=now)
+        sessions = WorkerSession.objects.attached().filter(node=node).values_list("id", flat=True)
+        reason = "The server process ended."
+        close([Closing(i, Outcome.RELEASED, CloseCode.RESTART, reason) for i in sessions], now)
+
+
+def _lease(now: datetime) -> datetime:
+    return now + timedelta(seconds=config().lease_seconds)
+
+
+def _is_dead(pid: int, own_pid: int) -> bool:
+    """Whether the process of an earlier node on this host is gone. Our own pid was somebody else's then."""
+    if pid == own_pid:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _lock(sessions: WorkerSessionQuerySet) -> set[UUID]:
+    return set(sessions.order_by("id").select_for_update().values_list("id", flat=True))

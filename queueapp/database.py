@@ -49,6 +49,13 @@ def for_update() -> str:
     return "FOR UPDATE" if is_postgresql() else ""
 
 
+def elapsed_seconds(column: str) -> str:
+    """SQL for the seconds from a time column to the time given as the parameter."""
+    if is_postgresql():
+        return f"EXTRACT(EPOCH FROM %s - {column})"
+    return f"(julianday(%s) - julianday({column})) * 86400.0"
+
+
 def values_list(rows: Sequence[Sequence[Any]], types: Sequence[str]) -> tuple[str, list[Any]]:
     """`VALUES …` for the rows with its parameters; types are PostgreSQL's, which SQLite does not need."""
     row = ", ".join(f"%s::{kind}" if is_postgresql() else "%s" for kind in types)

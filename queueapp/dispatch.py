@@ -9,6 +9,7 @@ read again, under the dispatch lock, before anything is decided.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,7 +24,13 @@ from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
 from queueapp.lifecycle import Assigned, Choice
 from queueapp.models import Queue, Route, Task, WorkerSession
 from queueapp.models import Subscription as SubscriptionRow
-from queueapp.ready import ReadyTask, ready_tasks
+from queueapp.ready import ReadyTask, ready_tasks, routes_with_ready_tasks
+
+ROUTES_A_POLL = 1000
+"""How many routes one slow poll looks at: the index is swept in turns, so that a poll stays short."""
+
+KNOWN_ROUTES = 10_000
+"""How many routes without ready tasks are remembered at most, beside the hot ones."""
 
 NEW_ROUTES_OVERLAP = timedelta(seconds=120)
 """Routes committed late are younger than this: no transaction lasts so long."""
@@ -53,12 +60,10 @@ class Assignment:
 
 @dataclass(slots=True)
 class PassResult:
-    """What a pass did. `more`: another pass may assign more now. `spill_at`: when a waiting task may go to a
-    less specific worker."""
+    """What a pass did. `more`: another pass may assign more now."""
 
     assignments: list[Assignment] = field(default_factory=list)
     more: bool = False
-    spill_at: datetime | None = None
 
 
 class Dispatcher:
@@ -72,6 +77,7 @@ class Dispatcher:
         self._hot: set[UUID] = set()
         self._rung: set[UUID] = set()
         self._seen_routes_until: datetime | None = None
+        self._swept_until: UUID | None = None
 
     def hear(self, routes: Iterable[UUID]) -> None:
         """These routes have got ready tasks."""
@@ -83,14 +89,12 @@ class Dispatcher:
 
     def poll(self, now: datetime) -> None:
         """The slow poll behind the doorbells: routes that have ready tasks without anybody having rung."""
-        offered = {subscription.name for profile in self._matched_profiles for subscription in profile}
-        if not offered:
-            return
-        cold = [route_id for route_id in self._routes if route_id not in self._hot]
-        self._rung.update(Route.objects.filter(pk__in=cold).with_ready_tasks().values_list("id", flat=True))
+        swept = routes_with_ready_tasks(self._swept_until, ROUTES_A_POLL)
+        self._swept_until = swept[-1] if len(swept) == ROUTES_A_POLL else None
+        self._rung.update(swept)
         since = (self._seen_routes_until or now) - NEW_ROUTES_OVERLAP
-        recent = Route.objects.filter(name__in=offered, created_at__gte=since).exclude(pk__in=self._hot)
-        self._rung.update(recent.with_ready_tasks().values_list("id", flat=True))
+        recent = Route.objects.filter(created_at__gte=since).with_ready_tasks().order_by("-created_at")
+        self._rung.update(recent.values_list("id", flat=True)[:ROUTES_A_POLL])
         self._seen_routes_until = now
 
     def run_pass(self, now: datetime, roster_changed: bool = True) -> PassResult:
@@ -122,51 +126,45 @@ class Dispatcher:
                 continue
             if room := fleet.room(route.tiers[:1]):
                 plain[route_id] = room
-            elif room := fleet.room(route.tiers[1:]):
+            if room := fleet.room(route.tiers[1:]):
                 spilling[route_id] = room
         limit = config().pass_size
-        ready = ready_tasks(plain, spilling, limit)
-        choices, spill_at = self._choose(ready, fleet, now)
-        assigned = lifecycle.assign(choices, now)
-        self._cool(plain, ready, {task.task_id for task in assigned}, limit)
+        ready = ready_tasks(plain, limit)
+        spilled = ready_tasks(spilling, limit, spilled_by=now) if spilling else []
+        assigned = lifecycle.assign(
+            self._choose({task.task_id: task for task in ready + spilled}, fleet, now), now
+        )
+        attrs = {task.route_id: self._routes[task.route_id].attrs for task in assigned}
+        if len(ready) < limit:
+            self._cool(plain, ready, {task.task_id for task in assigned})
         return PassResult(
-            [Assignment(task, self._routes[task.route_id].attrs) for task in assigned],
-            more=len(ready) >= limit and bool(assigned),
-            spill_at=spill_at,
+            [Assignment(task, attrs[task.route_id]) for task in assigned],
+            more=bool(assigned) and limit in (len(ready), len(spilled)),
         )
 
-    def _choose(
-        self, ready: Sequence[ReadyTask], fleet: _Fleet, now: datetime
-    ) -> tuple[list[Choice], datetime | None]:
+    def _choose(self, ready: dict[UUID, ReadyTask], fleet: _Fleet, now: datetime) -> list[Choice]:
         """The contract's choice for one task after another, in the contract's order."""
         choices: list[Choice] = []
-        spill_at: datetime | None = None
-        for task in ready:
+        for task in sorted(ready.values(), key=lambda task: task.order):
             waited = (now - task.waiting_since).total_seconds()
-            tiers = fleet.tiers(self._routes[task.route_id].tiers)
-            allowed = tiers_allowed(waited, task.spill_after_seconds)
-            session_id = fleet.chooser.choose(tiers, allowed, task.avoid)
+            session_id = fleet.chooser.choose(
+                fleet.tiers(self._routes[task.route_id].tiers),
+                tiers_allowed(waited, task.spill_after_seconds),
+                task.avoid,
+            )
             if session_id is not None:
-                deadline = now + timedelta(seconds=task.timeout_seconds)
-                choices.append(Choice(task.task_id, session_id, deadline))
-            elif task.spill_after_seconds and allowed < len(tiers):
-                next_tier = task.waiting_since + timedelta(seconds=allowed * task.spill_after_seconds)
-                spill_at = min(spill_at or next_tier, next_tier)
-        return choices, spill_at
+                choices.append(Choice(task.task_id, session_id, now + timedelta(seconds=task.timeout_seconds)))
+        return choices
 
-    def _cool(self, asked: dict[UUID, int], ready: Sequence[ReadyTask], assigned: set[UUID], limit: int) -> None:
+    def _cool(self, room: dict[UUID, int], ready: Sequence[ReadyTask], assigned: set[UUID]) -> None:
         """Forget that routes are hot which were seen to the end of their ready tasks, all of them assigned."""
-        if len(ready) >= limit:
-            return
-        seen: dict[UUID, int] = {}
-        left: set[UUID] = set()
-        for task in ready:
-            seen[task.route_id] = seen.get(task.route_id, 0) + 1
-            if task.task_id not in assigned:
-                left.add(task.route_id)
-        self._hot.difference_update(
-            route_id for route_id, room in asked.items() if seen.get(route_id, 0) < room and route_id not in left
-        )
+        seen = Counter(task.route_id for task in ready)
+        left = {task.route_id for task in ready if task.task_id not in assigned}
+        for route_id, number in room.items():
+            if seen[route_id] < number and route_id not in left:
+                self._hot.discard(route_id)
+                if len(self._routes) > KNOWN_ROUTES:
+                    del self._routes[route_id]
 
     # ---- what is remembered
 

@@ -49,7 +49,7 @@ class Hub:
         self._pass: Pass | None = None
         self._node_id: UUID | None = None
         self._next_tick = 0.0
-        self._next_look: datetime | None = None
+        self._next_promotion: datetime | None = None
         self._task: asyncio.Task[None] | None = None
         self._unlisten: Callable[[], None] = lambda: None
 
@@ -166,7 +166,7 @@ class Hub:
         if outbox.lease_lost:
             await self._start_anew()
         await self._send(outbox)
-        self._next_look = min(filter(None, (outbox.promote_at, outbox.spill_at)), default=None)
+        self._next_promotion = outbox.promote_at
         if outbox.more:
             self.wake()
 
@@ -186,8 +186,8 @@ class Hub:
     async def _wait(self) -> None:
         """Until somebody wakes the hub, or the clock does."""
         seconds = self._next_tick - time.monotonic()
-        if self._next_look is not None:
-            due = (self._next_look - timezone.now()).total_seconds()
+        if self._next_promotion is not None:
+            due = (self._next_promotion - timezone.now()).total_seconds()
             if due < seconds:
                 seconds, self._next_tick = due, time.monotonic() + max(0.0, due)
         if seconds > 0 and not self._wake.is_set():

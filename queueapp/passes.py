@@ -62,13 +62,12 @@ class Inbox:
 
 @dataclass(slots=True)
 class Outbox:
-    """What to tell the sockets, and when to come back: at once if there is `more`, else at the times."""
+    """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`."""
 
     attached: list[Attachment] = field(default_factory=list)
     verdicts: list[tuple[Report, Verdict]] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
     more: bool = False
-    spill_at: datetime | None = None
     promote_at: datetime | None = None
     lease_lost: bool = False
 
@@ -120,7 +119,6 @@ class Pass:
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
         outbox.assignments += result.assignments
         outbox.more = result.more
-        outbox.spill_at = result.spill_at
         _tell(rings)
 
     def _deal_singly(self, inbox: Inbox, outbox: Outbox) -> None:

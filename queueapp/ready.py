@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -25,8 +26,9 @@ _COLUMNS = ", ".join(
         "avoid",
     )
 )
+_READY = "task.state = 'pending' AND task.delayed_until IS NULL"
+"""Literals, not parameters, so that SQLite knows the partial index to apply."""
 _ORDER = "task.priority DESC, task.available_at, task.id"
-_SPILLING = "AND task.spill_after_seconds IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,40 +37,72 @@ class ReadyTask:
 
     task_id: UUID
     route_id: UUID
+    priority: int
+    available_at: datetime
     waiting_since: datetime
     timeout_seconds: float
     spill_after_seconds: float | None
     avoid: frozenset[UUID]
 
+    @property
+    def order(self) -> tuple[int, datetime, UUID]:
+        """Higher priority first, then older `available_at`, then order of submission."""
+        return -self.priority, self.available_at, self.task_id
 
-def ready_tasks(plain: Mapping[UUID, int], spilling: Mapping[UUID, int], limit: int) -> list[ReadyTask]:
-    """Up to `limit` ready tasks: higher priority first, then older `available_at`, then order of submission.
 
-    `plain` and `spilling` say how many of each route can be used at most; of the latter only tasks that may
-    go to less specific workers are of use.
+def ready_tasks(room: Mapping[UUID, int], limit: int, spilled_by: datetime | None = None) -> list[ReadyTask]:
+    """Up to `limit` ready tasks of the routes, best first; of each route no more than there is room for.
+
+    With `spilled_by` only tasks that by then may go to less specific workers.
     """
-    rows: list[tuple] = []
-    for routes, condition in ((plain, ""), (spilling, _SPILLING)):
-        by_room: dict[int, list[UUID]] = {}
-        for route_id, room in routes.items():
-            by_room.setdefault(min(room, limit), []).append(route_id)
-        for room, route_ids in by_room.items():
-            rows.extend(_top_of_routes(route_ids, room, condition, limit))
-    rows.sort(key=lambda row: (-row[2], row[3], row[0]))
-    return [_ready_task(row) for row in rows[:limit]]
+    by_room: dict[int, list[UUID]] = {}
+    for route_id, number in room.items():
+        by_room.setdefault(min(number, limit), []).append(route_id)
+    tasks = [
+        _ready_task(row)
+        for number, route_ids in by_room.items()
+        for row in _top_of_routes(route_ids, number, limit, spilled_by)
+    ]
+    return sorted(tasks, key=lambda task: task.order)[:limit]
 
 
-def _top_of_routes(routes: Sequence[UUID], room: int, condition: str, limit: int) -> list[tuple]:
-    """The first `room` tasks of each route. The literals stand in the statement, so that SQLite knows the
-    partial index to apply."""
-    ready = f"task.state = 'pending' AND task.delayed_until IS NULL {condition}"
+def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
+    """The next `limit` routes, by id, that have ready tasks: one step in the index for each route, however
+    many tasks it has."""
+    following = f"""
+        SELECT task.route_id FROM queueapp_task AS task WHERE {_READY} AND task.route_id > {{}}
+        ORDER BY task.route_id LIMIT 1
+        """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            WITH RECURSIVE route(id) AS (
+                SELECT ({following.format("%s")})
+                UNION ALL
+                SELECT ({following.format("route.id")}) FROM route WHERE route.id IS NOT NULL
+            )
+            SELECT id FROM route WHERE id IS NOT NULL LIMIT %s
+            """,
+            [database.adapt(after or UUID(int=0)), limit],
+        )
+        return [database.as_uuid(row[0]) for row in cursor.fetchall()]
+
+
+def _top_of_routes(
+    routes: Sequence[UUID], number: int, limit: int, spilled_by: datetime | None
+) -> list[tuple[Any, ...]]:
+    condition, parameters = _READY, []
+    if spilled_by is not None:
+        elapsed = database.elapsed_seconds("task.waiting_since")
+        condition += f" AND task.spill_after_seconds IS NOT NULL AND {elapsed} >= task.spill_after_seconds"
+        parameters = [database.adapt(spilled_by)]
     if database.is_postgresql():
         statement = f"""
             SELECT {_COLUMNS}
             FROM jsonb_array_elements_text(%s::jsonb) AS wanted(route_id)
             CROSS JOIN LATERAL (
                 SELECT * FROM queueapp_task AS task
-                WHERE task.route_id = wanted.route_id::uuid AND {ready}
+                WHERE task.route_id = wanted.route_id::uuid AND {condition}
                 ORDER BY {_ORDER} LIMIT %s
             ) AS task
             ORDER BY {_ORDER} LIMIT %s
@@ -78,23 +112,25 @@ def _top_of_routes(routes: Sequence[UUID], room: int, condition: str, limit: int
             SELECT {_COLUMNS}
             FROM json_each(%s) AS wanted JOIN queueapp_task AS task ON task.id IN (
                 SELECT task.id FROM queueapp_task AS task
-                WHERE task.route_id = wanted.value AND {ready}
+                WHERE task.route_id = wanted.value AND {condition}
                 ORDER BY {_ORDER} LIMIT %s
             )
             ORDER BY {_ORDER} LIMIT %s
             """
     wanted = json.dumps([str(database.adapt(route_id)) for route_id in routes])
     with connection.cursor() as cursor:
-        cursor.execute(statement, [wanted, room, limit])
+        cursor.execute(statement, [wanted, *parameters, number, limit])
         return cursor.fetchall()
 
 
-def _ready_task(row: tuple) -> ReadyTask:
-    task_id, route_id, _, _, waiting_since, timeout_seconds, spill_after_seconds, avoid = row
+def _ready_task(row: tuple[Any, ...]) -> ReadyTask:
+    task_id, route_id, priority, available_at, waiting_since, timeout_seconds, spill_after_seconds, avoid = row
     sessions = json.loads(avoid) if isinstance(avoid, str) else avoid
     return ReadyTask(
         database.as_uuid(task_id),
         database.as_uuid(route_id),
+        priority,
+        database.as_datetime(available_at),
         database.as_datetime(waiting_since),
         timeout_seconds,
         spill_after_seconds,

@@ -58,6 +58,13 @@ class QueueServer(Server):
             server_name="workqueue",
         )
 
+    def listen_success(self, port: Any) -> None:
+        """Says so on standard error: with port 0 that is how one learns the port."""
+        super().listen_success(port)
+        address = port.getHost()
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        print(f"Listening on http://{host}:{address.port}", file=sys.stderr, flush=True)
+
     def listen_error(self, failure: Any) -> None:
         self.failed = True
         super().listen_error(failure)

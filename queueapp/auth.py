@@ -1,0 +1,151 @@
+"""Who is calling: API keys for everybody, and tokens signed with a pre-shared key for workers (contract, 4 and 6)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+
+import jwt
+from django.db.models import Q
+from django.utils import timezone
+
+from queueapp.conf import config
+from queueapp.domain.errors import Forbidden, NotAuthenticated
+from queueapp.domain.names import is_storable, name_allowed
+from queueapp.models import ApiKey
+
+KEY_PREFIX = "wq_"
+KEY_BYTES = 32
+SHOWN_PREFIX_LENGTH = 10
+NAME_LENGTH = 200
+TASK_GLOB = re.compile(r"[A-Za-z0-9_.:*?\[\]!-]{1,200}")
+LAST_USED_RESOLUTION = timedelta(minutes=1)
+
+PBKDF2_ROUNDS = 100_000
+PSK_KEY_BYTES = 32
+MAX_SALT_BYTES = 256
+DERIVED_KEYS_KEPT = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerIdentity:
+    """A worker that may attach. `api_key` is None for one that came with the pre-shared key."""
+
+    api_key: ApiKey | None = None
+    task_globs: list[str] = field(default_factory=list)
+
+    def may_perform(self, name: str) -> bool:
+        return name_allowed(name, self.task_globs)
+
+
+def create_key(name: str, role: str, task_globs: Iterable[str] = ()) -> tuple[ApiKey, str]:
+    """A new key: its row, and its text, which is nowhere else to be had. ValueError says what cannot be used."""
+    globs = list(task_globs)
+    if not name.strip() or len(name) > NAME_LENGTH or not is_storable(name):
+        raise ValueError(f"A key's name is text of 1 to {NAME_LENGTH} characters.")
+    if role not in ApiKey.Role.values:
+        raise ValueError(f"{role!r} is no role: a key is for a {', '.join(ApiKey.Role.values)}.")
+    for glob in globs:
+        if not TASK_GLOB.fullmatch(glob):
+            raise ValueError(f"{glob!r} matches no task name: names have letters, digits and _ . : - only.")
+    text = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
+    key = ApiKey.objects.create(
+        name=name, role=role, prefix=text[:SHOWN_PREFIX_LENGTH], digest=_digest(text), task_globs=globs
+    )
+    return key, text
+
+
+def authenticate(token: str) -> ApiKey | None:
+    """The usable key of this text; None for one that is unknown or revoked.
+
+    The row is looked up by the digest. What the time of that tells is about digests, which nobody can aim at.
+    """
+    if not token.startswith(KEY_PREFIX) or not token.isascii():
+        return None
+    key = ApiKey.objects.usable().filter(digest=_digest(token)).first()
+    if key is not None:
+        _note_use(key)
+    return key
+
+
+def authenticate_worker(token: str) -> WorkerIdentity:
+    """Who attaches with this token: an API key, or a JWT when there is a pre-shared key.
+
+    Raises NotAuthenticated for a bad credential, Forbidden for a key that is not a worker's. Deriving a key
+    from a salt not seen before takes tens of milliseconds: not to be called on an event loop.
+    """
+    if token.startswith(KEY_PREFIX):
+        key = authenticate(token)
+        if key is None:
+            raise NotAuthenticated("The API key is unknown or revoked.")
+        if key.role != ApiKey.Role.WORKER:
+            raise Forbidden(f"A key for a {key.role} does not attach as a worker.")
+        return WorkerIdentity(key, list(key.task_globs))
+    psk = config().psk
+    if not psk:
+        raise NotAuthenticated("An API key is needed.")
+    _check_token(token, psk)
+    return WorkerIdentity()
+
+
+def _digest(token: str) -> str:
+    """A plain digest is right here: a slow or salted one protects secrets that can be guessed, and 256 random
+    bits cannot. It is also what makes the lookup one step."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _note_use(key: ApiKey) -> None:
+    """Keep `last_used_at`, written once a minute however busy the key is and however many processes serve it.
+
+    This machine's clock will do: people read it, nothing is decided by it.
+    """
+    now = timezone.now()
+    before = now - LAST_USED_RESOLUTION
+    if key.last_used_at is None or key.last_used_at < before:
+        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=before)
+        ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def _check_token(token: str, psk: str) -> None:
+    """Accept a HS256 JWT signed with the key derived from the pre-shared one, and not expired.
+
+    Other claims are the issuer's affair: of them a worker needs none, and a skewed clock must not lock it out.
+    """
+    try:
+        header = jwt.get_unverified_header(token)
+        if header.get("alg") != "HS256":
+            raise NotAuthenticated("The token must be signed with HS256.")
+        key = _derived_key(psk, _salt(header.get("salt")))
+        unchecked = {f"verify_{claim}": False for claim in ("aud", "iss", "iat", "nbf", "sub", "jti")}
+        jwt.decode(token, key, algorithms=["HS256"], options={"verify_exp": True, **unchecked})
+    except jwt.ExpiredSignatureError:
+        raise NotAuthenticated("The token has expired.") from None
+    except (jwt.PyJWTError, UnicodeEncodeError):
+        raise NotAuthenticated("The token is not valid.") from None
+
+
+def _salt(encoded: object) -> bytes:
+    """The bytes of a salt in either alphabet of base64, padded or not."""
+    if not isinstance(encoded, str) or len(encoded) > 2 * MAX_SALT_BYTES:
+        raise NotAuthenticated("The token's header needs a salt, in base64.")
+    text = encoded.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        salt = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise NotAuthenticated("The salt in the token's header is not base64.") from None
+    if not 1 <= len(salt) <= MAX_SALT_BYTES:
+        raise NotAuthenticated(f"The salt in the token's header must have 1 to {MAX_SALT_BYTES} bytes.")
+    return salt
+
+
+@lru_cache(maxsize=DERIVED_KEYS_KEPT)
+def _derived_key(psk: str, salt: bytes) -> bytes:
+    """Kept by salt: a fleet that reconnects all at once would otherwise cost minutes of computing."""
+    return hashlib.pbkdf2_hmac("sha256", psk.encode(), salt, PBKDF2_ROUNDS, PSK_KEY_BYTES)

@@ -1,0 +1,65 @@
+"""A server process without its sockets: the real passes over the real rows, driven by hand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from queueapp import database, doorbell, lifecycle, sessions
+from queueapp.domain.states import Outcome
+from queueapp.domain.submission import Limits, parse_submission
+from queueapp.lifecycle import Report, Verdict
+from queueapp.models import Task, new_id
+from queueapp.passes import Inbox, Outbox, Pass
+from queueapp.registration import parse_query
+from queueapp.sessions import Attachment, Closing
+
+
+class Fleet:
+    def __init__(self) -> None:
+        self.node_id = sessions.start_node(database.now())
+        self.process = Pass(self.node_id)
+        self._rung: list[UUID] = []
+        self.unlisten = doorbell.listen(lambda news: self._rung.extend(news.routes))
+
+    def run(self, **inbox: Any) -> Outbox:
+        routes, self._rung[:] = list(self._rung), []
+        return self.process.run(Inbox(routes=routes, **inbox))
+
+    def attach(self, *queries: str) -> list[UUID]:
+        """A session for each query string; their ids."""
+        attachments = []
+        for query in queries:
+            parsed = parse_query(query.encode(), 100)
+            attachments.append(Attachment(new_id(), parsed.options, parsed.offers))
+        self.run(attachments=attachments)
+        return [attachment.session_id for attachment in attachments]
+
+    def detach(self, session_id: UUID, outcome: Outcome = Outcome.LOST) -> Outbox:
+        return self.run(closings=[Closing(session_id, outcome, 1006)])
+
+    def finish(self, session_id: UUID, *task_ids: UUID, **report: Any) -> list[Verdict]:
+        report.setdefault("done", True)
+        outbox = self.run(reports=[Report(session_id, task_id, **report) for task_id in task_ids])
+        return [verdict for _, verdict in outbox.verdicts]
+
+
+def submit(count: int = 1, name: str = "t", **fields: Any) -> list[UUID]:
+    """`count` tasks; an attribute `n` that is `...` differs from task to task."""
+    now = database.now()
+    documents = []
+    for number in range(count):
+        attrs = {k: str(number) if v is ... else v for k, v in fields.get("attrs", {}).items()}
+        documents.append({"name": name, **fields, "attrs": attrs})
+    parsed = [parse_submission(document, now, Limits()) for document in documents]
+    return [receipt.task_id for receipt in lifecycle.submit(parsed, None, now)]
+
+
+def holders() -> Counter[UUID]:
+    """How many tasks each session holds, by the tasks' rows."""
+    return Counter(Task.objects.assigned().values_list("worker_id", flat=True))
+
+
+def holder_of(task_id: UUID) -> UUID | None:
+    return Task.objects.get(pk=task_id).worker_id

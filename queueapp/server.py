@@ -27,7 +27,12 @@ REASON_BYTES = 123
 
 
 class WorkerProtocol(WebSocketProtocol):
-    """Sends the application's close code and reason as they are."""
+    """Sends the application's close code and reason as they are, and a close frame where Autobahn would just
+    drop the connection, so that a worker learns that its frame was too large (1009)."""
+
+    def onConnect(self, request: Any) -> Any:
+        self.failByDrop = False
+        return super().onConnect(request)
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.close" and self.state == self.STATE_OPEN:

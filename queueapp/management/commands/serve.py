@@ -15,13 +15,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-        parser.add_argument("--port", type=int, default=8000, help="port to listen on (default 8000)")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free one (default 8000)")
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
         application = import_string(settings.ASGI_APPLICATION)
-        self.stderr.write(
-            f"Serving on http://{host}:{port}/ - workers attach at ws://{host}:{port}/work/queue"
-        )
         server = QueueServer(application, host, port)
         server.run()
         if server.failed:

@@ -1,0 +1,135 @@
+"""Real processes for the tests: the server as users start it, and workers that speak the wire by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import websockets
+from websockets.asyncio.client import ClientConnection
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 60
+
+
+class Server:
+    """`manage.py serve` with a data directory of its own. Survives `kill()` and a new `start()`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith(("WORKQUEUE_", "DATABASE_URL", "REDIS_URL"))},
+            "WORKQUEUE_DATA_DIR": str(data_dir),
+            "SECRET_KEY": "for-tests",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self.log = data_dir / "server.log"
+        self.port = 0
+        self.process: subprocess.Popen[str] | None = None
+        self.manage("migrate", "--verbosity", "0")
+        self.keys = {
+            role: self.manage("create_api_key", f"test-{role}", "--role", role).strip()
+            for role in ("producer", "worker", "operator")
+        }
+
+    def manage(self, *arguments: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    def start(self) -> None:
+        """Returns once it listens; the port stays the same over restarts."""
+        command = [sys.executable, "manage.py", "serve", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if line.startswith("Listening on "):
+                self.port = int(line.rsplit(":", 1)[1])
+                break
+        else:
+            raise AssertionError("The server did not start.")
+        # What it says from now on must not fill the pipe.
+        self._reader = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=self.log.open("a"))
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: int) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        status = self.process.wait(PATIENCE_SECONDS)
+        self._reader.wait(PATIENCE_SECONDS)
+        return status
+
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def api(self, role: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.port}/api/v1",
+            headers={"Authorization": f"Bearer {self.keys[role]}"},
+            timeout=PATIENCE_SECONDS,
+        )
+
+    @asynccontextmanager
+    async def worker(self, query: str = "", **options: Any) -> AsyncIterator[ClientConnection]:
+        """A worker's socket, as a client of the replaced system opens it."""
+        url = f"ws://127.0.0.1:{self.port}/work/queue{query}"
+        headers = {"Authorization": f"Bearer {self.keys['worker']}"}
+        async with websockets.connect(url, additional_headers=headers, **options) as socket:
+            yield socket
+
+    async def submit(self, *tasks: dict[str, Any]) -> list[str]:
+        async with self.api("producer") as api:
+            answer = await api.post("/tasks", json=list(tasks))
+        assert answer.status_code == 201, answer.text
+        return answer.json()["ids"]
+
+    async def task(self, task_id: str, wait: float = 0) -> dict[str, Any]:
+        async with self.api("producer") as api:
+            answer = await api.get(f"/tasks/{task_id}", params={"wait": wait} if wait else {})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def counts(self, name: str) -> dict[str, int]:
+        async with self.api("operator") as api:
+            return (await api.get(f"/queues/{name}")).json()["counts"]
+
+    async def workers(self) -> list[dict[str, Any]]:
+        async with self.api("operator") as api:
+            return (await api.get("/workers")).json()["results"]
+
+
+async def receive(socket: ClientConnection, count: int = 1) -> list[dict[str, Any]]:
+    """The next frames of a worker that reads one object each."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        return [json.loads(await socket.recv()) for _ in range(count)]
+
+
+async def finish(socket: ClientConnection, task: dict[str, Any], data: Any = None) -> None:
+    await socket.send(json.dumps({"task_id": task["task_id"], "result": "done", "data": data}))
+
+
+async def eventually(condition: Callable[[], Any]) -> Any:
+    """The condition's value once it is true; asked again as quickly as it can be answered."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (value := await condition()):
+            await asyncio.sleep(0.02)
+        return value

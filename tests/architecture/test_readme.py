@@ -1,0 +1,28 @@
+"""What the README says is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from queueapp.domain.states import EDGES, Outcome, TaskState
+
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+
+
+def test_the_lifecycle_diagram_has_every_edge_with_its_cause_and_no_other():
+    drawn = set(re.findall(r"^    (\w+) --> (\w+): (.+)$", README, re.MULTILINE))
+    real = {(str(a), str(b), cause) for a, targets in EDGES.items() for b, cause in targets.items()}
+    assert drawn == real
+
+
+def test_every_state_is_drawn_and_every_outcome_is_explained():
+    assert all(f" {state}" in README for state in TaskState)
+    assert all(f"| `{outcome}` |" in README for outcome in Outcome)
+
+
+def test_every_file_that_the_readme_links_to_exists():
+    root = Path(__file__).resolve().parents[2]
+    links = re.findall(r"\]\(((?!http)[^)]+)\)", README)
+    assert links
+    assert [link for link in links if not (root / link).exists()] == []

@@ -6,6 +6,8 @@ PORT ?= 8000
 BIN := $(VENV)/bin
 MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR)/secret_key)" $(BIN)/python manage.py
 
+CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
+
 .PHONY: help run demo test check bench manage format clean
 .DELETE_ON_ERROR:
 
@@ -33,9 +35,9 @@ check: $(VENV)/development
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
-	@$(BIN)/mypy
-	@SECRET_KEY=check WORKQUEUE_DATA_DIR=$$(mktemp -d) $(BIN)/python -W error manage.py makemigrations --check --dry-run
-	@SECRET_KEY=check WORKQUEUE_DATA_DIR=$$(mktemp -d) $(BIN)/python -W error manage.py check --fail-level WARNING
+	@$(CHECKING) $(BIN)/mypy
+	@$(CHECKING) $(BIN)/python -W error manage.py makemigrations --check --dry-run
+	@$(CHECKING) $(BIN)/python -W error manage.py check --fail-level WARNING
 
 bench: $(VENV)/runtime
 	@$(BIN)/python benchmarks/run.py $(ARGS)

@@ -133,6 +133,13 @@ def start_node(now: datetime) -> UUID:
         return node.pk
 
 
+def living_nodes(now: datetime) -> list[Node]:
+    """The processes that serve now, as far as one can tell from here."""
+    host, pid = socket.gethostname(), os.getpid()
+    alive = Node.objects.running().filter(lease_until__gte=now)
+    return [node for node in alive if node.host != host or not _is_dead(node.pid, pid)]
+
+
 def renew_lease(node_id: UUID, now: datetime) -> bool:
     """Whether the node still lives by the others' view: once reaped, its sessions are not its own any more."""
     return bool(Node.objects.running().filter(pk=node_id).update(lease_until=_lease(now)))

@@ -35,6 +35,11 @@ async def until_terminal(task_id: UUID, seconds: float) -> None:
             await ended.wait()
 
 
+def number_waiting() -> int:
+    """How many wait in this process."""
+    return _waiting_room.number()
+
+
 class _WaitingRoom:
     """All who wait in this process, whatever their event loop.
 
@@ -48,6 +53,10 @@ class _WaitingRoom:
         self._fresh: set[UUID] = set()
         self._listening = False
         self._polling = False
+
+    def number(self) -> int:
+        with self._changed:
+            return sum(len(wakes) for wakes in self._wakes.values())
 
     @contextmanager
     def entered(self, task_id: UUID, wake: Wake) -> Iterator[None]:
@@ -81,7 +90,7 @@ class _WaitingRoom:
             self._listening = True
         if not self._polling:
             self._polling = True
-            threading.Thread(target=self._poll, name="until-terminal", daemon=True).start()
+            threading.Thread(target=self._run, name="until-terminal", daemon=True).start()
 
     def _hear(self, ring: doorbell.Ring) -> None:
         if ring.ended and self._wakes:
@@ -92,6 +101,12 @@ class _WaitingRoom:
             for task_id in self._wakes.keys() & task_ids:
                 for wake in self._wakes[task_id]:
                     wake()
+
+    def _run(self) -> None:
+        try:
+            self._poll()
+        finally:
+            connections.close_all()
 
     def _poll(self) -> None:
         """Look at once at the tasks that somebody has begun to wait for, and at all of them each interval."""
@@ -119,9 +134,8 @@ def _ended_of(task_ids: Collection[UUID]) -> set[UUID]:
         return set(task_ids) - set(live)
     except DatabaseError:
         logger.warning("The tasks that are waited for could not be read.", exc_info=True)
-        return set()
-    finally:
         connections.close_all()
+        return set()
 
 
 _waiting_room = _WaitingRoom()

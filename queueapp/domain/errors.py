@@ -54,3 +54,11 @@ class StateForbids(WorkQueueError):
 
 class NotFound(WorkQueueError):
     """No such row, or none that the caller may see."""
+
+
+class NotAuthenticated(WorkQueueError):
+    """No credential, or one that is wrong, expired or revoked (401; close code 4401)."""
+
+
+class Forbidden(WorkQueueError):
+    """The credential is good, and does not reach so far: the wrong role or task name (403; close code 4403)."""

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
+from queueapp import database, sessions
 from queueapp.server import QueueServer
 
 
@@ -15,11 +16,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
-        parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free one (default 8000)")
+        parser.add_argument(
+            "--port", type=int, default=8000, help="port to listen on; 0: any free one (default 8000)"
+        )
 
     def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+        self._refuse_to_be_second()
         application = import_string(settings.ASGI_APPLICATION)
         server = QueueServer(application, host, port)
         server.run()
         if server.failed:
             raise CommandError(f"Cannot listen on {host}:{port}: is another process using it?")
+
+    def _refuse_to_be_second(self) -> None:
+        """Without Redis a second process would hear of nothing that the first one does."""
+        if settings.REDIS_URL or settings.DEBUG:
+            return
+        for node in sessions.living_nodes(database.now()):
+            raise CommandError(
+                f"The server process {node} already uses this database. Stop it, or set REDIS_URL (and "
+                "DATABASE_URL to PostgreSQL) to run several."
+            )

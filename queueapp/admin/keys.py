@@ -1,0 +1,99 @@
+"""API keys: made, with their text shown once; revoked; never changed or deleted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from queueapp import auth, database
+from queueapp.admin.lists import OneOf, unfiltered
+from queueapp.admin.readonly import OperatorAdmin, RowForm
+from queueapp.domain.names import is_storable
+from queueapp.models import NAME_LENGTH, ApiKey
+from queueapp.querysets import ApiKeyQuerySet
+
+
+class ByUse(OneOf):
+    title = "state"
+    parameter_name = "state"
+    options = {
+        "usable": ApiKeyQuerySet.usable,
+        "revoked": lambda keys: keys.filter(revoked_at__isnull=False),
+        "all": unfiltered,
+    }
+
+
+class KeyForm(RowForm[ApiKey]):
+    """A key to be, with its globs as an operator writes them."""
+
+    task_globs = forms.CharField(
+        label="Task names",
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 5, "cols": 60, "placeholder": "tag\ncollect.*"}),
+        help_text="One a line; * stands for any characters. Empty: tasks of every name.",
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ("name", "role", "task_globs")
+
+    def clean_task_globs(self) -> list[str]:
+        globs = [line.strip() for line in self.cleaned_data["task_globs"].splitlines() if line.strip()]
+        for glob in globs:
+            if not auth.TASK_GLOB.fullmatch(glob):
+                raise forms.ValidationError(
+                    f"{glob} matches no task name: names have letters, digits and _ . : - only."
+                )
+        return globs
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(OperatorAdmin[ApiKey]):
+    lookups = ("state",)
+    ordering = ("-id",)
+    list_display = ("name", "role", "prefix_shown", "tasks", "created_at", "last_used_at", "revoked_at")
+    list_filter = (ByUse,)
+    search_help_text = "A part of a key's name, or its beginning (wq_…)."
+    actions = ("revoke",)
+    form = KeyForm
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        if obj is None:
+            return ("name", "role", "task_globs")
+        return ("name", "role", "prefix_shown", "tasks", "created_at", "last_used_at", "revoked_at")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        created, text = auth.create_key(obj.name, obj.role, obj.task_globs)
+        obj.pk, obj.prefix = created.pk, created.prefix
+        shown = format_html("This is the key. It is shown this once and kept nowhere: <code>{}</code>", text)
+        self.message_user(request, shown, messages.WARNING)
+
+    def search(self, queryset: QuerySet[ApiKey], word: str) -> QuerySet[ApiKey]:
+        usable = len(word) <= NAME_LENGTH and is_storable(word)
+        return queryset.filter(Q(name__icontains=word) | Q(prefix=word[:10])) if usable else queryset.none()
+
+    @admin.display(description="begins with")
+    def prefix_shown(self, key: ApiKey) -> str:
+        return f"{key.prefix}…"
+
+    @admin.display(description="task names")
+    def tasks(self, key: ApiKey) -> str:
+        return " ".join(key.task_globs) or "all"
+
+    @admin.action(description="Revoke selected keys, for ever", permissions=["steer"])
+    def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> None:
+        def verb(ids: list[int]) -> set[int]:
+            usable = ApiKey.objects.usable().filter(pk__in=ids)
+            revoked = set(usable.values_list("pk", flat=True))
+            usable.update(revoked_at=database.now())
+            return revoked
+
+        self.steer(request, keys.usable(), verb, "revoked")

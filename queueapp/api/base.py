@@ -1,0 +1,53 @@
+"""What all views share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.http import HttpRequest
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from queueapp.domain.errors import NotFound
+
+T = TypeVar("T")
+
+UNKNOWN_LENGTH = "-1"
+
+
+class ApiView(APIView):
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """DRF takes a body without a Content-Length for none at all; a chunked one is read to its end."""
+        if "CONTENT_LENGTH" not in request.META and "HTTP_TRANSFER_ENCODING" in request.META:
+            request.META["CONTENT_LENGTH"] = UNKNOWN_LENGTH
+        return super().initialize_request(request, *args, **kwargs)
+
+
+class UnknownPath(APIView):
+    """Paths under the API's that mean nothing, which answer in the API's way too."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Whatever the method: a path that is not there allows none."""
+        raise NotFound(f"There is nothing at {request.path}.")
+
+
+async def off_loop(work: Callable[[], T]) -> T:
+    """Run database work on a thread of the pool, and leave no connection behind in it.
+
+    Not on the request's own thread: there a connection would stay open as long as the request waits.
+    """
+
+    def run() -> T:
+        try:
+            return work()
+        finally:
+            connections.close_all()
+
+    return await sync_to_async(run, thread_sensitive=False)()

@@ -1,0 +1,156 @@
+"""What the rows read as (contract, end of section 5). Pure: rows in, JSON-ready values out.
+
+Times are RFC 3339 in UTC, durations seconds; what there is none of is null.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any, overload
+from uuid import UUID
+
+from queueapp.api.figures import RATE_WINDOW, Figures
+from queueapp.domain.states import Outcome, TaskState
+from queueapp.models import Attempt, Queue, Subscription, Task, WorkerSession
+
+Document = dict[str, Any]
+
+
+@overload
+def rfc3339(time: datetime) -> str: ...
+@overload
+def rfc3339(time: datetime | None) -> str | None: ...
+def rfc3339(time: datetime | None) -> str | None:
+    """Always with microseconds, so that the texts sort as the times do."""
+    if time is None:
+        return None
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def task_document(task: Task) -> Document:
+    """A task with its route. `worker` is the session that holds it or, once it has ended, that held it last."""
+    return {
+        "id": str(task.id),
+        "name": task.name,
+        "attrs": task.route.attrs,
+        "data": json.loads(task.data),
+        "state": task.state,
+        "reason": task.reason or None,
+        "result": None if task.result is None else json.loads(task.result),
+        "error": task.error or None,
+        "priority": task.priority,
+        "attempt": task.attempt,
+        "max_attempts": task.max_attempts,
+        "worker": _id(task.last_worker_id if task.finished_at else task.worker_id),
+        "progress": task.progress,
+        "progress_message": task.progress_message or None,
+        "timeout": task.timeout_seconds,
+        "spill_after": task.spill_after_seconds,
+        "created_at": rfc3339(task.created_at),
+        "available_at": rfc3339(task.available_at),
+        "assigned_at": rfc3339(task.assigned_at),
+        "deadline": rfc3339(task.deadline),
+        "finished_at": rfc3339(task.finished_at),
+        "expires_at": rfc3339(task.expires_at),
+        "unique_key": task.unique_key,
+        "tags": task.tags or [],
+        "traceparent": task.traceparent or None,
+    }
+
+
+def outstanding_document(task: Task) -> Document:
+    """An assigned task in the shape of `/work/list`."""
+    return {
+        "task": {
+            "task_id": str(task.id),
+            "task_name": task.name,
+            "data": json.loads(task.data),
+            "attrs": task.route.attrs,
+        },
+        "worker": _id(task.worker_id),
+        "retry_counter": task.attempt - 1,
+        "deadline": rfc3339(task.deadline),
+    }
+
+
+def attempt_document(attempt: Attempt) -> Document:
+    return {
+        "number": attempt.number,
+        "worker": _id(attempt.worker_id),
+        "outcome": attempt.outcome,
+        "assigned_at": rfc3339(attempt.assigned_at),
+        "ended_at": rfc3339(attempt.ended_at),
+        "error": attempt.error or None,
+    }
+
+
+def latest_attempt_document(task: Task, stored: Collection[int]) -> Document | None:
+    """The attempt that only the task's own row tells of: the running one, or a plain first `done`.
+
+    `stored` are the numbers of the attempts that have rows.
+    """
+    if task.attempt in stored or task.state not in (TaskState.ASSIGNED, TaskState.SUCCEEDED):
+        return None
+    running = task.state == TaskState.ASSIGNED
+    return {
+        "number": task.attempt,
+        "worker": _id(task.last_worker_id),
+        "outcome": None if running else str(Outcome.DONE),
+        "assigned_at": rfc3339(task.assigned_at),
+        "ended_at": rfc3339(task.finished_at),
+        "error": None,
+    }
+
+
+def worker_document(
+    session: WorkerSession, subscriptions: Collection[Subscription], outstanding: int, with_extra: bool
+) -> Document:
+    """A session with those of its subscriptions that the reader may see.
+
+    `with_extra`: the members that the worker added to its registration are for operators.
+    """
+    return {
+        "id": str(session.id),
+        "name": session.name,
+        "state": session.state,
+        "subscriptions": [
+            {**(each.extra if with_extra else {}), "name": each.name, "filter": each.filter}
+            for each in subscriptions
+        ],
+        "outstanding": outstanding,
+        "max_outstanding": session.max_outstanding,
+        "connected_at": rfc3339(session.connected_at),
+        "gone_at": rfc3339(session.gone_at),
+        "node": str(session.node),
+        "version": session.version,
+    }
+
+
+def queue_document(queue: Queue, figures: Figures, now: datetime) -> Document:
+    """A queue with its figures; `rates` are tasks a second over the last minute, `workers` the online ones."""
+    oldest = figures.oldest_pending_at
+    window_seconds = RATE_WINDOW.total_seconds()
+    return {
+        "name": queue.name,
+        "paused": queue.paused,
+        "paused_by": queue.paused_by or None,
+        "paused_at": rfc3339(queue.paused_at),
+        "note": queue.note,
+        "counts": {str(state): figures.counts.get(str(state), 0) for state in TaskState},
+        "oldest_pending_seconds": None if oldest is None else max(0.0, (now - oldest).total_seconds()),
+        "rates": {
+            "submitted": figures.submitted / window_seconds,
+            "finished": figures.finished / window_seconds,
+        },
+        "workers": figures.workers,
+        "timeout": queue.timeout_seconds,
+        "max_attempts": queue.max_attempts,
+        "spill_after": queue.spill_after_seconds,
+        "concurrency": queue.concurrency,
+    }
+
+
+def _id(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,93 @@
+"""`/queues`: the tasks of a name taken together. Counts are over all producers' tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from queueapp import database, queues
+from queueapp.api.base import ApiView
+from queueapp.api.documents import Document, queue_document
+from queueapp.api.figures import figures_of
+from queueapp.api.pagination import ByName
+from queueapp.api.parameters import PAGING, allow_only
+from queueapp.api.permissions import IsOperator, require_names, touchable_names
+from queueapp.domain.errors import FieldError, InvalidSubmission, NotFound
+from queueapp.domain.names import is_storable
+from queueapp.models import Queue
+
+NOTE_LENGTH = 1000
+PAUSED_BY_LENGTH = 200
+
+
+class QueueList(ApiView):
+    def get(self, request: Request) -> Response:
+        allow_only(request.query_params, PAGING)
+        rows = Queue.objects.all()
+        names = touchable_names(request)
+        if names is not None:
+            rows = rows.filter(name__in=names)
+        pages = ByName()
+        return pages.get_paginated_response(_documents(pages.page_of(rows, request)))
+
+
+class QueueDetail(ApiView):
+    def get(self, request: Request, name: str) -> Response:
+        allow_only(request.query_params, ())
+        return Response(_document(request, name))
+
+
+class PauseQueue(ApiView):
+    """Assign nothing from it. The body may be `{"note": "why"}`. A paused queue stays as it is."""
+
+    permission_classes = (IsOperator,)
+
+    def post(self, request: Request, name: str) -> Response:
+        allow_only(request.query_params, ())
+        note = _note(request.data)
+        _queue(request, name)
+        queues.pause([name], str(request.user)[:PAUSED_BY_LENGTH], note, database.now())
+        return Response(_document(request, name))
+
+
+class ResumeQueue(ApiView):
+    permission_classes = (IsOperator,)
+
+    def post(self, request: Request, name: str) -> Response:
+        allow_only(request.query_params, ())
+        _queue(request, name)
+        queues.resume([name])
+        return Response(_document(request, name))
+
+
+def _queue(request: Request, name: str) -> Queue:
+    """The queue; 403 when the key may not touch the name, whether or not there is such a queue."""
+    require_names(request, {name})
+    queue = Queue.objects.filter(pk=name).first() if is_storable(name) else None
+    if queue is None:
+        raise NotFound(f"There is no queue {name}.")
+    return queue
+
+
+def _document(request: Request, name: str) -> Document:
+    return _documents([_queue(request, name)])[0]
+
+
+def _documents(rows: list[Queue]) -> list[Document]:
+    now = database.now()
+    figures = figures_of([queue.name for queue in rows], now)
+    return [queue_document(queue, figures[queue.name], now) for queue in rows]
+
+
+def _note(body: Any) -> str:
+    if not isinstance(body, dict):
+        raise InvalidSubmission([FieldError("", "the body is a JSON object, or nothing")])
+    errors = [FieldError(f"/{member}", "unknown field; known is note") for member in body if member != "note"]
+    note = body.get("note", "")
+    if not isinstance(note, str) or len(note) > NOTE_LENGTH:
+        errors.append(FieldError("/note", f"must be text of at most {NOTE_LENGTH} characters"))
+    if errors:
+        raise InvalidSubmission(errors)
+    return note

@@ -1,0 +1,94 @@
+"""`/workers`: the sessions of workers. Producers may read them, to see who could take their tasks; operators
+steer them. A key for certain names sees the workers that offer one of these, and of those only that."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Prefetch
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from queueapp import database, sessions
+from queueapp.api.base import ApiView
+from queueapp.api.documents import Document, worker_document
+from queueapp.api.pagination import NewestFirst
+from queueapp.api.parameters import allow_only, filtered_sessions
+from queueapp.api.permissions import IsOperator, is_operator, require_names, touchable_names
+from queueapp.api.refusals import Conflict
+from queueapp.domain.errors import NotFound
+from queueapp.domain.states import SessionState
+from queueapp.models import Subscription, WorkerSession
+from queueapp.querysets import WorkerSessionQuerySet
+
+
+class WorkerList(ApiView):
+    """Those that are attached, newest first; `?state=gone` for the rest."""
+
+    def get(self, request: Request) -> Response:
+        pages = NewestFirst()
+        rows = filtered_sessions(_visible_sessions(request), request.query_params)
+        page = pages.page_of(rows, request)
+        return pages.get_paginated_response([_document(request, session) for session in page])
+
+
+class WorkerDetail(ApiView):
+    def get(self, request: Request, session_id: UUID) -> Response:
+        allow_only(request.query_params, ())
+        return Response(_document(request, _visible_session(request, session_id)))
+
+
+class DrainWorker(ApiView):
+    """Give it no more tasks. One that drains already stays as it is."""
+
+    permission_classes = (IsOperator,)
+
+    def post(self, request: Request, session_id: UUID) -> Response:
+        _require_attached(request, session_id)
+        sessions.drain([session_id])
+        return Response(_document(request, _visible_session(request, session_id)))
+
+
+class DisconnectWorker(ApiView):
+    """End its session; its tasks go to others, uncounted."""
+
+    permission_classes = (IsOperator,)
+
+    def post(self, request: Request, session_id: UUID) -> Response:
+        _require_attached(request, session_id)
+        sessions.disconnect([session_id], database.now())
+        return Response(_document(request, _visible_session(request, session_id)))
+
+
+def _visible_sessions(request: Request) -> WorkerSessionQuerySet:
+    """The sessions that the caller may see, each with its node, its load and the subscriptions to show."""
+    subscriptions = Subscription.objects.order_by("id")
+    rows = WorkerSession.objects.all()
+    names = touchable_names(request)
+    if names is not None:
+        subscriptions = subscriptions.filter(name__in=names)
+        rows = rows.filter(pk__in=subscriptions.order_by().values("session"))
+    shown = Prefetch("subscriptions", subscriptions)
+    return rows.with_outstanding().select_related("node").prefetch_related(shown)
+
+
+def _visible_session(request: Request, session_id: UUID) -> WorkerSession:
+    session = _visible_sessions(request).filter(pk=session_id).first()
+    if session is None:
+        raise NotFound(f"There is no worker {session_id}.")
+    return session
+
+
+def _require_attached(request: Request, session_id: UUID) -> None:
+    """404, 403 when it also performs what the key may not touch, or 409 when it has gone."""
+    allow_only(request.query_params, ())
+    session = _visible_session(request, session_id)
+    names = Subscription.objects.filter(session=session).values_list("name", flat=True)
+    require_names(request, set(names))
+    if session.state == SessionState.GONE:
+        raise Conflict("The worker has gone.")
+
+
+def _document(request: Request, session: WorkerSession) -> Document:
+    outstanding: int = session.outstanding  # type: ignore[attr-defined]  # annotated by with_outstanding
+    return worker_document(session, session.subscriptions.all(), outstanding, is_operator(request))

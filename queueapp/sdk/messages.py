@@ -1,0 +1,100 @@
+"""The messages of a worker as JSON texts, each checked to be one that the server can store."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from queueapp.domain.errors import InvalidJson
+from queueapp.domain.matching import Subscription
+from queueapp.domain.payloads import json_text, parse_json
+from queueapp.protocol import ERROR_TEXT_LENGTH, PROGRESS_MESSAGE_LENGTH, storable
+from queueapp.sdk.errors import HandlerVerdict
+
+TRACEBACK_LENGTH = 20_000
+
+DRAIN = '{"kind":"drain"}'
+
+
+def registration(subscriptions: Sequence[Subscription]) -> str:
+    """The first message: `[{"name": …, "filter": {criterion: [value, …]}}, …]`."""
+    return json_text(
+        [
+            {"name": each.name, "filter": {criterion: sorted(values) for criterion, values in each.criteria}}
+            for each in subscriptions
+        ]
+    )
+
+
+def done(task_id: str, attempt: int, result: Any, limit_bytes: int) -> str:
+    """The result, or the error that says why it cannot be sent."""
+    try:
+        data = _checked_text(result)
+    except InvalidJson as problem:
+        return error(task_id, attempt, f"The result cannot be sent as JSON: {problem.reason}.", retry=False)
+    message = f'{{"task_id":{json_text(task_id)},"attempt":{attempt},"result":"done","data":{data}}}'
+    size = len(message.encode())
+    if size > limit_bytes:
+        # Sent all the same it would end the connection (1009), and with it every task that is held.
+        text = f"The result is too large to send: {size} bytes, a frame has at most {limit_bytes}."
+        return error(task_id, attempt, text, retry=False)
+    return message
+
+
+def failed(task_id: str, attempt: int, failure: BaseException) -> str:
+    """The error message for what a handler raised."""
+    if isinstance(failure, HandlerVerdict):
+        return error(task_id, attempt, str(failure), retry=failure.retry, details=failure.details)
+    last_line = "".join(traceback.format_exception_only(failure)).strip().rpartition("\n")[2]
+    trace = storable("".join(traceback.format_exception(failure)))[-TRACEBACK_LENGTH:]
+    return error(task_id, attempt, last_line, details={"traceback": trace})
+
+
+def error(task_id: str, attempt: int, text: str, *, retry: bool | None = None, details: Any = None) -> str:
+    """`retry` None leaves the decision to the task's `retry_on`."""
+    message: dict[str, Any] = {
+        "task_id": task_id,
+        "attempt": attempt,
+        "result": "error",
+        "error": storable(text)[:ERROR_TEXT_LENGTH],
+    }
+    if retry is not None:
+        message["retry"] = retry
+    if details is not None:
+        try:
+            _checked_text(details)
+        except InvalidJson as problem:
+            details = f"The details cannot be sent as JSON: {problem.reason}."
+        message["details"] = details
+    return json_text(message)
+
+
+def progress(task_id: str, fraction: float, message: str) -> str:
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"Progress is a fraction between 0 and 1, not {fraction}.")
+    text = storable(message)[:PROGRESS_MESSAGE_LENGTH]
+    return json_text({"kind": "progress", "task_id": task_id, "progress": fraction, "message": text})
+
+
+def extend(task_id: str, seconds: float) -> str:
+    return json_text({"kind": "extend", "task_id": task_id, "seconds": seconds})
+
+
+def release(task_id: str) -> str:
+    return json_text({"kind": "release", "task_id": task_id})
+
+
+def _checked_text(value: Any) -> str:
+    """The JSON text of a handler's value, or InvalidJson. Read back, because what the standard library
+    writes (NUL, deep nesting) is not all that a database keeps."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidJson("lone surrogates cannot be stored") from None
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise InvalidJson(str(problem)) from None
+    parse_json(text)
+    return text

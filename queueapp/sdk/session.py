@@ -1,0 +1,225 @@
+"""One connection's dealings with the server: takes tasks, sends results until acknowledged, drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterable
+from functools import partial
+from typing import assert_never
+
+import msgspec
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from queueapp.protocol import Ack, Cancel, DrainNotice, ErrorNotice, ServerMessage, TaskFrame, Welcome
+from queueapp.sdk import messages
+from queueapp.sdk.handlers import Handlers
+from queueapp.sdk.outbox import Outbox
+from queueapp.sdk.runner import Execution, Key, Runner
+from queueapp.sdk.task import Task
+
+log = logging.getLogger("queueapp.sdk")
+
+RESTART_REASON = "The server restarts."
+"""A drain for this reason is no farewell: the worker comes again, as after close code 1012."""
+DRAIN_NOTICE_SECONDS = 2.0
+"""How long to wait for a server that may not confirm a worker's own drain."""
+
+_decode_message = msgspec.json.Decoder(ServerMessage).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class Session:
+    """What is held belongs to the connection: when it ends the server gives the tasks to others, so the local
+    queue is wiped, and what still runs is finished for nobody."""
+
+    def __init__(
+        self,
+        socket: ClientConnection,
+        handlers: Handlers,
+        runner: Runner,
+        *,
+        resend_seconds: float,
+        frame_limit_bytes: int,
+    ) -> None:
+        self._socket = socket
+        self._handlers = handlers
+        self._runner = runner
+        self._resend_seconds = resend_seconds
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._outbox = Outbox(frame_limit_bytes)
+        self._wake = asyncio.Event()
+        self._open: set[Key] = set()
+        self._unacknowledged: dict[Key, asyncio.TimerHandle] = {}
+        self._draining = False
+        self._drain_noticed = asyncio.Event()
+        self._ended = False
+        self.asked_to_leave = False
+        """Whether the server wants the worker to end, rather than to come again after a restart."""
+
+    async def run(self) -> None:
+        """Until the connection has ended, by whichever side."""
+        try:
+            await self._socket.send(messages.registration(list(self._handlers)))
+            sending = asyncio.create_task(self._send_all())
+            try:
+                async for frame in self._socket:
+                    for message in _parse(frame):
+                        self._receive(message)
+            finally:
+                sending.cancel()
+        except ConnectionClosed:
+            pass  # the socket knows its close code and reason
+        finally:
+            self._end()
+
+    def drain(self) -> None:
+        """Take no more, give back what has not begun, and leave when the rest is done and acknowledged."""
+        if self._draining:
+            return
+        self._draining = True
+        self._say("drain", messages.DRAIN)
+        for key in self._runner.take_back_waiting():
+            self._release(key)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._runner.take_back_waiting()
+        for timer in self._unacknowledged.values():
+            timer.cancel()
+        if lost := len(self._open) + len(self._unacknowledged):
+            log.warning("The connection ended with %d tasks held: the server gives them to others", lost)
+
+    # ---- from the server
+
+    def _receive(self, message: ServerMessage) -> None:
+        match message:
+            case TaskFrame():
+                self._take(message)
+            case Ack():
+                self._acknowledged(message)
+            case Cancel():
+                key = (message.task_id, message.attempt)
+                if key in self._open and not self._runner.cancel(key):
+                    self._concluded(key, None)
+            case DrainNotice():
+                self._drain_noticed.set()
+                if not self._draining:
+                    log.info("The server asks this worker to finish: %s", message.reason)
+                    self.asked_to_leave = message.reason != RESTART_REASON
+                    self.drain()
+            case Welcome():
+                log.info("Attached to %s as %s", message.server, message.worker_id)
+            case ErrorNotice():
+                log.warning("The server could not use a frame: %s (%s)", message.message, message.code)
+            case _:
+                assert_never(message)
+
+    def _take(self, frame: TaskFrame) -> None:
+        key = (frame.task_id, frame.attempt)
+        if key in self._open or key in self._unacknowledged:
+            return
+        self._open.add(key)
+        if self._draining:
+            self._release(key)
+            return
+        try:
+            task = Task(frame, partial(self._say_of_task, key))
+        except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
+            text = f"The worker cannot read the task: {problem}."
+            self._concluded(key, messages.error(*key, text, retry=False))
+            return
+        handler = self._handlers.find(task.name, task.attrs)
+        if handler is None:
+            text = f"The worker has no handler for {task.name} with these attributes."
+            self._concluded(key, messages.error(*key, text, retry=True))
+            return
+        self._runner.accept(Execution(task, handler, self._concluded))
+
+    def _acknowledged(self, ack: Ack) -> None:
+        if ack.status != "accepted":
+            log.warning("The result of %s came too late: %s", ack.task_id, ack.status)
+        for key in [key for key in self._keys_of(ack) if key in self._unacknowledged]:
+            self._unacknowledged.pop(key).cancel()
+        self._wake.set()
+
+    def _keys_of(self, ack: Ack) -> Iterable[Key]:
+        if ack.attempt is not None:
+            return [(ack.task_id, ack.attempt)]
+        return [key for key in self._unacknowledged if key[0] == ack.task_id]
+
+    # ---- to the server
+
+    def _concluded(self, key: Key, message: str | None) -> None:
+        """A handler ended. Without a message nobody wants to hear of it."""
+        self._open.discard(key)
+        if message is not None and not self._ended:
+            self._send_result(key, message)
+        self._wake.set()
+
+    def _send_result(self, key: Key, message: str) -> None:
+        """Send, and again while there is no acknowledgement: only that says that the result is durable."""
+        self._say(("result", key), message)
+        self._unacknowledged[key] = self._loop.call_later(self._resend_seconds, self._send_result, key, message)
+
+    def _release(self, key: Key) -> None:
+        self._open.discard(key)
+        self._say(("release", key), messages.release(key[0]))
+
+    def _say_of_task(self, key: Key, kind: str, message: str) -> None:
+        """From any thread. On the loop's own thread at once, so that it does not overtake the result."""
+        if threading.get_ident() == self._loop_thread:
+            self._say_while_open(key, kind, message)
+        else:
+            self._loop.call_soon_threadsafe(self._say_while_open, key, kind, message)
+
+    def _say_while_open(self, key: Key, kind: str, message: str) -> None:
+        if key in self._open and not self._ended:
+            self._say((kind, key), message)
+
+    def _say(self, key: object, message: str) -> None:
+        self._outbox.put(key, message)
+        self._wake.set()
+
+    async def _send_all(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._outbox:
+                    await self._socket.send(self._outbox.take_frame())
+                if self._is_drained():
+                    await self._drain_confirmed()
+                    if self._is_drained() and not self._outbox:
+                        await self._socket.close()
+                        return
+        except ConnectionClosed:
+            return  # the reader meets the same end
+
+    async def _drain_confirmed(self) -> None:
+        """The server confirms a drain with its own notice. What it assigned before it knew has arrived by
+        then and was given back; closing sooner would cost those tasks an attempt."""
+        try:
+            await asyncio.wait_for(self._drain_noticed.wait(), DRAIN_NOTICE_SECONDS)
+        except TimeoutError:
+            log.debug("The server did not confirm the drain")
+
+    def _is_drained(self) -> bool:
+        return self._draining and not self._open and not self._unacknowledged
+
+
+def _parse(frame: str | bytes) -> Iterable[ServerMessage]:
+    """The messages of a frame. What a newer server says and this worker does not know is passed over."""
+    try:
+        elements = _decode_array(frame) if frame[:1] in ("[", b"[") else [frame]
+    except msgspec.DecodeError as problem:
+        log.warning("Passed over a frame: %s", problem)
+        return
+    for element in elements:
+        try:
+            yield _decode_message(element)
+        except msgspec.DecodeError as problem:
+            log.warning("Passed over a message: %s", problem)

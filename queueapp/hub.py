@@ -52,6 +52,7 @@ class Hub:
         self._next_promotion: datetime | None = None
         self._task: asyncio.Task[None] | None = None
         self._unlisten: Callable[[], None] = lambda: None
+        self._stopping = False
 
     # ---- life
 
@@ -66,9 +67,10 @@ class Hub:
         links = list(self._links.values())
         for link in links:
             self.detach(link.session_id, Outcome.RELEASED, CloseCode.RESTART, "The server restarts.")
+        self._stopping = True
+        self.wake()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
         try:
             await self._in_thread(self._finish)
         except DATABASE_AWAY:
@@ -139,7 +141,7 @@ class Hub:
     # ---- passes
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             try:
                 await self._turn()
             except DATABASE_AWAY as error:
@@ -192,7 +194,8 @@ class Hub:
                 seconds, self._next_tick = due, time.monotonic() + max(0.0, due)
         if seconds > 0 and not self._wake.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._wake.wait()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._executor, work)

@@ -9,20 +9,16 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from queueapp.admin.display import EXCERPT_LENGTH, block, excerpt, json_block, link, worker_link
-from queueapp.admin.lists import OneOf, as_id, unfiltered
+from queueapp.admin.lists import OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.domain.states import Outcome
 from queueapp.models import Attempt, Task
 
 
-def _ended_as(outcome: Outcome):  # type: ignore[no-untyped-def]
-    return lambda attempts: attempts.filter(outcome=str(outcome))
-
-
 class ByOutcome(OneOf):
     title = "outcome"
     parameter_name = "outcome"
-    options = {"all": unfiltered, **{str(outcome): _ended_as(outcome) for outcome in Outcome}}
+    options = {"all": unfiltered, **{str(outcome): where(outcome=str(outcome)) for outcome in Outcome}}
 
 
 def attempt_worker(attempt: Attempt) -> SafeString | None:

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from queueapp import auth, database
-from queueapp.admin.lists import OneOf, unfiltered
+from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
 from queueapp.domain.names import is_storable
 from queueapp.models import NAME_LENGTH, ApiKey
@@ -23,7 +23,7 @@ class ByUse(OneOf):
     parameter_name = "state"
     options = {
         "usable": ApiKeyQuerySet.usable,
-        "revoked": lambda keys: keys.filter(revoked_at__isnull=False),
+        "revoked": where(revoked_at__isnull=False),
         "all": unfiltered,
     }
 

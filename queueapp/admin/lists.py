@@ -19,15 +19,20 @@ from queueapp.models import Queue
 if TYPE_CHECKING:
     from queueapp.admin.readonly import OperatorAdmin
 
+    _Paginator = Paginator[Any]
+else:
+    _Paginator = Paginator
+
 LISTED_ROWS = 1000
 LISTED_QUEUES = 100
 
 
-class BoundedPaginator(Paginator):
+class BoundedPaginator(_Paginator):
     """Pages of the first `LISTED_ROWS` rows. To count further would read all that match, only to show a number."""
 
     @cached_property
     def count(self) -> int:
+        assert isinstance(self.object_list, QuerySet)
         return self.object_list.order_by().values("pk")[:LISTED_ROWS].count()
 
     @property
@@ -60,7 +65,7 @@ class OneOf(admin.SimpleListFilter):
 
     def value(self) -> str:
         given = super().value()
-        return given if given in self.options else next(iter(self.options))
+        return given if given is not None and given in self.options else next(iter(self.options))
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return self.options[self.value()](queryset)
@@ -101,9 +106,9 @@ def unfiltered(queryset: QuerySet[Any]) -> QuerySet[Any]:
     return queryset
 
 
-def in_state(state: str) -> Callable[[QuerySet[Any]], QuerySet[Any]]:
-    """Those in the state, as an option of a filter."""
-    return lambda queryset: queryset.filter(state=state)
+def where(**conditions: Any) -> Callable[[QuerySet[Any]], QuerySet[Any]]:
+    """Those that meet the conditions, as an option of a filter."""
+    return lambda queryset: queryset.filter(**conditions)
 
 
 def as_id(word: str) -> UUID | None:

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from queueapp import database
 from queueapp.admin.display import list_of
-from queueapp.admin.lists import OneOf, as_id, unfiltered
+from queueapp.admin.lists import OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.domain.names import is_storable
 from queueapp.models import NAME_LENGTH, Node, WorkerSession
@@ -23,7 +23,7 @@ class ByLife(OneOf):
     parameter_name = "state"
     options = {
         "running": NodeQuerySet.running,
-        "stopped": lambda nodes: nodes.filter(stopped_at__isnull=False),
+        "stopped": where(stopped_at__isnull=False),
         "all": unfiltered,
     }
 

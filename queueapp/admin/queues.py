@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 
 from queueapp import database, queues
 from queueapp.admin.display import age, excerpt, list_of
-from queueapp.admin.lists import OneOf, unfiltered
+from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
 from queueapp.domain.names import is_storable
 from queueapp.domain.states import TaskState
@@ -46,7 +46,7 @@ class ByPause(OneOf):
     options = {
         "all": unfiltered,
         "paused": QueueQuerySet.paused,
-        "running": lambda queues: queues.filter(paused=False),
+        "running": where(paused=False),
     }
 
 
@@ -181,8 +181,9 @@ def figures_of(names: Sequence[str], now: datetime) -> dict[str, Figures]:
     """The figures of each of the queues, in two queries for all of them. Only live tasks are counted."""
     figures = {name: Figures(now) for name in names}
     ready = Q(state=str(TaskState.PENDING), delayed_until__isnull=True)
-    tasks = Task.objects.live().filter(name__in=names).order_by().values_list("name", "state")
-    for name, state, count, oldest in tasks.annotate(Count("id"), Min("available_at", filter=ready)):
+    tasks = Task.objects.live().filter(name__in=names).order_by().values("name", "state")
+    grouped = tasks.annotate(count=Count("id"), oldest=Min("available_at", filter=ready))
+    for name, state, count, oldest in grouped.values_list("name", "state", "count", "oldest"):
         if state == TaskState.PENDING:
             figures[name].pending, figures[name].oldest = count, oldest
         else:

@@ -61,7 +61,7 @@ class OperatorAdmin(_ModelAdmin[M]):
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    sortable_by = ()
+    sortable_by: Sequence[str] = ()
     search_fields = ("pk",)  # shows the search box; `search` says what it finds
 
     class Media:
@@ -127,11 +127,13 @@ class OperatorAdmin(_ModelAdmin[M]):
 
     # ---- actions
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[M]) -> HttpResponse | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[M], *arguments: Any, **options: Any
+    ) -> HttpResponse | None:
         keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if not all(self._is_key(key) for key in keys):
             raise SuspiciousOperation("What was selected is no row's key.")
-        response = super().response_action(request, queryset)
+        response = super().response_action(request, queryset, *arguments, **options)
         if response is not None and "_from_page" in request.POST and len(keys) == 1:
             return HttpResponseRedirect(page_of(self.model, keys[0]))
         return response
@@ -149,6 +151,7 @@ class OperatorAdmin(_ModelAdmin[M]):
         changed: list[Any] = []
         for start in range(0, len(keys), STEERED_AT_ONCE):
             changed += database.retried(verb)(keys[start : start + STEERED_AT_ONCE])
+        assert request.user.pk is not None
         LogEntry.objects.log_actions(request.user.pk, [rows[key] for key in changed], CHANGE, done.capitalize())
         self._report(request, len(changed), done)
         if more:

@@ -21,7 +21,7 @@ from queueapp.admin.display import (
     value_block,
     worker_link,
 )
-from queueapp.admin.lists import OfQueue, OneOf, as_id, in_state, unfiltered
+from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
 from queueapp.domain.names import attribute_problem, is_storable
 from queueapp.domain.states import TERMINAL_STATES
@@ -38,7 +38,7 @@ class ByState(OneOf):
         "all": unfiltered,
         "pending": TaskQuerySet.pending,
         "assigned": TaskQuerySet.assigned,
-        **{str(state): in_state(str(state)) for state in TERMINAL_STATES},
+        **{str(state): where(state=str(state)) for state in TERMINAL_STATES},
     }
 
 

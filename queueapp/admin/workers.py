@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -12,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from queueapp import database, sessions
 from queueapp.admin.display import excerpt, link, list_of, short, value_block
-from queueapp.admin.lists import OfQueue, OneOf, as_id, in_state, unfiltered
+from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
 from queueapp.domain.names import is_storable
 from queueapp.domain.states import SessionState
@@ -28,8 +29,8 @@ class ByConnection(OneOf):
     options = {
         "attached": WorkerSessionQuerySet.attached,
         "online": WorkerSessionQuerySet.online,
-        "draining": in_state(str(SessionState.DRAINING)),
-        "gone": in_state(str(SessionState.GONE)),
+        "draining": where(state=str(SessionState.DRAINING)),
+        "gone": where(state=str(SessionState.GONE)),
         "all": unfiltered,
     }
 
@@ -183,7 +184,7 @@ def criteria_of(subscription: Subscription) -> str:
     return " ".join(f"{criterion}={','.join(values)}" for criterion, values in subscription.filter.items())
 
 
-def _held_table(lines: Sequence[tuple]) -> SafeString:
+def _held_table(lines: Sequence[tuple[Any, ...]]) -> SafeString:
     header = format_html_join(
         "", "<th>{}</th>", ((t,) for t in ("task", "name", "attempt", "since", "deadline", "progress"))
     )

@@ -134,7 +134,8 @@ class Connection:
 
     async def _pause(self, delay_seconds: float) -> None:
         try:
-            await asyncio.wait_for(self._leaving.wait(), delay_seconds)
+            async with asyncio.timeout(delay_seconds):
+                await self._leaving.wait()
         except TimeoutError:
             return
 

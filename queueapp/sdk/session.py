@@ -203,7 +203,8 @@ class Session:
         """The server confirms a drain with its own notice. What it assigned before it knew has arrived by
         then and was given back; closing sooner would cost those tasks an attempt."""
         try:
-            await asyncio.wait_for(self._drain_noticed.wait(), DRAIN_NOTICE_SECONDS)
+            async with asyncio.timeout(DRAIN_NOTICE_SECONDS):
+                await self._drain_noticed.wait()
         except TimeoutError:
             log.debug("The server did not confirm the drain")
 

@@ -10,13 +10,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from processes import Server  # noqa: E402 - the helpers stand beside the tests
+from processes import Server, started_copy
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    prepared = Server(tmp_path_factory.mktemp("prepared"))
+    prepared.prepare()
+    return prepared
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    if server.running:
-        server.kill()
+def server(prepared: Server, tmp_path: Path) -> Iterator[Server]:
+    with started_copy(prepared, tmp_path) as server:
+        yield server

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,44 +25,51 @@ PATIENCE_SECONDS = 60
 class Server:
     """`manage.py serve` with a data directory of its own. Survives `kill()` and a new `start()`."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, **environment: str) -> None:
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("WORKQUEUE_", "DATABASE_URL", "REDIS_URL"))},
+            **{
+                k: v
+                for k, v in os.environ.items()
+                if not k.startswith(("WORKQUEUE_", "DATABASE_URL", "REDIS_URL"))
+            },
             "WORKQUEUE_DATA_DIR": str(data_dir),
             "SECRET_KEY": "for-tests",
             "PYTHONUNBUFFERED": "1",
+            **environment,
         }
+        self.data_dir = data_dir
         self.log = data_dir / "server.log"
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
+        self.keys: dict[str, str] = {}
+
+    def prepare(self) -> None:
+        """Make the database and a key for each role: seconds, which the tests share by copying the result."""
         self.manage("migrate", "--verbosity", "0")
-        self.keys = {
-            role: self.manage("create_api_key", f"test-{role}", "--role", role).strip()
-            for role in ("producer", "worker", "operator")
-        }
+        for role in ("producer", "worker", "operator"):
+            self.keys[role] = self.manage("create_api_key", f"test-{role}", "--role", role).strip()
 
     def manage(self, *arguments: str) -> str:
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True
-        )
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, check=True, capture_output=True, text=True)
         return done.stdout
 
     def start(self) -> None:
         """Returns once it listens; the port stays the same over restarts."""
         command = [sys.executable, "manage.py", "serve", "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True
-        )
+        self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
+        said = []
         for line in self.process.stderr:
+            said.append(line)
             if line.startswith("Listening on "):
                 self.port = int(line.rsplit(":", 1)[1])
                 break
         else:
-            raise AssertionError("The server did not start.")
+            raise AssertionError("The server did not start: " + "".join(said))
         # What it says from now on must not fill the pipe.
-        self._reader = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=self.log.open("a"))
+        with self.process.stderr as rest, self.log.open("a") as log:
+            self._reader = subprocess.Popen(["cat"], stdin=rest, stdout=log)
 
     def kill(self) -> None:
         self._end(signal.SIGKILL)
@@ -89,10 +97,13 @@ class Server:
         )
 
     @asynccontextmanager
-    async def worker(self, query: str = "", **options: Any) -> AsyncIterator[ClientConnection]:
-        """A worker's socket, as a client of the replaced system opens it."""
+    async def worker(
+        self, query: str = "", token: str | None = "", **options: Any
+    ) -> AsyncIterator[ClientConnection]:
+        """A worker's socket, as a client of the replaced system opens it. Without a token of its own it comes
+        with the worker's key; with None it sends no header."""
         url = f"ws://127.0.0.1:{self.port}/work/queue{query}"
-        headers = {"Authorization": f"Bearer {self.keys['worker']}"}
+        headers = {} if token is None else {"Authorization": f"Bearer {token or self.keys['worker']}"}
         async with websockets.connect(url, additional_headers=headers, **options) as socket:
             yield socket
 
@@ -108,6 +119,17 @@ class Server:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    async def tasks(self, **filters: str) -> list[dict[str, Any]]:
+        """All that match, page by page."""
+        found: list[dict[str, Any]] = []
+        async with self.api("producer") as api:
+            page = (await api.get("/tasks", params={**filters, "limit": "500"})).json()
+            found += page["results"]
+            while page["next"]:
+                page = (await api.get(page["next"])).json()
+                found += page["results"]
+        return found
+
     async def counts(self, name: str) -> dict[str, int]:
         async with self.api("operator") as api:
             return (await api.get(f"/queues/{name}")).json()["counts"]
@@ -115,6 +137,21 @@ class Server:
     async def workers(self) -> list[dict[str, Any]]:
         async with self.api("operator") as api:
             return (await api.get("/workers")).json()["results"]
+
+
+@contextmanager
+def started_copy(prepared: Server, directory: Path, **environment: str) -> Iterator[Server]:
+    """A server of its own, with the keys of the prepared one."""
+    data_dir = directory / "data"
+    shutil.copytree(prepared.data_dir, data_dir)
+    server = Server(data_dir, **environment)
+    server.keys = prepared.keys
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.running:
+            server.kill()
 
 
 async def receive(socket: ClientConnection, count: int = 1) -> list[dict[str, Any]]:
@@ -130,6 +167,6 @@ async def finish(socket: ClientConnection, task: dict[str, Any], data: Any = Non
 async def eventually(condition: Callable[[], Any]) -> Any:
     """The condition's value once it is true; asked again as quickly as it can be answered."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not (value := await condition()):
+        while not (value := await condition()):  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.02)
         return value

@@ -1,5 +1,6 @@
 """`manage.py serve`: the server, HTTP and WebSocket."""
 
+import time
 from typing import Any
 
 import daphne.server  # noqa: F401 - installs the asyncio reactor, before anything imports another
@@ -8,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
 from queueapp import database, sessions
+from queueapp.conf import config
 from queueapp.server import QueueServer
 
 
@@ -29,11 +31,15 @@ class Command(BaseCommand):
             raise CommandError(f"Cannot listen on {host}:{port}: is another process using it?")
 
     def _refuse_to_be_second(self) -> None:
-        """Without Redis a second process would hear of nothing that the first one does."""
+        """Without Redis a second process would hear of nothing that the first one does. One that has just died
+        may look alive until its lease is over; one that lives renews it."""
         if settings.REDIS_URL or settings.DEBUG:
             return
-        for node in sessions.living_nodes(database.now()):
-            raise CommandError(
-                f"The server process {node} already uses this database. Stop it, or set REDIS_URL (and "
-                "DATABASE_URL to PostgreSQL) to run several."
-            )
+        until = time.monotonic() + config().lease_seconds + 1
+        while others := sessions.living_nodes(database.now()):
+            if time.monotonic() > until:
+                raise CommandError(
+                    f"The server process {others[0]} already uses this database. Stop it, or set REDIS_URL (and "
+                    "DATABASE_URL to PostgreSQL) to run several."
+                )
+            time.sleep(0.2)

@@ -1,0 +1,1 @@
+"""Workers, data and a demonstration to start from."""

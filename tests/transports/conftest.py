@@ -1,0 +1,106 @@
+"""Callers of the API, and workers made by the same verbs as real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth import get_user_model
+from rest_framework.test import APIClient
+
+from queueapp import database, lifecycle
+from queueapp.auth import create_key
+from queueapp.domain.matching import Subscription
+from queueapp.lifecycle import Choice, Report
+from queueapp.models import Node, Task, WorkerSession, new_id
+from queueapp.registration import Offer, Options
+from queueapp.sessions import Attachment, attach, start_node
+
+Caller = Callable[..., APIClient]
+
+
+@pytest.fixture
+def caller(db: None) -> Caller:
+    """A client with a fresh key: `caller("producer", "image.*")`."""
+
+    def make(role: str, *globs: str) -> APIClient:
+        _, text = create_key(f"a {role}", role, globs)
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {text}")
+        return client
+
+    return make
+
+
+@pytest.fixture
+def producer(caller: Caller) -> APIClient:
+    return caller("producer")
+
+
+@pytest.fixture
+def operator(caller: Caller) -> APIClient:
+    return caller("operator")
+
+
+@pytest.fixture
+def admin_user_client(db: None) -> Callable[..., APIClient]:
+    """A client with a session: `admin_user_client(is_staff=True)`."""
+
+    def make(**flags: bool) -> APIClient:
+        user = get_user_model().objects.create_user("ada", password="lovelace", **flags)
+        client = APIClient()
+        client.force_login(user)
+        return client
+
+    return make
+
+
+def submit(client: APIClient, **fields: Any) -> str:
+    """The id of a new task."""
+    response = client.post("/api/v1/tasks", {"name": "tag", **fields}, format="json")
+    assert response.status_code == 201, response.json()
+    return response.json()["id"]
+
+
+def attached(*names: str, extra: str = "{}", label: str = "") -> WorkerSession:
+    """A worker that offers these names."""
+    now = database.now()
+    node_id = Node.objects.values_list("id", flat=True).first() or start_node(now)
+    session_id = new_id()
+    offers = tuple(Offer(Subscription.of(name), extra) for name in names)
+    attach(node_id, [Attachment(session_id, Options(10, name=label), offers)], now)
+    return WorkerSession.objects.get(pk=session_id)
+
+
+def assign(task_id: str, session: WorkerSession) -> None:
+    now = database.now()
+    choice = Choice(UUID(task_id), session.id, now + timedelta(seconds=300))
+    assert lifecycle.assign([choice], now)
+
+
+def finish(task_id: str, session: WorkerSession, **report: Any) -> None:
+    verdicts = lifecycle.finish([Report(session.id, UUID(task_id), **{"done": True, **report})], database.now())
+    assert verdicts == ["accepted"]
+
+
+def ids(results: Iterable[dict[str, Any]]) -> list[str]:
+    return [result["id"] for result in results]
+
+
+def assert_problem(response: Any, status: int) -> dict[str, Any]:
+    """The problem document of a refused request."""
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == status
+    assert problem["type"]
+    assert problem["title"]
+    assert problem["detail"]
+    return problem
+
+
+def state_of(task_id: str) -> str:
+    return Task.objects.values_list("state", flat=True).get(pk=task_id)

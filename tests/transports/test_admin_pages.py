@@ -1,0 +1,325 @@
+"""The admin's lists and pages: what they show, what they cost, what they withstand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from admin_rows import HOSTILE, Fleet, Scene, scene, staff
+from django.test import Client
+from django.urls import reverse
+
+from queueapp import queues
+from queueapp.admin import lists
+from queueapp.auth import create_key
+from queueapp.models import Attempt, Node, Queue, Subscription, Task, WorkerSession
+
+LISTS = ("task", "attempt", "workersession", "subscription", "queue", "apikey", "node")
+FILTERED = (
+    "task/?state=failed&name=tag",
+    "task/?state=assigned",
+    "task/?name=unknown",
+    "attempt/?outcome=lost",
+    "workersession/?state=all",
+    "workersession/?state=gone&offers=tag",
+    "subscription/?state=all&name=tag",
+    "queue/?paused=paused",
+    "apikey/?state=all",
+    "node/?state=stopped",
+)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def rows() -> Scene:
+    create_key("ci", "producer", ["image.*"])
+    return scene()
+
+
+@pytest.fixture
+def viewer() -> Client:
+    return staff("view")
+
+
+def list_url(model: str) -> str:
+    return reverse(f"admin:queueapp_{model}_changelist")
+
+
+def page_url(model: str, key: Any) -> str:
+    return reverse(f"admin:queueapp_{model}_change", args=[key])
+
+
+def shown(client: Client, url: str) -> str:
+    response = client.get(url)
+    assert response.status_code == 200, url
+    return response.content.decode()
+
+
+class TestEveryPageRenders:
+    def test_the_index(self, admin_client: Client, rows: Scene) -> None:
+        assert "Work queue" in shown(admin_client, "/admin/")
+
+    @pytest.mark.parametrize("model", LISTS)
+    def test_lists(self, admin_client: Client, rows: Scene, model: str) -> None:
+        assert "result_list" in shown(admin_client, list_url(model))
+
+    @pytest.mark.parametrize("model", LISTS)
+    def test_lists_without_rows(self, admin_client: Client, model: str) -> None:
+        assert "result_list" not in shown(admin_client, list_url(model))
+
+    @pytest.mark.parametrize("address", FILTERED)
+    def test_filtered_lists(self, admin_client: Client, rows: Scene, address: str) -> None:
+        shown(admin_client, f"/admin/queueapp/{address}")
+
+    def test_tasks_in_every_state(self, admin_client: Client, rows: Scene) -> None:
+        for task in Task.objects.all():
+            assert str(task.pk) in shown(admin_client, page_url("task", task.pk))
+
+    def test_workers_attached_and_gone(self, admin_client: Client, rows: Scene) -> None:
+        for session in WorkerSession.objects.all():
+            assert str(session.pk) in shown(admin_client, page_url("workersession", session.pk))
+
+    def test_the_other_rows(self, admin_client: Client, rows: Scene) -> None:
+        queues.pause(["tag"], "ada", "upstream is down", rows.fleet.now)
+        for model, key in (
+            ("attempt", Attempt.objects.values_list("pk", flat=True)[0]),
+            ("subscription", Subscription.objects.values_list("pk", flat=True)[0]),
+            ("node", rows.fleet.node_id),
+            ("apikey", create_key("another", "worker")[0].pk),
+            ("queue", "tag"),
+        ):
+            shown(admin_client, page_url(model, key))
+
+    def test_for_staff_who_may_only_look(self, viewer: Client, rows: Scene) -> None:
+        for model in LISTS:
+            assert 'name="action"' not in shown(viewer, list_url(model))
+        assert "<button" not in shown(viewer, page_url("task", rows.pending)).split("object-tools")[-1][:400]
+
+
+class TestWhatIsShown:
+    def test_a_task_names_its_worker_and_attributes(self, admin_client: Client, rows: Scene) -> None:
+        page = shown(admin_client, page_url("task", rows.assigned))
+        assert "cloud=gcp" in page
+        assert page_url("workersession", rows.worker) in page
+
+    def test_a_task_has_its_attempts(self, admin_client: Client, rows: Scene) -> None:
+        page = shown(admin_client, page_url("task", rows.failed))
+        assert "attempt 1: error" in page
+        assert "&quot;line&quot;: 7" in page
+
+    def test_a_task_outlives_its_workers_row(self, admin_client: Client, rows: Scene) -> None:
+        session_id = Task.objects.values_list("last_worker_id", flat=True).get(pk=rows.lost_worker)
+        assert str(session_id) in shown(admin_client, page_url("task", rows.lost_worker))
+
+    def test_a_worker_has_its_subscriptions_and_tasks(self, admin_client: Client, rows: Scene) -> None:
+        page = shown(admin_client, page_url("workersession", rows.worker))
+        assert "cloud=aws,gcp" in page
+        assert "&quot;info&quot;" in page
+        assert page_url("task", rows.assigned) in page
+
+    def test_the_workers_list_begins_with_the_attached(self, admin_client: Client, rows: Scene) -> None:
+        assert str(rows.gone_worker) not in shown(admin_client, list_url("workersession"))
+        assert str(rows.gone_worker) in shown(admin_client, list_url("workersession") + "?state=all")
+
+    def test_a_queue_counts_what_is_alive(self, admin_client: Client, rows: Scene) -> None:
+        response = admin_client.get(list_url("queue"))
+        queue = next(queue for queue in response.context["cl"].result_list if queue.name == "tag")
+        figures = vars(queue)["figures"]
+        assert (figures.pending, figures.assigned, figures.workers) == (3, 1, 1)
+        assert figures.oldest is not None
+
+    def test_what_others_wrote_is_escaped(self, admin_client: Client, rows: Scene) -> None:
+        queues.pause(["tag"], "ada", HOSTILE, rows.fleet.now)
+        create_key(HOSTILE, "producer")
+        pages = [list_url(model) for model in LISTS]
+        pages += [page_url("task", key) for key in Task.objects.values_list("pk", flat=True)]
+        pages += [page_url("workersession", rows.worker), page_url("queue", "tag")]
+        pages += [page_url("attempt", key) for key in Attempt.objects.values_list("pk", flat=True)]
+        content = [shown(admin_client, page) for page in pages]
+        assert not [page for page, text in zip(pages, content, strict=True) if HOSTILE in text]
+        assert sum("&lt;script&gt;" in text for text in content) >= 8
+
+
+class TestLongLists:
+    @pytest.mark.parametrize("model", LISTS)
+    def test_a_page_takes_as_many_queries_for_fifty_rows_as_for_one(
+        self, admin_client: Client, model: str, django_assert_max_num_queries: Callable[..., Any]
+    ) -> None:
+        fleet = Fleet.started()
+        fill(fleet, 0)
+        admin_client.get(list_url(model))  # content types are read once a process
+        with django_assert_max_num_queries(30) as few:
+            shown(admin_client, list_url(model))
+        for number in range(1, 50):
+            fill(fleet, number)
+        with django_assert_max_num_queries(len(few)):
+            response = admin_client.get(list_url(model))
+        assert len(response.context["cl"].result_list) == 50
+
+    @pytest.mark.parametrize(("model", "tasks"), [("task", 40), ("workersession", 40)])
+    def test_a_rows_page_takes_as_many_queries_for_forty_parts_as_for_one(
+        self, admin_client: Client, model: str, tasks: int, django_assert_max_num_queries: Callable[..., Any]
+    ) -> None:
+        fleet = Fleet.started()
+        worker = fleet.worker()
+        task_id = fleet.task()
+        fleet.assign(worker, task_id)
+        url = page_url(model, task_id if model == "task" else worker)
+        add_attempt(fleet, worker, task_id, 1)
+        admin_client.get(url)
+        with django_assert_max_num_queries(30) as few:
+            shown(admin_client, url)
+        fleet.assign(worker, *fleet.tasks(tasks))
+        for number in range(2, tasks):
+            add_attempt(fleet, worker, task_id, number)
+        with django_assert_max_num_queries(len(few)):
+            shown(admin_client, url)
+
+    def test_counting_ends_at_a_bound(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lists, "LISTED_ROWS", 60)
+        Fleet.started().tasks(70)
+        page = shown(admin_client, list_url("task"))
+        assert "The first 60 tasks" in page
+        assert "p=2" in page
+        assert "p=3" not in page
+
+    def test_a_list_leaves_payloads_unread(
+        self, admin_client: Client, rows: Scene, django_assert_max_num_queries: Callable[..., Any]
+    ) -> None:
+        with django_assert_max_num_queries(30) as captured:
+            shown(admin_client, list_url("task"))
+        listing = [
+            query["sql"] for query in captured if "ORDER BY" in query["sql"] and "queueapp_task" in query["sql"]
+        ]
+        assert listing
+        assert not any('"queueapp_task"."data"' in sql or '"queueapp_task"."result"' in sql for sql in listing)
+
+
+def fill(fleet: Fleet, number: int) -> None:
+    """A row for every list."""
+    worker = fleet.worker(f"worker {number}", f"name{number}")
+    fleet.failed(worker, name=f"name{number}")
+    fleet.assign(worker, fleet.task(f"name{number}"))
+    create_key(f"key {number}", "producer")
+    if number:
+        Node.objects.create(host="other", pid=number, started_at=fleet.now, lease_until=fleet.now)
+
+
+def add_attempt(fleet: Fleet, worker: Any, task_id: Any, number: int) -> None:
+    Attempt.objects.create(
+        task_id=task_id,
+        number=number,
+        worker_id=worker,
+        outcome="released",
+        assigned_at=fleet.now,
+        ended_at=fleet.now,
+    )
+
+
+class TestSearch:
+    @pytest.fixture
+    def found(self, admin_client: Client) -> Callable[[str, str], set[Any]]:
+        def find(model: str, words: str) -> set[Any]:
+            response = admin_client.get(list_url(model), {"q": words})
+            assert response.status_code == 200
+            return {row.pk for row in response.context["cl"].result_list}
+
+        return find
+
+    def test_finds_tasks_by_attributes(self, found: Callable[..., set[Any]], rows: Scene) -> None:
+        assert found("task", "cloud=aws") == {rows.pending}
+        assert found("task", "cloud=aws account=1") == {rows.pending}
+        assert found("task", "cloud=aws account=2") == set()
+
+    def test_takes_a_quoted_attribute(self, found: Callable[..., set[Any]], rows: Scene) -> None:
+        task_id = rows.fleet.task(owner="ada b")
+        assert found("task", 'owner="ada b"') == {task_id}
+
+    def test_finds_a_task_by_its_id(self, found: Callable[..., set[Any]], rows: Scene) -> None:
+        assert found("task", str(rows.failed)) == {rows.failed}
+        assert found("task", rows.failed.hex) == {rows.failed}
+
+    def test_finds_tasks_by_the_beginning_of_a_name(self, found: Callable[..., set[Any]], rows: Scene) -> None:
+        task_id = rows.fleet.task("collect")
+        assert found("task", "coll") == {task_id}
+        assert found("task", "ollect") == set()
+
+    def test_finds_the_other_rows(self, found: Callable[..., set[Any]], rows: Scene) -> None:
+        assert found("workersession", "ALERT") == {rows.worker}
+        assert found("workersession", str(rows.worker)) == {rows.worker}
+        assert found("queue", "olle") == {"collect"}
+        assert len(found("attempt", str(rows.failed))) == 1
+        assert len(found("subscription", str(rows.worker))) == 2
+        assert len(found("apikey", "ci")) == 1
+        assert found("node", str(rows.fleet.node_id)) == {rows.fleet.node_id}
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "\x00",
+            "a\x00b=c",
+            "'\"\\%_*",
+            '"',
+            "=",
+            "=x",
+            "x" * 60_000,
+            "a=b " * 400,
+            "🦆=💥",
+            "(" * 500,
+            "a " * 70,
+        ],
+        ids=[
+            "nul",
+            "nul-inside",
+            "marks",
+            "quote",
+            "equals",
+            "no-name",
+            "long",
+            "many",
+            "signs",
+            "nested",
+            "words",
+        ],
+    )
+    def test_survives_any_words(self, admin_client: Client, rows: Scene, words: str) -> None:
+        answers = {model: admin_client.get(list_url(model), {"q": words}).status_code for model in LISTS}
+        assert set(answers.values()) == {200}, answers
+
+
+class TestStrangeAddresses:
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "state=%00",
+            "name=%00",
+            "state=nonsense",
+            "p=99999999",
+            "p=x",
+            "o=1.2.-3",
+            "all=",
+            "error__regex=(",
+            "e=1",
+        ],
+    )
+    def test_lists_answer_anything(self, admin_client: Client, rows: Scene, query: str) -> None:
+        answers = {model: admin_client.get(f"{list_url(model)}?{query}").status_code for model in LISTS}
+        assert set(answers.values()) <= {200, 302, 400}, answers
+
+    def test_only_known_lookups_reach_the_database(self, admin_client: Client, rows: Scene) -> None:
+        assert admin_client.get(list_url("task") + "?data__contains=x").status_code == 400
+        assert admin_client.get(list_url("workersession") + "?node__id__exact=x").status_code == 302
+
+    @pytest.mark.parametrize("key", ["nonsense", "0", "99999999999999999999999", "_00", "%00"])
+    @pytest.mark.parametrize("page", ["change", "history"])
+    def test_pages_of_rows_that_are_not(self, admin_client: Client, rows: Scene, key: str, page: str) -> None:
+        answers = {model: admin_client.get(f"{list_url(model)}{key}/{page}/").status_code for model in LISTS}
+        assert set(answers.values()) == {302}, answers
+
+
+def test_queues_are_listed_by_name(admin_client: Client) -> None:
+    Queue.objects.ensure(["b", "a", "c"])
+    response = admin_client.get(list_url("queue"))
+    assert [queue.name for queue in response.context["cl"].result_list] == ["a", "b", "c"]

@@ -1,0 +1,262 @@
+"""What operators do in the admin: the verbs are called, forms write nothing else, and only who may does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from admin_rows import Fleet, Scene, scene, staff
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.urls import reverse
+
+from queueapp import queues
+from queueapp.admin import readonly
+from queueapp.auth import authenticate, create_key
+from queueapp.models import ApiKey, Attempt, Node, Queue, Subscription, Task, WorkerSession
+
+pytestmark = pytest.mark.django_db(transaction=True)
+"""Verbs are retried outside of a transaction, as in a request."""
+
+
+@pytest.fixture
+def rows() -> Scene:
+    return scene()
+
+
+def act(client: Client, model: str, action: str, *keys: Any, **fields: Any) -> list[str]:
+    """The messages after an action on the rows with these keys."""
+    form = {"action": action, "_selected_action": [str(key) for key in keys], "index": 0, **fields}
+    response = client.post(reverse(f"admin:queueapp_{model}_changelist"), form, follow=True)
+    assert response.status_code == 200
+    return [str(message) for message in response.context["messages"]]
+
+
+def states(*task_ids: Any) -> list[str]:
+    found = dict(Task.objects.values_list("pk", "state"))
+    return [found[task_id] for task_id in task_ids]
+
+
+class TestTasks:
+    def test_are_cancelled(self, admin_client: Client, rows: Scene) -> None:
+        told = act(admin_client, "task", "cancel", rows.pending, rows.assigned, rows.failed)
+        assert states(rows.pending, rows.assigned, rows.failed) == ["cancelled", "cancelled", "failed"]
+        assert told == ["2 tasks cancelled.", "1 task left alone: their state does not allow it."]
+
+    def test_are_retried(self, admin_client: Client, rows: Scene) -> None:
+        assert act(admin_client, "task", "retry", rows.failed) == ["1 task retried."]
+        assert states(rows.failed) == ["pending"]
+
+    def test_that_nothing_can_be_done_to_are_told_of(self, admin_client: Client, rows: Scene) -> None:
+        told = act(admin_client, "task", "retry", rows.pending)
+        assert told == ["0 tasks retried.", "1 task left alone: their state does not allow it."]
+
+    def test_are_taken_across_pages_by_the_filter(
+        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(readonly, "STEERED_ROWS", 4)
+        monkeypatch.setattr(readonly, "STEERED_AT_ONCE", 3)
+        fleet = Fleet.started()
+        tagged, other = fleet.tasks(6), fleet.task("other")
+        url = reverse("admin:queueapp_task_changelist") + "?name=tag"
+        form = {"action": "cancel", "_selected_action": [str(tagged[0])], "index": 0, "select_across": 1}
+        told = [str(message) for message in admin_client.post(url, form, follow=True).context["messages"]]
+        assert told == ["4 tasks cancelled.", "These were the first 4: do it again for the others."]
+        admin_client.post(url, form)
+        assert states(*tagged, other) == ["cancelled"] * 6 + ["pending"]
+
+    def test_are_steered_from_their_page_and_shown_again(self, admin_client: Client, rows: Scene) -> None:
+        page = reverse("admin:queueapp_task_change", args=[rows.pending])
+        assert 'value="cancel"' in admin_client.get(page).content.decode()
+        form = {"action": "cancel", "_selected_action": str(rows.pending), "_from_page": "1"}
+        response = admin_client.post(reverse("admin:queueapp_task_changelist"), form)
+        assert response["Location"] == page
+        assert states(rows.pending) == ["cancelled"]
+
+    def test_remember_who_did_it(self, admin_client: Client, rows: Scene) -> None:
+        act(admin_client, "task", "cancel", rows.pending)
+        entry = LogEntry.objects.get()
+        assert (entry.object_id, entry.user.get_username(), entry.change_message) == (
+            str(rows.pending),
+            "admin",
+            "Cancelled",
+        )
+
+    @pytest.mark.parametrize("key", ["nonsense", "", "\x00", "9" * 40])
+    def test_that_are_none_are_refused(self, admin_client: Client, rows: Scene, key: str) -> None:
+        for model, action in (("task", "cancel"), ("workersession", "drain"), ("apikey", "revoke")):
+            form = {"action": action, "_selected_action": key, "index": 0}
+            response = admin_client.post(reverse(f"admin:queueapp_{model}_changelist"), form)
+            assert response.status_code == 400
+
+
+class TestWorkers:
+    def test_are_drained(self, admin_client: Client, rows: Scene) -> None:
+        assert act(admin_client, "workersession", "drain", rows.worker) == ["1 worker session told to drain."]
+        assert WorkerSession.objects.get(pk=rows.worker).state == "draining"
+        assert states(rows.assigned) == ["assigned"]
+
+    def test_are_disconnected_and_their_tasks_released(self, admin_client: Client, rows: Scene) -> None:
+        told = act(admin_client, "workersession", "disconnect", rows.worker)
+        assert told == ["1 worker session disconnected."]
+        session = WorkerSession.objects.get(pk=rows.worker)
+        assert (session.state, session.close_code) == ("gone", 4409)
+        assert states(rows.assigned) == ["pending"]
+
+    def test_that_are_gone_are_left_alone(self, admin_client: Client, rows: Scene) -> None:
+        told = act(admin_client, "workersession", "disconnect", rows.gone_worker)
+        assert told[0] == "0 worker sessions disconnected."
+
+
+class TestQueues:
+    def test_are_paused_with_a_note(self, admin_client: Client, rows: Scene) -> None:
+        assert act(admin_client, "queue", "pause", "tag", note="upstream is down") == ["1 queue paused."]
+        queue = Queue.objects.get(pk="tag")
+        assert (queue.paused, queue.paused_by, queue.note) == (True, "admin", "upstream is down")
+        assert queue.paused_at is not None
+
+    def test_are_resumed(self, admin_client: Client, rows: Scene) -> None:
+        queues.pause(["tag"], "ada", "", rows.fleet.now)
+        assert act(admin_client, "queue", "resume", "tag") == ["1 queue resumed."]
+        assert not Queue.objects.get(pk="tag").paused
+
+    def test_have_defaults_that_are_edited(self, admin_client: Client, rows: Scene) -> None:
+        assert save_queue(admin_client, timeout_seconds="60", max_attempts="2", note="slow").status_code == 302
+        queue = Queue.objects.get(pk="tag")
+        assert (queue.timeout_seconds, queue.max_attempts, queue.note) == (60, 2, "slow")
+        assert (queue.spill_after_seconds, queue.concurrency) == (None, None)
+        save_queue(admin_client)
+        assert Queue.objects.get(pk="tag").timeout_seconds is None
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"timeout_seconds": "0"},
+            {"timeout_seconds": "nan"},
+            {"timeout_seconds": "1e300"},
+            {"max_attempts": "0"},
+            {"max_attempts": "99999999999999999999"},
+            {"spill_after_seconds": "-1"},
+            {"concurrency": "0"},
+            {"concurrency": "99999999999"},
+            {"note": "x\x00"},
+            {"note": "x" * 1001},
+        ],
+        ids=str,
+    )
+    def test_refuse_defaults_that_no_submission_may_have(
+        self, admin_client: Client, rows: Scene, fields: dict[str, str]
+    ) -> None:
+        before = Queue.objects.filter(pk="tag").values().get()
+        assert save_queue(admin_client, **fields).status_code == 200
+        assert Queue.objects.filter(pk="tag").values().get() == before
+
+    def test_stay_paused_when_an_older_page_is_saved(self, admin_client: Client, rows: Scene) -> None:
+        queues.pause(["tag"], "ada", "", rows.fleet.now)
+        save_queue(admin_client, timeout_seconds="60", paused="", name="other", paused_by="eve")
+        queue = Queue.objects.get(pk="tag")
+        assert (queue.paused, queue.paused_by) == (True, "ada")
+        assert not Queue.objects.filter(pk="other").exists()
+
+
+class TestKeys:
+    def test_are_shown_once_and_not_stored(self, admin_client: Client) -> None:
+        form = {"name": "ci", "role": "producer", "task_globs": "image.*\r\n\r\n  tag \r\n"}
+        response = admin_client.post(reverse("admin:queueapp_apikey_add"), form, follow=True)
+        key = ApiKey.objects.get()
+        assert (key.name, key.role, key.task_globs) == ("ci", "producer", ["image.*", "tag"])
+        page = response.content.decode()
+        text = page.split("<code>")[1].split("</code>")[0]
+        authenticated = authenticate(text)
+        assert authenticated is not None
+        assert authenticated.pk == key.pk
+        assert text not in admin_client.get(reverse("admin:queueapp_apikey_changelist")).content.decode()
+        assert (
+            text not in admin_client.get(reverse("admin:queueapp_apikey_change", args=[key.pk])).content.decode()
+        )
+        assert not [row for row in LogEntry.objects.values() if text in str(row)]
+        assert text not in str(ApiKey.objects.values().get())
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"name": ""},
+            {"name": " "},
+            {"name": "x\x00"},
+            {"role": "king"},
+            {"task_globs": "a b"},
+            {"name": "x" * 201},
+        ],
+        ids=str,
+    )
+    def test_with_unusable_fields_are_not_made(self, admin_client: Client, fields: dict[str, str]) -> None:
+        form = {"name": "ci", "role": "producer", "task_globs": "", **fields}
+        assert admin_client.post(reverse("admin:queueapp_apikey_add"), form).status_code == 200
+        assert not ApiKey.objects.exists()
+
+    def test_are_revoked_once(self, admin_client: Client) -> None:
+        key, text = create_key("ci", "producer")
+        assert act(admin_client, "apikey", "revoke", key.pk) == ["1 api key revoked."]
+        revoked_at = ApiKey.objects.get().revoked_at
+        assert revoked_at is not None
+        assert authenticate(text) is None
+        assert act(admin_client, "apikey", "revoke", key.pk)[0] == "0 api keys revoked."
+        assert ApiKey.objects.get().revoked_at == revoked_at
+
+
+class TestForms:
+    def test_add_change_and_delete_nothing(self, admin_client: Client, rows: Scene) -> None:
+        """A superuser posts to every form that could be there, for a row of every kind."""
+        create_key("ci", "producer")
+        keys: dict[str, Any] = {
+            model._meta.model_name: model.objects.order_by("pk").values_list("pk", flat=True)[0]
+            for model in (Task, Attempt, WorkerSession, Subscription, Queue, ApiKey, Node)
+        }
+        before = everything()
+        for model, key in keys.items():
+            form = {"name": "changed", "state": "failed", "host": "changed", "number": 9, "post": "yes"}
+            pages = [("change", [key]), ("delete", [key]), ("add", [])]
+            for page, arguments in pages:
+                if (model, page) in (("queue", "change"), ("apikey", "add")):
+                    continue  # the two forms that there are
+                url = reverse(f"admin:queueapp_{model}_{page}", args=arguments)
+                assert admin_client.post(url, form).status_code == 403, url
+            act(admin_client, model, "delete_selected", key, post="yes")
+        assert everything() == before
+
+
+class TestPermissions:
+    def test_to_view_let_nobody_act(self, rows: Scene) -> None:
+        key, _ = create_key("ci", "producer")
+        client, before = staff("view"), everything()
+        for model, action, row in (
+            ("task", "cancel", rows.pending),
+            ("task", "retry", rows.failed),
+            ("workersession", "drain", rows.worker),
+            ("workersession", "disconnect", rows.worker),
+            ("queue", "pause", "tag"),
+            ("apikey", "revoke", key.pk),
+        ):
+            act(client, model, action, row)
+        assert save_queue(client, timeout_seconds="60").status_code == 403
+        assert (
+            client.post(reverse("admin:queueapp_apikey_add"), {"name": "x", "role": "worker"}).status_code == 403
+        )
+        assert everything() == before
+
+    def test_to_change_tasks_let_staff_steer_those_only(self, rows: Scene) -> None:
+        client = staff("change", models=["task"])
+        assert act(client, "task", "cancel", rows.pending) == ["1 task cancelled."]
+        assert client.get(reverse("admin:queueapp_workersession_changelist")).status_code == 403
+
+    def test_are_needed(self, client: Client, rows: Scene) -> None:
+        assert client.get(reverse("admin:queueapp_task_changelist")).status_code == 302
+
+
+def save_queue(client: Client, **fields: str) -> Any:
+    return client.post(reverse("admin:queueapp_queue_change", args=["tag"]), fields)
+
+
+def everything() -> list[Any]:
+    models = (Task, Attempt, WorkerSession, Subscription, Queue, ApiKey, Node)
+    return [list(model.objects.order_by("pk").values()) for model in models]

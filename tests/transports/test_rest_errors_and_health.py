@@ -1,0 +1,89 @@
+"""Errors in one form, whatever goes wrong; and the paths that load balancers ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer
+from django.db import OperationalError, connection
+from django.test import AsyncClient, Client
+from rest_framework.test import APIClient
+
+from tests.transports.conftest import assert_problem, submit
+
+
+class UnreachableLayer(InMemoryChannelLayer):
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        raise ConnectionError("refused")
+
+
+def refuse(*args: Any, **kwargs: Any) -> None:
+    raise OperationalError("the server closed the connection unexpectedly")
+
+
+@pytest.mark.django_db
+class TestAnError:
+    @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/", "/api/v2/tasks", "/api/", "/api/v1/tasks/7"])
+    def test_about_a_path_is_404(self, path: str) -> None:
+        assert_problem(APIClient().get(path), 404)
+        assert_problem(APIClient().post(path), 404)
+
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [("delete", "tasks"), ("put", "queues"), ("post", "tasks/{id}"), ("get", "tasks/{id}/cancel")],
+    )
+    def test_about_a_method_is_405(self, operator: APIClient, method: str, path: str) -> None:
+        response = getattr(operator, method)("/api/v1/" + path.format(id=submit(operator)))
+        assert_problem(response, 405)
+
+    def test_about_the_database_is_503(self, operator: APIClient) -> None:
+        with connection.execute_wrapper(refuse):
+            response = operator.get("/api/v1/tasks")
+        assert_problem(response, 503)
+        assert response["Retry-After"]
+
+    def test_that_nobody_foresaw_is_500(self, operator: APIClient) -> None:
+        def fail(*args: Any, **kwargs: Any) -> None:
+            raise ZeroDivisionError
+
+        operator.raise_request_exception = False
+        with connection.execute_wrapper(fail):
+            assert_problem(operator.get("/api/v1/tasks"), 500)
+
+    def test_about_the_host_is_400(self) -> None:
+        assert_problem(APIClient().get("/api/v1/tasks", headers={"host": "evil.example"}), 400)
+
+
+class TestHealth:
+    def test_is_told_without_a_key_or_a_database(self) -> None:
+        response = Client().get("/healthz")
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
+
+    @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+    def test_is_read_only(self, path: str) -> None:
+        assert Client().post(path).status_code == 405
+
+
+@pytest.mark.django_db(transaction=True)
+class TestReadiness:
+    async def test_takes_database_and_channel_layer(self) -> None:
+        response = await AsyncClient().get("/readyz")
+        assert (response.status_code, response.json()) == (200, {"status": "ready"})
+
+    async def test_is_503_without_the_channel_layer(self, settings: Any) -> None:
+        settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"{__name__}.UnreachableLayer"}}
+        problem = assert_problem(await AsyncClient().get("/readyz"), 503)
+        assert "channel layer" in problem["detail"]
+        assert "database" not in problem["detail"]
+
+
+async def test_readiness_is_503_without_the_database() -> None:
+    """Without its mark, pytest-django refuses the test every connection."""
+    problem = assert_problem(await AsyncClient().get("/readyz"), 503)
+    assert "database" in problem["detail"]
+
+
+def test_the_root_leads_to_the_admin() -> None:
+    response = Client().get("/")
+    assert (response.status_code, response["Location"]) == (302, "/admin/")

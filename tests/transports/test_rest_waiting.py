@@ -1,0 +1,143 @@
+"""GET /tasks/{id}?wait=: answered when the task has ended, and at nobody's cost until then."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable
+from dataclasses import replace
+from functools import partial
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.conf import settings as project_settings
+from django.test import AsyncClient, Client
+from rest_framework.test import APIClient
+
+from queueapp import database, doorbell, lifecycle
+from queueapp.api.base import off_loop
+from queueapp.auth import create_key
+from queueapp.models import Task
+from queueapp.waiting import number_waiting, until_terminal
+from tests.transports.conftest import assert_problem, submit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG = 60.0
+
+
+@pytest.fixture
+def key() -> str:
+    return create_key("p", "producer")[1]
+
+
+@pytest.fixture
+def task_id(key: str) -> str:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
+    return submit(client)
+
+
+@pytest.fixture
+def _slow_poll(settings: Any) -> None:
+    settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=LONG)
+
+
+def cancel(task_id: str) -> None:
+    lifecycle.cancel([UUID(task_id)], database.now())
+
+
+def cancel_unheard(task_id: str) -> None:
+    """As another process does whose doorbell is lost."""
+    with doorbell.held():
+        cancel(task_id)
+
+
+async def get(key: str, path: str) -> Any:
+    return await AsyncClient().get(path, headers={"authorization": f"Bearer {key}"})
+
+
+async def waiters(count: int) -> None:
+    """Return when so many wait in this process."""
+    while number_waiting() < count:  # noqa: ASYNC110 - nothing else tells when a request has come so far
+        await asyncio.sleep(0)
+
+
+async def seconds_of(waiting_one: Awaitable[Any]) -> float:
+    started = monotonic()
+    await waiting_one
+    return monotonic() - started
+
+
+class TestWaiting:
+    @pytest.mark.usefixtures("_slow_poll")
+    async def test_ends_with_the_task(self, key: str, task_id: str) -> None:
+        request = asyncio.create_task(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"))
+        await waiters(1)
+        await off_loop(partial(cancel, task_id))
+        response = await asyncio.wait_for(request, LONG / 2)
+        assert (response.status_code, response.json()["state"]) == (200, "cancelled")
+
+    async def test_ends_when_the_seconds_are_over(self, key: str, task_id: str) -> None:
+        response = await get(key, f"/api/v1/tasks/{task_id}?wait=0.05")
+        assert (response.status_code, response.json()["state"]) == (200, "pending")
+
+    async def test_is_capped(self, key: str, task_id: str, settings: Any) -> None:
+        settings.WORKQUEUE = replace(project_settings.WORKQUEUE, max_wait_seconds=0.05)
+        elapsed = await seconds_of(get(key, f"/api/v1/tasks/{task_id}?wait=1000000"))
+        assert elapsed < LONG
+
+    async def test_does_not_begin_for_what_has_ended(self, key: str, task_id: str) -> None:
+        await off_loop(partial(cancel, task_id))
+        response = await asyncio.wait_for(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"), LONG / 2)
+        assert response.json()["state"] == "cancelled"
+
+    async def test_does_not_begin_for_strangers(self, task_id: str) -> None:
+        _, stranger = await off_loop(lambda: create_key("s", "producer"))
+        path = f"/api/v1/tasks/{task_id}?wait={LONG}"
+        assert_problem(await asyncio.wait_for(get(stranger, path), LONG / 2), 404)
+        assert_problem(await asyncio.wait_for(get("wq_nobody", path), LONG / 2), 401)
+
+    def test_works_from_a_server_without_an_event_loop(self, key: str, task_id: str) -> None:
+        for _ in range(2):  # each request gets, and loses, a loop of its own
+            response = Client().get(
+                f"/api/v1/tasks/{task_id}?wait=0.01", headers={"authorization": f"Bearer {key}"}
+            )
+            assert response.json()["state"] == "pending"
+
+
+class TestUntilTerminal:
+    @pytest.mark.usefixtures("_slow_poll")
+    async def test_sees_what_ended_before_anyone_listened(self, task_id: str) -> None:
+        await off_loop(partial(cancel_unheard, task_id))
+        assert await seconds_of(until_terminal(UUID(task_id), LONG)) < LONG / 2
+
+    async def test_hears_of_what_the_doorbell_did_not_tell(self, task_id: str, settings: Any) -> None:
+        settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=0.05)
+        waiter = asyncio.create_task(until_terminal(UUID(task_id), LONG))
+        await waiters(1)
+        await off_loop(partial(cancel_unheard, task_id))
+        assert await seconds_of(waiter) < LONG / 2
+
+    async def test_does_not_wait_for_a_task_that_is_no_more(self, task_id: str) -> None:
+        await off_loop(Task.objects.all().delete)
+        assert await seconds_of(until_terminal(UUID(task_id), LONG)) < LONG / 2
+
+    @pytest.mark.usefixtures("_slow_poll")
+    async def test_wakes_all_who_wait_and_leaves_nothing(self, task_id: str) -> None:
+        everybody = [asyncio.create_task(until_terminal(UUID(task_id), LONG)) for _ in range(1000)]
+        await waiters(1000)
+        assert [thread.name for thread in threading.enumerate()].count("until-terminal") == 1
+        await off_loop(partial(cancel, task_id))
+        assert await seconds_of(asyncio.gather(*everybody)) < LONG / 2
+        assert number_waiting() == 0
+
+    @pytest.mark.usefixtures("_slow_poll")
+    async def test_leaves_nothing_when_the_client_has_gone(self, task_id: str) -> None:
+        waiter = asyncio.create_task(until_terminal(UUID(task_id), LONG))
+        await waiters(1)
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+        assert number_waiting() == 0

@@ -49,7 +49,7 @@ class Config:
         for field in fields(cls):
             name = f"WORKQUEUE_{field.name.upper()}"
             if name in environment:
-                kind = type(field.default)
+                kind: Any = type(field.default)
                 try:
                     values[field.name] = kind(environment[name])
                 except ValueError:

@@ -162,7 +162,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             return
         if text_data is None:
             await self._refuse(Unusable("binary", "Frames are JSON text."))
-        elif len(text_data) > config().frame_limit_bytes:
+        elif _is_larger(text_data, config().frame_limit_bytes):
             await self._end(CloseCode.TOO_LARGE, f"A frame has at most {config().frame_limit_bytes} bytes.")
         elif self.link is None:
             await self._introduce(text_data)
@@ -268,6 +268,11 @@ def _bearer_token(headers: list[tuple[bytes, bytes]]) -> str | None:
             scheme, _, token = value.decode("latin1").partition(" ")
             return token.strip() if scheme.lower() == "bearer" else ""
     return None
+
+
+def _is_larger(text: str, limit_bytes: int) -> bool:
+    """Whether the text takes more bytes; it is encoded only where its length leaves that open."""
+    return len(text) > limit_bytes or (len(text) * 4 > limit_bytes and len(text.encode()) > limit_bytes)
 
 
 def _task_id(text: str) -> UUID | None:

@@ -83,7 +83,7 @@ class _JsonTest(Func):
     postgresql_sql: str
     sqlite_sql: str
 
-    def as_sql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **extra: Any) -> tuple[str, Any]:
         parts = [compiler.compile(expression) for expression in self.get_source_expressions()]
         pattern = self.postgresql_sql if connection.vendor == "postgresql" else self.sqlite_sql
         return pattern.format(*(sql for sql, _ in parts)), [param for _, params in parts for param in params]

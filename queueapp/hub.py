@@ -25,7 +25,7 @@ from queueapp.database import now
 from queueapp.domain.states import Outcome
 from queueapp.link import Link, task_frame
 from queueapp.passes import DATABASE_AWAY, Inbox, Outbox, Pass
-from queueapp.protocol import Ack, Cancel, CloseCode, DrainNotice, ServerMessage
+from queueapp.protocol import RESTART_REASON, Ack, Cancel, CloseCode, DrainNotice, ServerMessage
 from queueapp.sessions import Attachment, Closing
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Hub:
         self._unlisten()
         links = list(self._links.values())
         for link in links:
-            self.detach(link.session_id, Outcome.RELEASED, CloseCode.RESTART, "The server restarts.")
+            self.detach(link.session_id, Outcome.RELEASED, CloseCode.RESTART, RESTART_REASON)
         self._stopping = True
         self.wake()
         if self._task is not None:
@@ -76,7 +76,7 @@ class Hub:
         except DATABASE_AWAY:
             logger.warning("The database is away; another process takes the tasks back when the lease is over.")
         for link in links:
-            await _quietly(link.close(CloseCode.RESTART, "The server restarts."))
+            await _quietly(link.close(CloseCode.RESTART, RESTART_REASON))
         self._executor.shutdown(wait=True)
 
     def _finish(self) -> None:

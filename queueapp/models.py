@@ -15,7 +15,6 @@ from uuid_utils.compat import uuid7
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, Outcome, SessionState, TaskState
 from queueapp.querysets import (
     ApiKeyQuerySet,
-    AttemptQuerySet,
     NodeQuerySet,
     QueueQuerySet,
     RouteQuerySet,
@@ -299,8 +298,6 @@ class Attempt(models.Model):
     ended_at = models.DateTimeField()
     error = models.TextField(blank=True, default="")
     details = models.TextField(default="null")
-
-    objects = AttemptQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["task", "number"], name="attempt_number_once_a_task")]

@@ -57,7 +57,9 @@ class Inbox:
             items = getattr(self, each.name)
             if isinstance(items, list) and each.name != "routes":
                 for item in items:
-                    yield Inbox(**{each.name: [item]})
+                    single = Inbox()
+                    setattr(single, each.name, [item])
+                    yield single
 
 
 @dataclass(slots=True)

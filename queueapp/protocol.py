@@ -42,6 +42,9 @@ FATAL_CLOSE_CODES = frozenset(
 )
 """After these a worker must not reconnect: it would only be refused again."""
 
+RESTART_REASON = "The server restarts."
+"""The reason of a drain notice after which a worker comes back; after any other it leaves for good."""
+
 
 # ---- server to worker
 

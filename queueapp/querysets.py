@@ -14,31 +14,10 @@ from queueapp.database import ArrayHas, ObjectHas
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, SessionState, TaskState
 
 if TYPE_CHECKING:
-    from queueapp.models import (
-        ApiKey,
-        Attempt,
-        Node,
-        Queue,
-        Route,
-        Subscription,
-        Task,
-        WorkerSession,
-    )
-
-    _TaskBase = models.QuerySet[Task]
-    _SessionBase = models.QuerySet[WorkerSession]
-    _NodeBase = models.QuerySet[Node]
-    _RouteBase = models.QuerySet[Route]
-    _QueueBase = models.QuerySet[Queue]
-    _KeyBase = models.QuerySet[ApiKey]
-    _AttemptBase = models.QuerySet[Attempt]
-    _SubscriptionBase = models.QuerySet[Subscription]
-else:
-    _TaskBase = _SessionBase = _NodeBase = _RouteBase = _QueueBase = models.QuerySet
-    _KeyBase = _AttemptBase = _SubscriptionBase = models.QuerySet
+    from queueapp import models as rows
 
 
-class TaskQuerySet(_TaskBase):
+class TaskQuerySet(models.QuerySet["rows.Task"]):
     def pending(self) -> TaskQuerySet:
         return self.filter(state=str(TaskState.PENDING))
 
@@ -69,13 +48,12 @@ class TaskQuerySet(_TaskBase):
         return self.filter(delayed_until__isnull=False, delayed_until__lte=now)
 
     def with_attribute(self, criterion: str, value: str) -> TaskQuerySet:
-        routes = self.model._meta.get_field("route").related_model.objects.with_attribute(criterion, value)
-        return self.filter(route__in=routes)
+        return self.filter(ObjectHas("route__attrs", Value(criterion), Value(value)))
 
     def tagged(self, tag: str) -> TaskQuerySet:
         return self.filter(ArrayHas("tags", Value(tag)))
 
-    def visible_to(self, key: ApiKey | None) -> TaskQuerySet:
+    def visible_to(self, key: rows.ApiKey | None) -> TaskQuerySet:
         """A producer key reads its own tasks only; operators and admin users (None) read all."""
         if key is None or key.role == "operator":
             return self
@@ -93,7 +71,7 @@ class TaskQuerySet(_TaskBase):
         return counts
 
 
-class WorkerSessionQuerySet(_SessionBase):
+class WorkerSessionQuerySet(models.QuerySet["rows.WorkerSession"]):
     def online(self) -> WorkerSessionQuerySet:
         """Takes part in choices."""
         return self.filter(gone_at__isnull=True, state=str(SessionState.ONLINE))
@@ -107,7 +85,7 @@ class WorkerSessionQuerySet(_SessionBase):
         return self.annotate(outstanding=Count("held_tasks"))
 
 
-class NodeQuerySet(_NodeBase):
+class NodeQuerySet(models.QuerySet["rows.Node"]):
     def running(self) -> NodeQuerySet:
         return self.filter(stopped_at__isnull=True)
 
@@ -115,16 +93,14 @@ class NodeQuerySet(_NodeBase):
         return self.running().filter(lease_until__lt=now)
 
 
-class RouteQuerySet(_RouteBase):
+class RouteQuerySet(models.QuerySet["rows.Route"]):
     def with_ready_tasks(self) -> RouteQuerySet:
-        tasks = self.model._meta.get_field("tasks").related_model.objects
-        return self.filter(Exists(tasks.ready().filter(route=OuterRef("pk"))))
+        from queueapp.models import Task  # the models are made of these querysets
 
-    def with_attribute(self, criterion: str, value: str) -> RouteQuerySet:
-        return self.filter(ObjectHas("attrs", Value(criterion), Value(value)))
+        return self.filter(Exists(Task.objects.ready().filter(route=OuterRef("pk"))))
 
 
-class QueueQuerySet(_QueueBase):
+class QueueQuerySet(models.QuerySet["rows.Queue"]):
     def paused(self) -> QueueQuerySet:
         return self.filter(paused=True)
 
@@ -133,15 +109,11 @@ class QueueQuerySet(_QueueBase):
         self.bulk_create([self.model(name=name) for name in sorted(set(names))], ignore_conflicts=True)
 
 
-class ApiKeyQuerySet(_KeyBase):
+class ApiKeyQuerySet(models.QuerySet["rows.ApiKey"]):
     def usable(self) -> ApiKeyQuerySet:
         return self.filter(revoked_at__isnull=True)
 
 
-class AttemptQuerySet(_AttemptBase):
-    pass
-
-
-class SubscriptionQuerySet(_SubscriptionBase):
+class SubscriptionQuerySet(models.QuerySet["rows.Subscription"]):
     def of_attached_sessions(self) -> SubscriptionQuerySet:
         return self.filter(session__gone_at__isnull=True)

@@ -8,7 +8,7 @@ from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from queueapp.admin.display import EXCERPT_LENGTH, block, excerpt, json_block, link, worker_link
+from queueapp.admin.display import EXCERPT_LENGTH, block, excerpt, json_block, link, short, worker_link
 from queueapp.admin.lists import OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.domain.states import Outcome
@@ -21,8 +21,13 @@ class ByOutcome(OneOf):
     options = {"all": unfiltered, **{str(outcome): where(outcome=str(outcome)) for outcome in Outcome}}
 
 
-def attempt_worker(attempt: Attempt) -> SafeString | None:
+def attempt_worker(attempt: Attempt) -> str:
     return worker_link(attempt.worker, attempt.worker_id)
+
+
+def details_of(attempt: Attempt) -> str:
+    """What the worker said beside the error; most say nothing, which is stored as null."""
+    return json_block(None if attempt.details == "null" else attempt.details)
 
 
 @admin.register(Attempt)
@@ -67,10 +72,10 @@ class AttemptAdmin(ReadOnlyAdmin[Attempt]):
 
     @admin.display(description="task")
     def task_link(self, attempt: Attempt) -> SafeString:
-        return link(Task, attempt.task_id, str(attempt.task))
+        return link(Task, attempt.task_id, f"{attempt.task.name} {short(attempt.task_id)}")
 
     @admin.display(description="worker")
-    def worker_link(self, attempt: Attempt) -> SafeString | None:
+    def worker_link(self, attempt: Attempt) -> str:
         return attempt_worker(attempt)
 
     @admin.display(description="error")
@@ -78,9 +83,9 @@ class AttemptAdmin(ReadOnlyAdmin[Attempt]):
         return excerpt(vars(attempt)["error_start"])
 
     @admin.display(description="error")
-    def error_text(self, attempt: Attempt) -> SafeString | None:
+    def error_text(self, attempt: Attempt) -> str:
         return block(attempt.error)
 
     @admin.display(description="details")
-    def details_text(self, attempt: Attempt) -> SafeString | None:
-        return json_block(attempt.details)
+    def details_text(self, attempt: Attempt) -> str:
+        return details_of(attempt)

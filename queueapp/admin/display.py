@@ -17,6 +17,8 @@ from django.utils.safestring import SafeString
 from queueapp.models import WorkerSession
 
 EXCERPT_LENGTH = 100
+NOTHING = "-"
+"""What a page shows where there is no value, as the stock admin does in lists."""
 SHOWN_CHARACTERS = 50_000
 
 
@@ -36,11 +38,11 @@ def link(model: type[Model], key: Any, text: str) -> SafeString:
     return format_html('<a href="{}">{}</a>', page_of(model, key), text)
 
 
-def worker_link(session: WorkerSession | None, session_id: UUID | None) -> SafeString | None:
-    """A worker by its name; by its bare id when its row has been pruned; None when there was no worker."""
+def worker_link(session: WorkerSession | None, session_id: UUID | None) -> str:
+    """A worker by its name, or by its bare id when its row has been pruned."""
     if session is not None:
         return link(WorkerSession, session.pk, excerpt(session.name) or short(session.pk))
-    return format_html("{}", session_id) if session_id else None
+    return str(session_id) if session_id else NOTHING
 
 
 def short(key: UUID) -> str:
@@ -69,27 +71,27 @@ def age(duration: timedelta) -> str:
 
 def attributes(attrs: Mapping[str, str]) -> str:
     """`cloud=aws account=1`: as the search box takes them."""
-    return " ".join(f"{name}={value}" for name, value in sorted(attrs.items()))
+    return " ".join(f"{name}={value}" for name, value in sorted(attrs.items())) or NOTHING
 
 
-def block(text: str) -> SafeString | None:
-    """A text as it is, in a box of its own; a very long one is cut. None for an empty text."""
+def block(text: str) -> str:
+    """A text as it is, in a box of its own; a very long one is cut."""
     if not text:
-        return None
+        return NOTHING
     left_out = len(text) - SHOWN_CHARACTERS
     if left_out > 0:
         text = f"{text[:SHOWN_CHARACTERS]}\n… and {left_out} more characters, which the API shows."
     return format_html('<pre class="queue-text">{}</pre>', text)
 
 
-def json_block(text: str | None) -> SafeString | None:
-    """A stored JSON text, indented; None for none."""
-    return None if text is None else block(_indented(text))
+def json_block(text: str | None) -> str:
+    """A stored JSON text, indented."""
+    return NOTHING if text is None else block(_indented(text))
 
 
-def value_block(value: Any) -> SafeString | None:
-    """A JSON value, indented; None for an empty one."""
-    return block(json.dumps(value, indent=2, ensure_ascii=False)) if value else None
+def value_block(value: Any) -> str:
+    """A JSON value, indented; nothing for an empty one."""
+    return block(json.dumps(value, indent=2, ensure_ascii=False)) if value else NOTHING
 
 
 def _indented(text: str) -> str:

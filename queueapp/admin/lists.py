@@ -74,7 +74,7 @@ class OneOf(admin.SimpleListFilter):
         for label in self.options:
             yield {
                 "selected": label == self.value(),
-                "query_string": changelist.get_query_string({self.parameter_name: label}),
+                "query_string": changelist.get_query_string({str(self.parameter_name): label}),
                 "display": label,
             }
 

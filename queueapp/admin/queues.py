@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from queueapp import database, queues
-from queueapp.admin.display import age, excerpt, list_of
+from queueapp.admin.display import NOTHING, age, excerpt, list_of
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
 from queueapp.domain.names import is_storable
@@ -41,7 +41,7 @@ class Figures:
 
 
 class ByPause(OneOf):
-    title = "paused"
+    title = "state"
     parameter_name = "paused"
     options = {
         "all": unfiltered,
@@ -153,9 +153,9 @@ class QueueAdmin(OperatorAdmin[Queue]):
         return format_html('<a href="{}">{}</a>', address, _figures(queue).assigned)
 
     @admin.display(description="oldest pending")
-    def oldest_pending(self, queue: Queue) -> str | None:
+    def oldest_pending(self, queue: Queue) -> str:
         figures = _figures(queue)
-        return age(figures.now - figures.oldest) if figures.oldest else None
+        return age(figures.now - figures.oldest) if figures.oldest else NOTHING
 
     @admin.display(description="workers")
     def workers(self, queue: Queue) -> SafeString:

@@ -61,7 +61,7 @@ class OperatorAdmin(_ModelAdmin[M]):
     paginator = BoundedPaginator
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
-    sortable_by: Sequence[str] = ()
+    sortable_by: ClassVar[tuple[str, ...]] = ()
     search_fields = ("pk",)  # shows the search box; `search` says what it finds
 
     class Media:

@@ -6,11 +6,10 @@ from django.contrib import admin
 from django.db.models import F, QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 from django.utils.text import unescape_string_literal
 
 from queueapp import database, lifecycle
-from queueapp.admin.attempts import attempt_worker
+from queueapp.admin.attempts import attempt_worker, details_of
 from queueapp.admin.display import (
     EXCERPT_LENGTH,
     attributes,
@@ -56,16 +55,16 @@ class AttemptsOfTask(ReadOnlyInline[Attempt]):
         return latest.select_related("worker")
 
     @admin.display(description="worker")
-    def worker_link(self, attempt: Attempt) -> SafeString | None:
+    def worker_link(self, attempt: Attempt) -> str:
         return attempt_worker(attempt)
 
     @admin.display(description="error")
-    def error_text(self, attempt: Attempt) -> SafeString | None:
+    def error_text(self, attempt: Attempt) -> str:
         return block(attempt.error)
 
     @admin.display(description="details")
-    def details_text(self, attempt: Attempt) -> SafeString | None:
-        return json_block(attempt.details) if attempt.details != "null" else None
+    def details_text(self, attempt: Attempt) -> str:
+        return details_of(attempt)
 
 
 @admin.register(Task)
@@ -150,7 +149,7 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         return f"{task.attempt}/{task.max_attempts}"
 
     @admin.display(description="worker")
-    def worker_link(self, task: Task) -> SafeString | None:
+    def worker_link(self, task: Task) -> str:
         """Who holds it or, once nobody does, who held it last."""
         if task.worker_id is not None:
             return worker_link(task.worker, task.worker_id)
@@ -161,19 +160,19 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         return excerpt(vars(task)["error_start"])
 
     @admin.display(description="error")
-    def error_text(self, task: Task) -> SafeString | None:
+    def error_text(self, task: Task) -> str:
         return block(task.error)
 
     @admin.display(description="data")
-    def data_text(self, task: Task) -> SafeString | None:
+    def data_text(self, task: Task) -> str:
         return json_block(task.data)
 
     @admin.display(description="result")
-    def result_text(self, task: Task) -> SafeString | None:
+    def result_text(self, task: Task) -> str:
         return json_block(task.result)
 
     @admin.display(description="workers to avoid")
-    def avoided(self, task: Task) -> SafeString | None:
+    def avoided(self, task: Task) -> str:
         return value_block(task.avoid)
 
     @admin.action(description="Cancel selected tasks", permissions=["steer"])

@@ -8,11 +8,12 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
+from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from queueapp import database, sessions
-from queueapp.admin.display import excerpt, link, list_of, short, value_block
+from queueapp.admin.display import NOTHING, excerpt, link, list_of, short, value_block
 from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
 from queueapp.domain.names import is_storable
@@ -54,7 +55,7 @@ class SubscriptionsOfWorker(ReadOnlyInline[Subscription]):
         return criteria_of(subscription)
 
     @admin.display(description="extra")
-    def extra_text(self, subscription: Subscription) -> SafeString | None:
+    def extra_text(self, subscription: Subscription) -> str:
         return value_block(subscription.extra)
 
 
@@ -92,8 +93,7 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
 
     def prepare(self, rows: Sequence[WorkerSession]) -> None:
         # Counted for the rows of the page: an annotation would be grouped over all the sessions there ever were.
-        page = WorkerSession.objects.filter(pk__in=[row.pk for row in rows]).with_outstanding()
-        outstanding = dict(page.values_list("pk", "outstanding"))
+        outstanding = Task.objects.held_by(row.pk for row in rows).outstanding_by_session()
         for row in rows:
             vars(row)["outstanding"] = outstanding.get(row.pk, 0)
 
@@ -121,11 +121,14 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
         return link(type(session.node), session.node_id, str(session.node))
 
     @admin.display(description="holds now")
-    def held(self, session: WorkerSession) -> SafeString | None:
+    def held(self, session: WorkerSession) -> str:
         tasks = Task.objects.held_by([session.pk]).order_by("assigned_at", "id")
         rows = tasks.values_list("pk", "name", "attempt", "assigned_at", "deadline", "progress")[:HELD_SHOWN]
-        lines = [(link(Task, pk, short(pk)), name, *rest) for pk, name, *rest in rows]
-        return _held_table(lines) if lines else None
+        lines = [
+            (link(Task, pk, short(pk)), name, attempt, localize(since), localize(deadline), _percent(progress))
+            for pk, name, attempt, since, deadline, progress in rows
+        ]
+        return _held_table(lines) if lines else NOTHING
 
     @admin.display(description="attempts that ended here")
     def ended_attempts(self, session: WorkerSession) -> SafeString:
@@ -176,12 +179,18 @@ class SubscriptionAdmin(ReadOnlyAdmin[Subscription]):
         return link(WorkerSession, session.pk, excerpt(session.name) or short(session.pk))
 
     @admin.display(description="extra")
-    def extra_text(self, subscription: Subscription) -> SafeString | None:
+    def extra_text(self, subscription: Subscription) -> str:
         return value_block(subscription.extra)
 
 
 def criteria_of(subscription: Subscription) -> str:
-    return " ".join(f"{criterion}={','.join(values)}" for criterion, values in subscription.filter.items())
+    """`cloud=aws,gcp`: any of the values will do."""
+    criteria = subscription.filter.items()
+    return " ".join(f"{criterion}={','.join(values)}" for criterion, values in criteria) or NOTHING
+
+
+def _percent(progress: float | None) -> str:
+    return NOTHING if progress is None else f"{progress:.0%}"
 
 
 def _held_table(lines: Sequence[tuple[Any, ...]]) -> SafeString:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -69,6 +70,17 @@ def assign(choices: Sequence[Choice], now: datetime) -> list[Assigned]:
     return assigned
 
 
-def _assigned(row: tuple) -> Assigned:
-    task_id, session_id, route_id = (database.as_uuid(value) for value in row[:3])
-    return Assigned(task_id, session_id, route_id, *row[3:7], database.as_datetime(row[7]), *row[8:])
+def _assigned(row: tuple[Any, ...]) -> Assigned:
+    task_id, session_id, route_id, name, data, attempt, timeout_seconds, deadline, priority, traceparent = row
+    return Assigned(
+        database.as_uuid(task_id),
+        database.as_uuid(session_id),
+        database.as_uuid(route_id),
+        name,
+        data,
+        attempt,
+        timeout_seconds,
+        database.as_datetime(deadline),
+        priority,
+        traceparent,
+    )

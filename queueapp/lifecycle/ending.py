@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -139,14 +139,14 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
             )
         )
     written = _write_back(rows)
-    _keep([(e.task, e.outcome, e.error, e.details) for e in endings if e.task.id in written], now)
+    Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings if ending.task.id in written)
     doorbell.ring(routes=routes, ended=ended, roster=bool(written), scheduled=scheduled)
     return written
 
 
 def keep_attempt(task: Task, outcome: Outcome, now: datetime) -> None:
     """Store the ended attempt of a task that a verb outside this module ends."""
-    _keep([(task, outcome, "", "null")], now)
+    Attempt.objects.bulk_create([_attempt(Ending(task, outcome), now)])
 
 
 def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
@@ -207,7 +207,7 @@ def _fail(reports: Sequence[Report], now: datetime) -> set[UUID]:
     return end_attempts(endings, now)
 
 
-def _write_back(rows: Sequence[tuple]) -> set[UUID]:
+def _write_back(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
     types = (
         "uuid",
         "integer",
@@ -241,19 +241,18 @@ def _write_back(rows: Sequence[tuple]) -> set[UUID]:
     return written
 
 
-def _keep(endings: Iterable[tuple[Task, Outcome, str, str]], now: datetime) -> None:
-    Attempt.objects.bulk_create(
-        Attempt(
-            task_id=task.id,
-            number=task.attempt,
-            worker_id=task.last_worker_id,
-            outcome=str(outcome),
-            assigned_at=task.assigned_at,
-            ended_at=now,
-            error=error,
-            details=details,
-        )
-        for task, outcome, error, details in endings
+def _attempt(ending: Ending, now: datetime) -> Attempt:
+    task = ending.task
+    assert task.assigned_at is not None
+    return Attempt(
+        task_id=task.id,
+        number=task.attempt,
+        worker_id=task.last_worker_id,
+        outcome=str(ending.outcome),
+        assigned_at=task.assigned_at,
+        ended_at=now,
+        error=ending.error,
+        details=ending.details,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -125,7 +126,7 @@ def prolong(signs: Sequence[SignOfLife], now: datetime) -> None:
         _write_signs(rows)
 
 
-def _write_signs(rows: Sequence[tuple]) -> None:
+def _write_signs(rows: Sequence[tuple[Any, ...]]) -> None:
     with connection.cursor() as cursor:
         for part in database.chunks(rows, width=5):
             types = ("uuid", "integer", "timestamptz", "double precision", "text")

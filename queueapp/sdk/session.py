@@ -13,7 +13,16 @@ import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from queueapp.protocol import Ack, Cancel, DrainNotice, ErrorNotice, ServerMessage, TaskFrame, Welcome
+from queueapp.protocol import (
+    RESTART_REASON,
+    Ack,
+    Cancel,
+    DrainNotice,
+    ErrorNotice,
+    ServerMessage,
+    TaskFrame,
+    Welcome,
+)
 from queueapp.sdk import messages
 from queueapp.sdk.handlers import Handlers
 from queueapp.sdk.outbox import Outbox
@@ -22,8 +31,6 @@ from queueapp.sdk.task import Task
 
 log = logging.getLogger("queueapp.sdk")
 
-RESTART_REASON = "The server restarts."
-"""A drain for this reason is no farewell: the worker comes again, as after close code 1012."""
 DRAIN_NOTICE_SECONDS = 2.0
 """How long to wait for a server that may not confirm a worker's own drain."""
 

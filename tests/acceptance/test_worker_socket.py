@@ -275,6 +275,8 @@ class TestMessages:
             (welcome,) = await receive(worker)
             first, _ = await server.submit({"name": "dry"}), await receive(worker)
             await worker.send('{"kind": "drain"}')
+            # Confirmed once no more is assigned: what is sent before that is still to be given back.
+            assert (await receive(worker))[0]["kind"] == "drain"
 
             async def draining() -> bool:
                 rows = {row["id"]: row for row in await server.workers()}

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
+from django.urls import reverse
 
 from queueapp import database, lifecycle, sessions
 from queueapp.domain.matching import Subscription
@@ -20,6 +21,7 @@ from queueapp.lifecycle import Choice, Report
 from queueapp.models import Task, WorkerSession, new_id
 from queueapp.registration import Offer, Options
 
+LISTS = ("task", "attempt", "workersession", "subscription", "queue", "apikey", "node")
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -134,3 +136,25 @@ def staff(*verbs: str, models: Sequence[str] = ()) -> Client:
     client = Client()
     client.force_login(user)
     return client
+
+
+def list_url(model: str) -> str:
+    return reverse(f"admin:queueapp_{model}_changelist")
+
+
+def page_url(model: str, key: Any) -> str:
+    return reverse(f"admin:queueapp_{model}_change", args=[key])
+
+
+def shown(client: Client, url: str) -> str:
+    response = client.get(url)
+    assert response.status_code == 200, url
+    return response.content.decode()
+
+
+def act(client: Client, model: str, action: str, *keys: Any, **fields: Any) -> list[str]:
+    """The messages after an action on the rows with these keys."""
+    form = {"action": action, "_selected_action": [str(key) for key in keys], "index": 0, **fields}
+    response = client.post(reverse(f"admin:queueapp_{model}_changelist"), form, follow=True)
+    assert response.status_code == 200
+    return [str(message) for message in response.context["messages"]]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from admin_rows import Fleet, Scene, scene, staff
+from admin_rows import Fleet, Scene, act, scene, staff
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
 from queueapp import queues
 from queueapp.admin import readonly
-from queueapp.auth import authenticate, create_key
+from queueapp.auth import create_key
 from queueapp.models import ApiKey, Attempt, Node, Queue, Subscription, Task, WorkerSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -22,14 +22,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def rows() -> Scene:
     return scene()
-
-
-def act(client: Client, model: str, action: str, *keys: Any, **fields: Any) -> list[str]:
-    """The messages after an action on the rows with these keys."""
-    form = {"action": action, "_selected_action": [str(key) for key in keys], "index": 0, **fields}
-    response = client.post(reverse(f"admin:queueapp_{model}_changelist"), form, follow=True)
-    assert response.status_code == 200
-    return [str(message) for message in response.context["messages"]]
 
 
 def states(*task_ids: Any) -> list[str]:
@@ -157,51 +149,6 @@ class TestQueues:
         queue = Queue.objects.get(pk="tag")
         assert (queue.paused, queue.paused_by) == (True, "ada")
         assert not Queue.objects.filter(pk="other").exists()
-
-
-class TestKeys:
-    def test_are_shown_once_and_not_stored(self, admin_client: Client) -> None:
-        form = {"name": "ci", "role": "producer", "task_globs": "image.*\r\n\r\n  tag \r\n"}
-        response = admin_client.post(reverse("admin:queueapp_apikey_add"), form, follow=True)
-        key = ApiKey.objects.get()
-        assert (key.name, key.role, key.task_globs) == ("ci", "producer", ["image.*", "tag"])
-        page = response.content.decode()
-        text = page.split("<code>")[1].split("</code>")[0]
-        authenticated = authenticate(text)
-        assert authenticated is not None
-        assert authenticated.pk == key.pk
-        assert text not in admin_client.get(reverse("admin:queueapp_apikey_changelist")).content.decode()
-        assert (
-            text not in admin_client.get(reverse("admin:queueapp_apikey_change", args=[key.pk])).content.decode()
-        )
-        assert not [row for row in LogEntry.objects.values() if text in str(row)]
-        assert text not in str(ApiKey.objects.values().get())
-
-    @pytest.mark.parametrize(
-        "fields",
-        [
-            {"name": ""},
-            {"name": " "},
-            {"name": "x\x00"},
-            {"role": "king"},
-            {"task_globs": "a b"},
-            {"name": "x" * 201},
-        ],
-        ids=str,
-    )
-    def test_with_unusable_fields_are_not_made(self, admin_client: Client, fields: dict[str, str]) -> None:
-        form = {"name": "ci", "role": "producer", "task_globs": "", **fields}
-        assert admin_client.post(reverse("admin:queueapp_apikey_add"), form).status_code == 200
-        assert not ApiKey.objects.exists()
-
-    def test_are_revoked_once(self, admin_client: Client) -> None:
-        key, text = create_key("ci", "producer")
-        assert act(admin_client, "apikey", "revoke", key.pk) == ["1 api key revoked."]
-        revoked_at = ApiKey.objects.get().revoked_at
-        assert revoked_at is not None
-        assert authenticate(text) is None
-        assert act(admin_client, "apikey", "revoke", key.pk)[0] == "0 api keys revoked."
-        assert ApiKey.objects.get().revoked_at == revoked_at
 
 
 class TestForms:

@@ -1,0 +1,59 @@
+"""API keys in the admin: made, shown once, revoked."""
+
+from __future__ import annotations
+
+import pytest
+from admin_rows import act
+from django.contrib.admin.models import LogEntry
+from django.test import Client
+from django.urls import reverse
+
+from queueapp.auth import authenticate, create_key
+from queueapp.models import ApiKey
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class TestKeys:
+    def test_are_shown_once_and_not_stored(self, admin_client: Client) -> None:
+        form = {"name": "ci", "role": "producer", "task_globs": "image.*\r\n\r\n  tag \r\n"}
+        response = admin_client.post(reverse("admin:queueapp_apikey_add"), form, follow=True)
+        key = ApiKey.objects.get()
+        assert (key.name, key.role, key.task_globs) == ("ci", "producer", ["image.*", "tag"])
+        page = response.content.decode()
+        text = page.split("<code>")[1].split("</code>")[0]
+        authenticated = authenticate(text)
+        assert authenticated is not None
+        assert authenticated.pk == key.pk
+        assert text not in admin_client.get(reverse("admin:queueapp_apikey_changelist")).content.decode()
+        assert (
+            text not in admin_client.get(reverse("admin:queueapp_apikey_change", args=[key.pk])).content.decode()
+        )
+        assert not [row for row in LogEntry.objects.values() if text in str(row)]
+        assert text not in str(ApiKey.objects.values().get())
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"name": ""},
+            {"name": " "},
+            {"name": "x\x00"},
+            {"role": "king"},
+            {"task_globs": "a b"},
+            {"name": "x" * 201},
+        ],
+        ids=str,
+    )
+    def test_with_unusable_fields_are_not_made(self, admin_client: Client, fields: dict[str, str]) -> None:
+        form = {"name": "ci", "role": "producer", "task_globs": "", **fields}
+        assert admin_client.post(reverse("admin:queueapp_apikey_add"), form).status_code == 200
+        assert not ApiKey.objects.exists()
+
+    def test_are_revoked_once(self, admin_client: Client) -> None:
+        key, text = create_key("ci", "producer")
+        assert act(admin_client, "apikey", "revoke", key.pk) == ["1 api key revoked."]
+        revoked_at = ApiKey.objects.get().revoked_at
+        assert revoked_at is not None
+        assert authenticate(text) is None
+        assert act(admin_client, "apikey", "revoke", key.pk)[0] == "0 api keys revoked."
+        assert ApiKey.objects.get().revoked_at == revoked_at

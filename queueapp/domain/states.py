@@ -52,7 +52,7 @@ EDGES: dict[TaskState, dict[TaskState, str]] = {
         TaskState.PENDING: "released, or an outcome that is retried",
         TaskState.CANCELLED: "cancelled by a producer or an operator",
     },
-    TaskState.SUCCEEDED: {},
+    TaskState.SUCCEEDED: {TaskState.PENDING: "explicit retry"},
     TaskState.FAILED: {TaskState.PENDING: "explicit retry"},
     TaskState.CANCELLED: {TaskState.PENDING: "explicit retry"},
     TaskState.EXPIRED: {TaskState.PENDING: "explicit retry"},

@@ -39,10 +39,10 @@ class AttemptAdmin(ReadOnlyAdmin[Attempt]):
         "task_link",
         "number",
         "outcome",
+        "error_excerpt",
         "worker_link",
         "assigned_at",
         "ended_at",
-        "error_excerpt",
     )
     list_filter = (ByOutcome,)
     search_help_text = "A task's or a worker's id."

@@ -76,12 +76,12 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         "name",
         "attributes",
         "state",
-        "priority",
-        "attempts_of",
+        "error_excerpt",
         "worker_link",
+        "attempts_of",
+        "priority",
         "created_at",
         "finished_at",
-        "error_excerpt",
     )
     list_filter = (ByState, OfQueue)
     search_help_text = (

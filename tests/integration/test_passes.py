@@ -1,0 +1,152 @@
+"""A pass as a whole: the order of its parts, and what one bad item does to the others."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection
+from fleet import Fleet, holder_of, holders, submit
+
+from queueapp import database, doorbell
+from queueapp.domain.states import Outcome
+from queueapp.lifecycle import Report, SignOfLife
+from queueapp.models import Task, WorkerSession, new_id
+from queueapp.passes import Inbox
+from queueapp.registration import parse_query
+from queueapp.sessions import Attachment, Closing
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def fleet():
+    fleet = Fleet()
+    yield fleet
+    fleet.unlisten()
+
+
+def attachment(query: str = "task=t") -> Attachment:
+    parsed = parse_query(query.encode(), 100)
+    return Attachment(new_id(), parsed.options, parsed.offers)
+
+
+class TestOrder:
+    def test_a_worker_that_attaches_gets_tasks_in_the_same_pass(self, fleet):
+        submit(3)
+        new = attachment()
+        outbox = fleet.run(attachments=[new])
+        assert outbox.attached == [new]
+        assert [a.task.session_id for a in outbox.assignments] == [new.session_id] * 3
+
+    def test_a_result_that_arrived_before_the_connection_ended_counts(self, fleet):
+        (worker,) = fleet.attach("task=t")
+        task = submit()[0]
+        fleet.run()
+        outbox = fleet.run(
+            reports=[Report(worker, task, done=True)], closings=[Closing(worker, Outcome.LOST, 1006)]
+        )
+        assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
+        assert Task.objects.get(pk=task).state == "succeeded"
+
+    def test_a_session_that_attaches_and_ends_between_two_passes_gets_nothing(self, fleet):
+        submit()
+        new = attachment()
+        outbox = fleet.run(attachments=[new], closings=[Closing(new.session_id, Outcome.LOST, 1006)])
+        assert outbox.assignments == []
+        assert holders() == {}
+
+    def test_room_made_by_a_result_is_used_in_the_same_pass(self, fleet):
+        (worker,) = fleet.attach("task=t&_max_outstanding=1")
+        first, second = submit(2)
+        fleet.run()
+        outbox = fleet.run(reports=[Report(worker, first, done=True)])
+        assert [a.task.task_id for a in outbox.assignments] == [second]
+
+    def test_a_task_given_back_is_assigned_in_the_same_pass(self, fleet):
+        (worker,) = fleet.attach("task=t")
+        task = submit()[0]
+        fleet.run()
+        outbox = fleet.run(releases=[(worker, task)])
+        assert [(a.task.task_id, a.task.attempt) for a in outbox.assignments] == [(task, 2)]
+
+    def test_a_sign_of_life_moves_the_deadline(self, fleet):
+        (worker,) = fleet.attach("task=t")
+        task = submit(timeout=10)[0]
+        fleet.run()
+        before = Task.objects.get(pk=task).deadline
+        fleet.run(signs=[SignOfLife(worker, task, seconds=1000, progress=0.25, message="a quarter")])
+        row = Task.objects.get(pk=task)
+        assert row.deadline > before + timedelta(seconds=900)
+        assert (row.progress, row.progress_message) == (0.25, "a quarter")
+
+
+class TestFailure:
+    def test_an_item_that_cannot_be_written_is_dropped_and_the_others_are_not(self, fleet, caplog):
+        (worker,) = fleet.attach("task=t")
+        task, waiting = submit()[0], submit(name="u")[0]
+        fleet.run()
+        twice = attachment("task=u")
+        outbox = fleet.run(attachments=[twice, twice, twice], reports=[Report(worker, task, done=True)])
+        assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
+        assert Task.objects.get(pk=task).state == "succeeded"
+        assert holder_of(waiting) == twice.session_id
+        assert "Dropped an item" in caplog.text
+
+    def test_with_the_database_away_nothing_is_done_and_the_same_inbox_works_later(self, fleet):
+        (worker,) = fleet.attach("task=t")
+        task = submit()[0]
+        fleet.run()
+        inbox = Inbox(reports=[Report(worker, task, done=True)])
+
+        def refuse(execute, sql, params, many, context):
+            if sql.lstrip().startswith(("WITH", "UPDATE")):
+                raise OperationalError("the database system is shutting down")
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
+            fleet.process.run(inbox)
+        assert Task.objects.get(pk=task).state == "assigned"
+        outbox = fleet.process.run(inbox)
+        assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
+
+
+class TestNews:
+    def test_it_leaves_after_the_commit_and_without_what_the_pass_has_dealt_with(self, fleet):
+        heard: list[doorbell.Ring] = []
+        states: list[str] = []
+
+        def listen(news: doorbell.Ring) -> None:
+            heard.append(news)
+            states.extend(Task.objects.filter(pk__in=news.ended).values_list("state", flat=True))
+            assert not connection.in_atomic_block
+
+        (worker,) = fleet.attach("task=t")
+        task = submit()[0]
+        fleet.run()
+        unlisten = doorbell.listen(listen)
+        fleet.run(reports=[Report(worker, task, done=True)])
+        unlisten()
+        assert [ring.ended for ring in heard] == [{task}]
+        assert states == ["succeeded"]
+        assert not any(ring.routes or ring.roster for ring in heard)
+
+
+class TestClock:
+    def test_an_expired_task_ends_and_is_not_assigned(self, fleet):
+        task = submit(expires_in=60)[0]
+        Task.objects.filter(pk=task).update(expires_at=database.now())
+        fleet.run(tick=True)
+        fleet.attach("task=t")
+        assert Task.objects.get(pk=task).state == "expired"
+
+    def test_more_overdue_tasks_than_one_step_takes_are_all_ended(self, fleet):
+        workers = fleet.attach("task=t&_max_outstanding=5000")
+        submit(1500, max_attempts=1)
+        while fleet.run(roster=True).assignments:
+            pass
+        assert holders()[workers[0]] == 1500
+        Task.objects.update(deadline=database.now() - timedelta(seconds=1))
+        fleet.run(tick=True)
+        assert Task.objects.filter(state="failed", reason="timeout").count() == 1500
+        assert WorkerSession.objects.with_outstanding().get().outstanding == 0

@@ -1,0 +1,85 @@
+"""The limits of the worker's socket, on a server whose patience is short."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from processes import PATIENCE_SECONDS, Server, receive, started_copy
+
+
+@pytest.fixture(scope="module")
+def server(prepared: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    limits = {
+        "WORKQUEUE_REGISTRATION_TIMEOUT_SECONDS": "0.2",
+        "WORKQUEUE_AUTHENTICATION_TIMEOUT_SECONDS": "0.2",
+        "WORKQUEUE_MAX_CONNECTIONS": "2",
+        "WORKQUEUE_FRAME_LIMIT_BYTES": "1000",
+        "WORKQUEUE_PING_INTERVAL_SECONDS": "0.2",
+        "WORKQUEUE_PING_TIMEOUT_SECONDS": "0.5",
+    }
+    with started_copy(prepared, tmp_path_factory.mktemp("limits"), **limits) as server:
+        yield server
+
+
+async def closed(socket) -> int | None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await socket.wait_closed()
+    return socket.close_code
+
+
+async def test_no_registration_in_time_closes_with_4408(server):
+    async with server.worker() as worker:
+        assert await closed(worker) == 4408
+
+
+async def test_no_credential_in_time_closes_with_4401(server):
+    async with server.worker("?task=a", token=None) as worker:
+        assert await closed(worker) == 4401
+
+
+async def test_a_connection_too_many_closes_with_4429(server):
+    v1 = {"subprotocols": ["workqueue.v1"]}
+    async with server.worker("?task=a", **v1) as first, server.worker("?task=a", **v1) as second:
+        await receive(first)
+        await receive(second)
+        async with server.worker("?task=a") as third:
+            assert await closed(third) == 4429
+        await second.close()
+        # The place is free again once the server has seen the end.
+        while True:
+            async with server.worker("?task=a", **v1) as third:
+                try:
+                    await receive(third)
+                    break
+                except Exception:
+                    assert third.close_code == 4429
+
+
+async def test_the_limit_of_a_frame_is_in_bytes(server):
+    async with server.worker("?task=a") as worker:
+        await worker.send("ä" * 501)
+        assert await closed(worker) == 1009
+
+
+async def test_a_peer_that_does_not_answer_pings_is_let_go_and_its_task_given_to_others(server):
+    """Over a bare TCP connection that makes the handshake and then falls silent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(
+        (
+            "GET /work/queue?task=silent HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+            f"Authorization: Bearer {server.keys['worker']}\r\n\r\n"
+        ).encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    (task_id,) = await server.submit({"name": "silent"})
+    received = b""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while task_id.encode() not in received:
+            received += await reader.read(1000)
+    async with server.worker("?task=silent") as heir:
+        (task,) = await receive(heir)
+        assert (task["task_id"], task["attempt"]) == (task_id, 2)
+    writer.close()

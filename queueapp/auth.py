@@ -9,10 +9,11 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 import jwt
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from jwt.types import Options
@@ -70,6 +71,15 @@ def create_key(name: str, role: str, task_globs: Iterable[str] = ()) -> tuple[Ap
         name=name, role=role, prefix=text[:SHOWN_PREFIX_LENGTH], digest=_digest(text), task_globs=globs
     )
     return key, text
+
+
+def revoke(key_ids: Iterable[int], now: datetime) -> set[int]:
+    """Make the keys useless, for ever. Returns those that had been usable."""
+    with transaction.atomic():
+        usable = ApiKey.objects.usable().filter(pk__in=list(key_ids)).order_by("id")
+        revoked = set(usable.select_for_update().values_list("pk", flat=True))
+        ApiKey.objects.filter(pk__in=revoked).update(revoked_at=now)
+        return revoked
 
 
 def authenticate(token: str) -> ApiKey | None:

@@ -71,6 +71,7 @@ def parse_query(query_string: bytes, default_max_outstanding: int) -> Query:
     if criteria and not tasks:
         raise RegistrationError("Filter criteria in the query need a task: add task=….")
     names = dict.fromkeys(_task_name(name) for name in tasks)
+    _check_number(len(names))
     filter = _criteria(criteria)
     offers = tuple(Offer(Subscription.of(name, filter)) for name in names)
     return Query(_options(options, default_max_outstanding), offers)
@@ -84,17 +85,23 @@ def parse_first_message(text: str) -> tuple[Offer, ...]:
         raise RegistrationError(f"The registration is {error.reason}.") from None
     if not isinstance(value, list) or not value:
         raise RegistrationError('The first message must be an array of objects such as [{"name": "tag"}].')
-    if len(value) > MAX_SUBSCRIPTIONS:
-        raise RegistrationError(f"A worker has at most {MAX_SUBSCRIPTIONS} subscriptions.")
+    _check_number(len(value))
     return tuple(_offer(item) for item in value)
+
+
+def _check_number(subscriptions: int) -> None:
+    if subscriptions > MAX_SUBSCRIPTIONS:
+        raise RegistrationError(f"A worker has at most {MAX_SUBSCRIPTIONS} subscriptions.")
 
 
 def _offer(item: Any) -> Offer:
     if not isinstance(item, dict) or not isinstance(item.get("name"), str):
         raise RegistrationError("Each subscription is an object with a name.")
     name = _task_name(item["name"])
-    filter = item.get("filter") or {}
-    if not isinstance(filter, dict):
+    filter = item.get("filter")
+    if filter is None:
+        filter = {}
+    elif not isinstance(filter, dict):
         raise RegistrationError(f"The filter of {name} must be an object of criterion to values.")
     criteria: dict[str, list[str]] = {}
     for criterion, values in filter.items():

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib.admin.utils import quote
@@ -30,8 +31,7 @@ def page_of(model: type[Model], key: Any) -> str:
 def list_of(model: type[Model], **filters: Any) -> str:
     """The address of a list, filtered."""
     address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-    query = "&".join(f"{name}={quote(value)}" for name, value in filters.items())
-    return f"{address}?{query}" if query else address
+    return f"{address}?{urlencode(filters)}"
 
 
 def link(model: type[Model], key: Any, text: str) -> SafeString:

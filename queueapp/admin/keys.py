@@ -90,10 +90,4 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
 
     @admin.action(description="Revoke selected keys, for ever", permissions=["steer"])
     def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> None:
-        def verb(ids: list[int]) -> set[int]:
-            usable = ApiKey.objects.usable().filter(pk__in=ids)
-            revoked = set(usable.values_list("pk", flat=True))
-            usable.update(revoked_at=database.now())
-            return revoked
-
-        self.steer(request, keys.usable(), verb, "revoked")
+        self.steer(request, keys.usable(), lambda ids: auth.revoke(ids, database.now()), "revoked")

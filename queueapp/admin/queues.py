@@ -66,19 +66,13 @@ class QueueForm(RowForm[Queue]):
         required=False,
         help_text="After so long a less specific worker may take a waiting task. Empty: never.",
     )
-    concurrency = forms.IntegerField(
-        min_value=1,
-        max_value=2**31 - 1,
-        required=False,
-        help_text="How many of its tasks may be assigned at a time. Empty: as many as workers take.",
-    )
     note = forms.CharField(
         max_length=NOTE_LENGTH, required=False, widget=forms.Textarea(attrs={"rows": 3, "cols": 80})
     )
 
     class Meta:
         model = Queue
-        fields = ("timeout_seconds", "max_attempts", "spill_after_seconds", "concurrency", "note")
+        fields = ("timeout_seconds", "max_attempts", "spill_after_seconds", "note")
 
 
 class PauseForm(ActionForm):
@@ -99,7 +93,6 @@ class QueueAdmin(OperatorAdmin[Queue]):
         "assigned",
         "oldest_pending",
         "workers",
-        "concurrency",
         "note_start",
     )
     list_filter = (ByPause,)
@@ -115,7 +108,6 @@ class QueueAdmin(OperatorAdmin[Queue]):
             "For tasks that do not say themselves",
             {"fields": ("timeout_seconds", "max_attempts", "spill_after_seconds")},
         ),
-        ("Limits", {"fields": ("concurrency",)}),
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:

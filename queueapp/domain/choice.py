@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 W = TypeVar("W", bound=Hashable)
-Entry = tuple[tuple[int, float, int], int, W]
-"""(outstanding, idle since, order of giving), place in the tier, worker: sorts as the contract chooses."""
+Entry = tuple[tuple[int, int, float], int, W]
+"""(outstanding, order of giving, idle since), place in the tier, worker: sorts as the contract chooses. Who was
+given a task just now is idle since later than all who were not, whose order of giving is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,10 @@ class Chooser(Generic[W]):
 
     def __init__(self, loads: Iterable[Load[W]]) -> None:
         self._capacity: dict[W, int] = {}
-        self._load: dict[W, tuple[int, float, int]] = {}
+        self._load: dict[W, tuple[int, int, float]] = {}
         for load in loads:
             self._capacity[load.worker] = load.max_outstanding
-            self._load[load.worker] = (load.outstanding, load.idle_since, 0)
+            self._load[load.worker] = (load.outstanding, 0, load.idle_since)
         self._heaps: dict[int, tuple[Sequence[W], list[Entry[W]]]] = {}
         self._given = 0
 
@@ -108,6 +109,6 @@ class Chooser(Generic[W]):
         return chosen
 
     def _give(self, tier: Sequence[W], worker: W) -> None:
-        outstanding, idle_since, _ = self._load[worker]
+        outstanding, _, idle_since = self._load[worker]
         self._given += 1
-        self._load[worker] = (outstanding + 1, idle_since, self._given)
+        self._load[worker] = (outstanding + 1, self._given, idle_since)

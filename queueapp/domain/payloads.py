@@ -15,7 +15,7 @@ from queueapp.domain.names import is_storable
 
 MAX_DEPTH = 64
 
-_EXPONENT = re.compile(r"\d[eE]")
+_MAYBE_INFINITE = re.compile(r"\d[eE]|\d{300}")
 
 
 def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
@@ -25,6 +25,8 @@ def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
             text = text.decode("utf-8")
         except UnicodeDecodeError as error:
             raise InvalidJson(f"not UTF-8 at byte {error.start}") from None
+    elif not text.isascii() and not is_storable(text):
+        raise InvalidJson("NUL characters and lone surrogates cannot be stored")
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -76,7 +78,7 @@ def _may_be_unstorable(text: str, max_depth: int) -> bool:
     """A cheap look at the text that spares nearly every value the walk."""
     if text.count("[") + text.count("{") > max_depth:
         return True
-    return "\\u" in text or _EXPONENT.search(text) is not None
+    return "\\u" in text or _MAYBE_INFINITE.search(text) is not None
 
 
 def _check_text(text: str) -> None:

@@ -22,7 +22,7 @@ class Backoff:
         try:
             nominal = min(self.max, self.initial * self.factor ** max(0, failures - 1))
         except OverflowError:
-            nominal = self.max
+            nominal = self.max if self.initial else 0.0
         return nominal * (0.5 + jitter / 2)
 
 

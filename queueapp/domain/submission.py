@@ -79,9 +79,12 @@ class _Parser:
             except ValueError as error:
                 self._refuse(field, str(error))
             else:
-                if target in values and parsed is not None:
+                if parsed is None:
+                    values.setdefault(target, None)
+                elif values.get(target) is not None:
                     self._refuse(field, "give either the duration or the time, not both")
-                values[target] = parsed
+                else:
+                    values[target] = parsed
         if "name" not in document:
             self._refuse("name", "this field is required")
         if self.errors:

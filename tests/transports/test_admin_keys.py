@@ -51,9 +51,9 @@ class TestKeys:
 
     def test_are_revoked_once(self, admin_client: Client) -> None:
         key, text = create_key("ci", "producer")
-        assert act(admin_client, "apikey", "revoke", key.pk) == ["1 api key revoked."]
+        assert act(admin_client, "apikey", "revoke", key.pk) == ["1 API key revoked."]
         revoked_at = ApiKey.objects.get().revoked_at
         assert revoked_at is not None
         assert authenticate(text) is None
-        assert act(admin_client, "apikey", "revoke", key.pk)[0] == "0 api keys revoked."
+        assert act(admin_client, "apikey", "revoke", key.pk)[0] == "0 API keys revoked."
         assert ApiKey.objects.get().revoked_at == revoked_at

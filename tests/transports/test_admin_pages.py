@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import pytest
@@ -113,6 +114,18 @@ class TestWhatIsShown:
         figures = vars(queue)["figures"]
         assert (figures.pending, figures.assigned, figures.workers) == (3, 1, 1)
         assert figures.oldest is not None
+
+    def test_a_queues_numbers_lead_to_its_rows(self, admin_client: Client) -> None:
+        fleet = Fleet.started()
+        worker = fleet.worker("worker", "image:scale_up.v-2")
+        waiting, held = fleet.tasks(2, name="image:scale_up.v-2")
+        fleet.task("other")
+        fleet.assign(worker, held)
+        page = shown(admin_client, list_url("queue"))
+        addresses = [part.split('"')[0] for part in page.split('href="')[1:] if "scale_up" in part.split('"')[0]]
+        found = [admin_client.get(unescape(address)).context.get("cl") for address in addresses]
+        keys = [[row.pk for row in each.result_list] for each in found if each is not None]
+        assert sorted(keys) == sorted([[waiting], [held], [worker]])
 
     def test_what_others_wrote_is_escaped(self, admin_client: Client, rows: Scene) -> None:
         queues.pause(["tag"], "ada", HOSTILE, rows.fleet.now)

@@ -116,7 +116,7 @@ class TestQueues:
         assert save_queue(admin_client, timeout_seconds="60", max_attempts="2", note="slow").status_code == 302
         queue = Queue.objects.get(pk="tag")
         assert (queue.timeout_seconds, queue.max_attempts, queue.note) == (60, 2, "slow")
-        assert (queue.spill_after_seconds, queue.concurrency) == (None, None)
+        assert queue.spill_after_seconds is None
         save_queue(admin_client)
         assert Queue.objects.get(pk="tag").timeout_seconds is None
 
@@ -129,8 +129,6 @@ class TestQueues:
             {"max_attempts": "0"},
             {"max_attempts": "99999999999999999999"},
             {"spill_after_seconds": "-1"},
-            {"concurrency": "0"},
-            {"concurrency": "99999999999"},
             {"note": "x\x00"},
             {"note": "x" * 1001},
         ],

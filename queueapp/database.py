@@ -45,8 +45,21 @@ def lock_until_commit(key: int) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
 
 
-def for_update() -> str:
-    return "FOR UPDATE" if is_postgresql() else ""
+def locking(rows: str) -> str:
+    """A second part for a `WITH {rows}(task_id, …)` that locks these tasks in the order of their ids, whatever
+    the plan of the update that follows. Two batches that share tasks would deadlock without it."""
+    if not is_postgresql():
+        return ""
+    return (
+        f", locked AS MATERIALIZED (SELECT id FROM queueapp_task WHERE id IN (SELECT task_id FROM {rows}) "
+        "ORDER BY id FOR UPDATE)"
+    )
+
+
+def locked(rows: str) -> str:
+    """The condition of that update: the tasks of the rows, once they are locked."""
+    joined = f"task.id = {rows}.task_id"
+    return f"{joined} AND task.id IN (SELECT id FROM locked)" if is_postgresql() else joined
 
 
 def elapsed_seconds(column: str) -> str:

@@ -1,7 +1,8 @@
 """One pass of a process's database thread: what its sockets brought goes in, what they are to be told comes out.
 
-Everything of a pass is one transaction, so that a thousand results and the assignments they make room for
-cost one commit.
+A pass is two transactions, however many frames there were. What came in is committed before tasks are
+assigned: a process that held locks on tasks while it waits for the dispatch lock could wait for a dispatcher
+that waits for it.
 """
 
 from __future__ import annotations
@@ -110,17 +111,20 @@ class Pass:
         _tell(rings)
 
     def _deal_with(self, inbox: Inbox, outbox: Outbox) -> None:
-        with doorbell.held() as rings, transaction.atomic():
-            now = database.now()
-            verdicts = _take_in(self.node_id, inbox, now)
-            self._dispatcher.hear(inbox.routes)
-            self._dispatcher.hear(doorbell.merged(rings).routes)
-            roster_changed = inbox.roster or inbox.tick or bool(inbox.attachments)
-            result = self._dispatcher.run_pass(now, roster_changed)
-        outbox.attached += inbox.attachments
-        outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
+        self._take_in(inbox, outbox)
+        self._dispatcher.hear(inbox.routes)
+        result = self._dispatcher.run_pass(
+            database.now(), roster_changed=inbox.roster or inbox.tick or bool(inbox.attachments)
+        )
         outbox.assignments += result.assignments
         outbox.more = result.more
+
+    def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
+        with doorbell.held() as rings, transaction.atomic():
+            verdicts = _write(self.node_id, inbox, database.now())
+        outbox.attached += inbox.attachments
+        outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
+        self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)
 
     def _deal_singly(self, inbox: Inbox, outbox: Outbox) -> None:
@@ -129,16 +133,11 @@ class Pass:
         self._dispatcher.forget()
         for single in inbox.singly():
             try:
-                with doorbell.held() as rings, transaction.atomic():
-                    verdicts = _take_in(self.node_id, single, database.now())
+                self._take_in(single, outbox)
             except DATABASE_AWAY:
                 raise
             except Exception:
                 logger.exception("Dropped an item that cannot be dealt with: %r", single)
-            else:
-                outbox.attached += single.attachments
-                outbox.verdicts += zip(single.reports, verdicts, strict=True)
-                _tell(rings)
         self._deal_with(Inbox(roster=True), outbox)
 
 
@@ -149,7 +148,7 @@ def _tell(rings: list[doorbell.Ring]) -> None:
         doorbell.deliver(news)
 
 
-def _take_in(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
+def _write(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
     """Every verb once, over all that there is for it. Endings come last: what arrived before still counts."""
     verdicts: list[Verdict] = []
     if inbox.attachments:

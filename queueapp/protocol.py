@@ -7,11 +7,12 @@ through unparsed where nobody reads them.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -22,6 +23,8 @@ SUBPROTOCOL = "workqueue.v1"
 ERROR_TEXT_LENGTH = 10_000
 PROGRESS_MESSAGE_LENGTH = 500
 MAX_EXTENSION_SECONDS = 86_400.0
+MAX_OUTSTANDING_LIMIT = 100_000
+MAX_ATTEMPT_NUMBER = 2**31 - 1  # what a database's integer column holds
 
 
 class CloseCode(IntEnum):
@@ -171,17 +174,18 @@ class _Envelope(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b'""')
     details: msgspec.Raw = msgspec.Raw(b"null")
-    attempt: int | None = None
+    attempt: Annotated[int, msgspec.Meta(ge=0, le=MAX_ATTEMPT_NUMBER)] | None = None
     retry: bool | None = None
     progress: float | None = None
     message: str = ""
     seconds: float | None = None
-    max_outstanding: int | None = None
+    max_outstanding: Annotated[int, msgspec.Meta(ge=0, le=MAX_OUTSTANDING_LIMIT)] | None = None
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _SUSPICIOUS = re.compile(r"\\u|\d[eE]|\d{300}")
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}:]')
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}:]', re.DOTALL)
+"""A string, also one without an end: trying each of its quotes as a beginning would take hours for a mebibyte."""
 _PAYLOADS = ("data", "error", "details")
 
 
@@ -219,9 +223,17 @@ def _parse_one(text: str) -> WorkerMessage:
 def _load(text: str) -> Any:
     """What the standard library reads, NaN and lone surrogates included; None when even that fails."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_int=_whole_number)
     except (ValueError, RecursionError):
         return None
+
+
+def _whole_number(digits: str) -> int | float:
+    """Infinite where the digits are too many to read, so that the payload is refused and not the frame."""
+    try:
+        return int(digits)
+    except ValueError:
+        return math.inf
 
 
 def _not_json(text: str) -> WorkerMessage:
@@ -257,7 +269,8 @@ def _from_loaded(value: Any) -> WorkerMessage:
     try:
         envelope = msgspec.convert(plain, _Envelope, strict=False)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
-        return Unusable("invalid", f"A member has the wrong type: {error}.")
+        return Unusable("invalid", f"A member cannot be used: {error}.")
+    envelope.task_id = storable(envelope.task_id)
     for key, payload in payloads.items():
         try:
             check_json(payload)
@@ -283,7 +296,7 @@ def _from_envelope(frame: _Envelope) -> WorkerMessage:
         case "drain":
             return Drain()
         case "capacity":
-            if frame.max_outstanding is None or frame.max_outstanding < 0:
+            if frame.max_outstanding is None:
                 return Unusable("invalid", "capacity needs max_outstanding, a whole number from 0.")
             return Capacity(frame.max_outstanding)
         case "progress" | "extend" | "release" if not frame.task_id:

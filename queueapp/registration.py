@@ -11,9 +11,9 @@ from queueapp.domain.errors import InvalidJson, RegistrationError
 from queueapp.domain.matching import Profile, Subscription
 from queueapp.domain.names import attribute_problem, is_storable, is_task_name
 from queueapp.domain.payloads import json_text, parse_json
+from queueapp.protocol import MAX_OUTSTANDING_LIMIT
 
 MAX_SUBSCRIPTIONS = 1000
-MAX_OUTSTANDING_LIMIT = 100_000
 LABEL_LENGTH = 200
 OPTIONS = ("_max_outstanding", "_name", "_batch", "_version")
 

@@ -14,6 +14,7 @@ from django.db import transaction
 
 from queueapp import doorbell, lifecycle
 from queueapp.conf import config
+from queueapp.domain.errors import NodeStopped
 from queueapp.domain.states import Outcome, SessionState
 from queueapp.models import Node, Queue, Subscription, WorkerSession
 from queueapp.protocol import CloseCode
@@ -46,8 +47,13 @@ class Closing:
 
 
 def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> None:
-    """Store the sessions with their subscriptions: from now on they take part in choices."""
+    """Store the sessions with their subscriptions: from now on they take part in choices.
+
+    NodeStopped: others have reaped this node. A session of a node that is not there would never be closed.
+    """
     with transaction.atomic(savepoint=False):
+        if not Node.objects.running().filter(pk=node_id).select_for_update().values_list("id"):
+            raise NodeStopped
         Queue.objects.ensure(offer.subscription.name for attachment in attachments for offer in attachment.offers)
         WorkerSession.objects.bulk_create(
             WorkerSession(

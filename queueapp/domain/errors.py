@@ -62,3 +62,7 @@ class NotAuthenticated(WorkQueueError):
 
 class Forbidden(WorkQueueError):
     """The credential is good, and does not reach so far: the wrong role or task name (403; close code 4403)."""
+
+
+class NodeStopped(WorkQueueError):
+    """Other processes have taken this one for dead and given its workers' tasks away."""

@@ -53,12 +53,13 @@ def assign(choices: Sequence[Choice], now: datetime) -> list[Assigned]:
             cursor.execute(
                 f"""
                 WITH choice(task_id, session_id, until) AS ({values})
+                {database.locking("choice")}
                 UPDATE queueapp_task AS task
                 SET state = 'assigned', worker_id = choice.session_id, last_worker_id = choice.session_id,
                     attempt = task.attempt + 1, assigned_at = %s, deadline = choice.until,
                     progress = NULL, progress_message = ''
                 FROM choice
-                WHERE task.id = choice.task_id AND task.state = 'pending' AND task.delayed_until IS NULL
+                WHERE {database.locked("choice")} AND task.state = 'pending' AND task.delayed_until IS NULL
                 RETURNING id, worker_id, route_id, name, data, attempt, timeout_seconds, deadline,
                     priority, traceparent
                 """,

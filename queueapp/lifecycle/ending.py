@@ -22,7 +22,7 @@ from queueapp.models import Attempt, Task, WorkerSession
 from queueapp.querysets import TaskQuerySet
 
 DEFAULT_RETRY_ON = (str(Outcome.LOST), str(Outcome.TIMEOUT))
-TIMEOUTS_PER_TRANSACTION = 1000
+PER_TRANSACTION = 1000
 
 Verdict = Literal["accepted", "stale", "unknown"]
 
@@ -52,23 +52,18 @@ class Ending:
 
 
 def finish(reports: Sequence[Report], now: datetime) -> list[Verdict]:
-    """Take workers' results: a verdict for each. Only the holder of the current attempt is accepted."""
-    first: dict[UUID, Report] = {}
-    for report in reports:
-        first.setdefault(report.task_id, report)
+    """Take workers' results: a verdict for each. Only the holder of the current attempt is accepted, and of
+    several reports on a task the first that may be."""
     with transaction.atomic(savepoint=False):
-        known = _lock(first)
-        accepted = _succeed([r for r in first.values() if r.done and r.task_id in known], now)
-        accepted |= _fail([r for r in first.values() if not r.done and r.task_id in known], now)
-        verdicts: list[Verdict] = []
-        for report in reports:
-            if report.task_id in accepted and first[report.task_id] is report:
-                verdicts.append("accepted")
-            else:
-                verdicts.append("stale" if report.task_id in known else "unknown")
+        _lock_sessions({report.session_id for report in reports})
+        accepted: list[Report] = []
+        for a_report_a_task in _rounds(reports):
+            done = _succeed([report for report in a_report_a_task if report.done], now)
+            done |= _fail([report for report in a_report_a_task if not report.done], now)
+            accepted += [report for report in a_report_a_task if report.task_id in done]
+        verdicts = _verdicts(reports, accepted)
         _count_stale(reports, verdicts)
-        holders = {first[task_id].session_id for task_id in accepted}
-        WorkerSession.objects.filter(pk__in=holders).update(idle_since=now)
+        WorkerSession.objects.filter(pk__in={report.session_id for report in accepted}).update(idle_since=now)
     return verdicts
 
 
@@ -90,7 +85,7 @@ def rescue(session_ids: Iterable[UUID], outcome: Outcome, now: datetime) -> int:
 def time_out(now: datetime) -> int:
     """End the attempts whose deadline has passed without a result or a sign of life."""
     with transaction.atomic(savepoint=False):
-        overdue = _locked(Task.objects.overdue(now)[:TIMEOUTS_PER_TRANSACTION])
+        overdue = _locked(Task.objects.overdue(now), PER_TRANSACTION)
         endings = [
             Ending(task, Outcome.TIMEOUT, f"No result and no sign of progress for {task.timeout_seconds:g} s.")
             for task in overdue
@@ -160,11 +155,12 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
             cursor.execute(
                 f"""
                 WITH report(task_id, session_id, number, payload) AS ({values})
+                {database.locking("report")}
                 UPDATE queueapp_task AS task
                 SET state = 'succeeded', result = report.payload, error = '', finished_at = %s,
                     attempts_used = attempts_used + 1, worker_id = NULL, deadline = NULL
                 FROM report
-                WHERE task.id = report.task_id AND task.state = 'assigned'
+                WHERE {database.locked("report")} AND task.state = 'assigned'
                     AND task.worker_id = report.session_id
                     AND (report.number IS NULL OR report.number = task.attempt)
                 RETURNING id, last_worker_id, attempt, assigned_at
@@ -200,7 +196,7 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
 def _fail(reports: Sequence[Report], now: datetime) -> set[UUID]:
     by_task = {report.task_id: report for report in reports}
     endings = []
-    for task in _locked(Task.objects.assigned().filter(pk__in=list(by_task))):
+    for task in _locked(Task.objects.filter(pk__in=list(by_task))):
         report = by_task[task.id]
         if task.worker_id == report.session_id and report.attempt in (None, task.attempt):
             endings.append(Ending(task, Outcome.ERROR, report.error, report.payload, report.retry))
@@ -274,16 +270,43 @@ def _revoked(ending: Ending) -> doorbell.Revoked:
     return doorbell.Revoked(task.worker_id, task.id, task.attempt, str(ending.outcome))
 
 
-def _lock(task_ids: Iterable[UUID]) -> set[UUID]:
-    """Lock the tasks in the order of their ids, and tell which exist."""
-    tasks = Task.objects.filter(pk__in=list(task_ids)).order_by("id").select_for_update()
-    return set(tasks.values_list("id", flat=True))
+def _lock_sessions(session_ids: Iterable[UUID]) -> None:
+    """Sessions are locked before tasks wherever both are, so that two transactions cannot wait for each other."""
+    if database.is_postgresql():
+        sessions = WorkerSession.objects.filter(pk__in=list(session_ids)).order_by("id").select_for_update()
+        list(sessions.values_list("id"))
 
 
-def _locked(tasks: TaskQuerySet) -> list[Task]:
-    """The tasks, locked in the order of their ids: two transactions cannot wait for each other."""
-    locked = Task.objects.filter(pk__in=tasks.values("pk")).order_by("id").select_for_update()
-    return list(locked.filter(state=str(TaskState.ASSIGNED)).defer("data", "result", "tags"))
+def _rounds(reports: Sequence[Report]) -> list[list[Report]]:
+    """The reports in their order, in as many rounds as some task has of them: nearly always one."""
+    rounds: list[list[Report]] = []
+    seen: Counter[UUID] = Counter()
+    for report in reports:
+        if seen[report.task_id] == len(rounds):
+            rounds.append([])
+        rounds[seen[report.task_id]].append(report)
+        seen[report.task_id] += 1
+    return rounds
+
+
+def _verdicts(reports: Sequence[Report], accepted: Sequence[Report]) -> list[Verdict]:
+    taken = {id(report) for report in accepted}
+    others = {report.task_id for report in reports if id(report) not in taken}
+    known = set(Task.objects.filter(pk__in=others).values_list("id", flat=True)) if others else set()
+    return [
+        "accepted" if id(report) in taken else "stale" if report.task_id in known else "unknown"
+        for report in reports
+    ]
+
+
+def _locked(tasks: TaskQuerySet, limit: int | None = None) -> list[Task]:
+    """Those of the tasks that are assigned, at most `limit`, locked in the order of their ids.
+
+    Who had to wait for a lock sees the row as it is now: the conditions stand in the locking query itself,
+    where PostgreSQL looks at them again.
+    """
+    assigned = tasks.assigned().order_by("id").select_for_update()
+    return list(assigned.defer("data", "result", "tags")[:limit])
 
 
 def _count_stale(reports: Sequence[Report], verdicts: Sequence[Verdict]) -> None:

@@ -106,22 +106,25 @@ def promote(now: datetime) -> int:
 
 def prolong(signs: Sequence[SignOfLife], now: datetime) -> None:
     """Restart the timeouts of tasks whose holders gave a sign of life; others' signs change nothing."""
-    latest = {(sign.session_id, sign.task_id): sign for sign in signs}
+    by_task: dict[UUID, list[SignOfLife]] = {}
+    for sign in signs:
+        by_task.setdefault(sign.task_id, []).append(sign)
     with transaction.atomic(savepoint=False):
         held = (
             Task.objects.assigned()
-            .filter(pk__in=[task_id for _, task_id in latest])
+            .filter(pk__in=list(by_task))
             .order_by("id")
             .select_for_update()
             .values_list("id", "worker_id", "attempt", "timeout_seconds", "progress", "progress_message")
         )
         rows = []
         for task_id, worker_id, attempt, timeout_seconds, progress, message in held:
-            sign = latest.get((worker_id, task_id))
-            if sign is not None:
+            given = [sign for sign in by_task[task_id] if sign.session_id == worker_id]
+            for sign in given:
                 if sign.progress is not None:
                     progress, message = sign.progress, sign.message
-                deadline = now + timedelta(seconds=sign.seconds or timeout_seconds)
+            if given:
+                deadline = now + timedelta(seconds=given[-1].seconds or timeout_seconds)
                 rows.append((task_id, attempt, deadline, progress, message))
         _write_signs(rows)
 

@@ -321,7 +321,7 @@ class TestABadFrame:
     def test_that_is_nearly_json_is_unusable(self, text):
         unusable(text, "not-json")
 
-    @pytest.mark.parametrize("value", [1, "text", True, 0.5, [[]], ["a"], [None]])
+    @pytest.mark.parametrize("value", [1, True, 0.5, [[]], ["text"]])
     def test_that_is_no_object_is_unusable(self, value):
         unusable(value, "not-an-object")
 
@@ -335,10 +335,10 @@ class TestABadFrame:
         assert isinstance(message, Unusable)
         assert serialise(ErrorNotice(message.code, message.message))
 
-    def test_of_a_mebibyte_without_an_end_is_refused_at_once(self):
+    def test_of_a_mebibyte_that_is_one_string_without_an_end_is_refused_at_once(self):
         started = time.process_time()
-        unusable('{"' + '\\"' * 20_000, "not-json")
-        assert time.process_time() - started < 1  # an hour and more where each quote is tried as a beginning
+        unusable('{"' + '\\"' * 500_000, "not-json")
+        assert time.process_time() - started < 10  # it was hours while each quote was tried as a beginning
 
 
 class TestAnArray:

@@ -26,6 +26,7 @@ from queueapp.lifecycle import Report, SignOfLife
 from queueapp.link import Link
 from queueapp.models import new_id
 from queueapp.protocol import (
+    RESTART_REASON,
     SUBPROTOCOL,
     Ack,
     Capacity,
@@ -87,6 +88,9 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         self.hub = hubs.current_hub()
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in self.scope["subprotocols"] else None
         await self.accept(subprotocol)
+        if self.hub.leaving:
+            await self._end(CloseCode.RESTART, RESTART_REASON)
+            return
         if self.hub.connections >= config().max_connections:
             await self._end(CloseCode.TOO_MANY, "Too many connections: come again later.")
             return
@@ -203,6 +207,8 @@ class WorkerConsumer(AsyncWebsocketConsumer):
                 inbox.signs.append(SignOfLife(session_id, task_id, seconds=seconds))
             case Release():
                 inbox.releases.append((session_id, task_id))
+                if self.link is not None:
+                    self.link.let_go(task_id, None)
             case _:
                 assert_never(message)
 

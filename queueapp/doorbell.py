@@ -30,19 +30,22 @@ class Revoked:
 @dataclass(frozen=True, slots=True)
 class Ring:
     """What has happened. `routes` have ready tasks; `ended` tasks are terminal; `roster`: the workers, their
-    room or the queues have changed; `scheduled`: something waits for a time; `revoked` attempts; `drained` and
-    `closed` sessions, the latter with a close code and a reason."""
+    room or the queues have changed; `scheduled`: something waits for a time; `assigned`: tasks given to workers
+    of other processes; `revoked` attempts; `drained` and `closed` sessions, the latter with a close code and a
+    reason. `foreign`: it happened in another process."""
 
     routes: frozenset[UUID] = frozenset()
     ended: frozenset[UUID] = frozenset()
     roster: bool = False
     scheduled: bool = False
+    assigned: frozenset[UUID] = frozenset()
     revoked: tuple[Revoked, ...] = ()
     drained: tuple[UUID, ...] = ()
     closed: tuple[tuple[UUID, int, str], ...] = ()
+    foreign: bool = False
 
     def __bool__(self) -> bool:
-        return any(getattr(self, field.name) for field in fields(self))
+        return any(getattr(self, field.name) for field in fields(self) if field.name != "foreign")
 
 
 Listener = Callable[[Ring], None]
@@ -68,7 +71,13 @@ def ring(
 ) -> None:
     """Tell the listeners once the transaction is committed; a transaction rolled back tells nobody."""
     news = Ring(
-        frozenset(routes), frozenset(ended), roster, scheduled, tuple(revoked), tuple(drained), tuple(closed)
+        routes=frozenset(routes),
+        ended=frozenset(ended),
+        roster=roster,
+        scheduled=scheduled,
+        revoked=tuple(revoked),
+        drained=tuple(drained),
+        closed=tuple(closed),
     )
     if not news:
         return
@@ -94,13 +103,14 @@ def merged(rings: Iterable[Ring]) -> Ring:
     """All the news in one."""
     rings = list(rings)
     return Ring(
-        frozenset().union(*(each.routes for each in rings)),
-        frozenset().union(*(each.ended for each in rings)),
-        any(each.roster for each in rings),
-        any(each.scheduled for each in rings),
-        tuple(revoked for each in rings for revoked in each.revoked),
-        tuple(session_id for each in rings for session_id in each.drained),
-        tuple(closed for each in rings for closed in each.closed),
+        routes=frozenset().union(*(each.routes for each in rings)),
+        ended=frozenset().union(*(each.ended for each in rings)),
+        roster=any(each.roster for each in rings),
+        scheduled=any(each.scheduled for each in rings),
+        assigned=frozenset().union(*(each.assigned for each in rings)),
+        revoked=tuple(revoked for each in rings for revoked in each.revoked),
+        drained=tuple(session_id for each in rings for session_id in each.drained),
+        closed=tuple(closed for each in rings for closed in each.closed),
     )
 
 

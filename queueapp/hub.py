@@ -22,10 +22,13 @@ from django.utils import timezone
 from queueapp import doorbell, sessions
 from queueapp.conf import config
 from queueapp.database import now
+from queueapp.dispatch import Assignment
 from queueapp.domain.states import Outcome
-from queueapp.link import Link, task_frame
+from queueapp.handover import Held
+from queueapp.link import Link
 from queueapp.passes import DATABASE_AWAY, Inbox, Outbox, Pass
 from queueapp.protocol import RESTART_REASON, Ack, Cancel, CloseCode, DrainNotice, ServerMessage
+from queueapp.relay import Relay
 from queueapp.sessions import Attachment, Closing
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,9 @@ class Hub:
         self._next_promotion: datetime | None = None
         self._task: asyncio.Task[None] | None = None
         self._unlisten: Callable[[], None] = lambda: None
+        self._relay = Relay()
+        self.leaving = False
+        self._empty = asyncio.Event()
         self._stopping = False
 
     # ---- life
@@ -59,11 +65,14 @@ class Hub:
     def start(self) -> None:
         """Enter this process as a node and run passes until `stop`."""
         self._unlisten = doorbell.listen(self._overhear)
+        self._relay.start()
         self._task = self._loop.create_task(self._run(), name="hub")
 
-    async def stop(self) -> None:
-        """Close every socket with 1012, give their tasks back uncounted, end the node."""
-        self._unlisten()
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no more tasks, let the workers finish for a while, then give back what is left, uncounted, and
+        close with 1012."""
+        self.leaving = True
+        await self._drain(grace_seconds)
         links = list(self._links.values())
         for link in links:
             self.detach(link.session_id, Outcome.RELEASED, CloseCode.RESTART, RESTART_REASON)
@@ -71,13 +80,28 @@ class Hub:
         self.wake()
         if self._task is not None:
             await self._task
+        self._unlisten()
         try:
             await self._in_thread(self._finish)
         except DATABASE_AWAY:
             logger.warning("The database is away; another process takes the tasks back when the lease is over.")
         for link in links:
             await _quietly(link.close(CloseCode.RESTART, RESTART_REASON))
+        await self._relay.stop()
         self._executor.shutdown(wait=True)
+
+    async def _drain(self, grace_seconds: float) -> None:
+        """Until no worker holds anything, or the grace is over."""
+        self.inbox.drains.extend(self._links)
+        self.wake()
+        self._note_whether_empty()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._empty.wait()
+
+    def _note_whether_empty(self) -> None:
+        if self.leaving and not any(link.held for link in self._links.values()):
+            self._empty.set()
 
     def _finish(self) -> None:
         """On the database thread: the last inbox, and the end of the node."""
@@ -105,6 +129,7 @@ class Hub:
         if self._links.pop(session_id, None) is not None:
             self.inbox.closings.append(Closing(session_id, outcome, code, reason))
             self.wake()
+            self._note_whether_empty()
 
     def wake(self) -> None:
         self._wake.set()
@@ -119,18 +144,22 @@ class Hub:
             self._unlisten()
 
     def _hear(self, news: doorbell.Ring) -> None:
+        self._relay.send(news)
         self.inbox.routes.extend(news.routes)
         self.inbox.roster = self.inbox.roster or news.roster
+        self.inbox.announced.extend(news.assigned if news.foreign else ())
         for revoked in news.revoked:
-            notice = Cancel(str(revoked.task_id), revoked.attempt, revoked.reason)
-            self._tell_soon(revoked.session_id, notice)
+            if link := self._links.get(revoked.session_id):
+                link.let_go(revoked.task_id, revoked.attempt)
+            self._tell_soon(revoked.session_id, Cancel(str(revoked.task_id), revoked.attempt, revoked.reason))
         for session_id in news.drained:
-            self._tell_soon(session_id, DrainNotice("Asked to finish and leave."))
+            reason = RESTART_REASON if self.leaving else "Asked to finish and leave."
+            self._tell_soon(session_id, DrainNotice(reason))
         for session_id, code, reason in news.closed:
-            link = self._links.pop(session_id, None)
-            if link is not None:
+            if link := self._links.pop(session_id, None):
                 self._loop.create_task(_quietly(link.close(code, reason)))
-        if news.routes or news.roster or news.scheduled:
+        # The process where it happened dispatches; this one needs to know only for when it has room.
+        if self.inbox.announced or (not news.foreign and (news.routes or news.roster or news.scheduled)):
             self.wake()
 
     def _tell_soon(self, session_id: UUID, message: ServerMessage) -> None:
@@ -161,7 +190,12 @@ class Hub:
             inbox.tick = True
             self._next_tick = time.monotonic() + config().poll_interval_seconds
         try:
-            outbox = await self._in_thread(lambda: self._passed(inbox))
+            held = (
+                {session_id: dict(link.held) for session_id, link in self._links.items()}
+                if (inbox.tick or inbox.announced)
+                else None
+            )
+            outbox = await self._in_thread(lambda: self._passed(inbox, held))
         except DATABASE_AWAY:
             self.inbox = inbox.followed_by(self.inbox)
             raise
@@ -172,10 +206,10 @@ class Hub:
         if outbox.more:
             self.wake()
 
-    def _passed(self, inbox: Inbox) -> Outbox:
+    def _passed(self, inbox: Inbox, held: Held | None) -> Outbox:
         assert self._pass is not None
         try:
-            return self._pass.run(inbox)
+            return self._pass.run(inbox, held)
         except DATABASE_AWAY:
             connection.close()
             raise
@@ -207,15 +241,26 @@ class Hub:
         for attachment in outbox.attached:
             if link := self._links.get(attachment.session_id):
                 await _quietly(link.welcome(config().ping_interval_seconds, SERVER))
-        messages: dict[UUID, list[ServerMessage]] = {}
+        acks: dict[UUID, list[ServerMessage]] = {}
         for report, verdict in outbox.verdicts:
-            ack = Ack(str(report.task_id), report.attempt, verdict)
-            messages.setdefault(report.session_id, []).append(ack)
-        for assignment in outbox.assignments:
-            messages.setdefault(assignment.task.session_id, []).append(task_frame(assignment))
-        for session_id, told in messages.items():
+            if link := self._links.get(report.session_id):
+                link.let_go(report.task_id, report.attempt)
+                ack = Ack(str(report.task_id), report.attempt, verdict)
+                acks.setdefault(report.session_id, []).append(ack)
+        for session_id, messages in acks.items():
             if link := self._links.get(session_id):
-                await _quietly(link.tell(told))
+                await _quietly(link.tell(messages))
+        tasks: dict[UUID, list[Assignment]] = {}
+        for assignment in outbox.assignments:
+            tasks.setdefault(assignment.task.session_id, []).append(assignment)
+        elsewhere: set[UUID] = set()
+        for session_id, assignments in tasks.items():
+            if link := self._links.get(session_id):
+                await _quietly(link.hand_over(assignments))
+            else:
+                elsewhere.update(assignment.task.task_id for assignment in assignments)
+        self._relay.send(doorbell.Ring(assigned=frozenset(elsewhere)))
+        self._note_whether_empty()
 
     async def _start_anew(self) -> None:
         """Others have taken this process for dead and given its workers' tasks away: let the workers come
@@ -249,8 +294,6 @@ def current_hub() -> Hub:
 
 
 async def stop_hub() -> None:
-    """Stop the hub, if one runs."""
-    global _hub
+    """Stop the hub in order, if one runs."""
     if _hub is not None:
-        hub, _hub = _hub, None
-        await hub.stop()
+        await _hub.stop(config().drain_grace_seconds)

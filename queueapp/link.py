@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import msgspec
@@ -18,7 +18,7 @@ Close = Callable[[int, str], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Link:
     """`v1`: the worker asked for the subprotocol, and knows all messages; others see nothing but tasks.
-    `batch`: its frames may carry arrays."""
+    `batch`: its frames may carry arrays. `held`: the tasks it was sent and has not ended, with the attempt."""
 
     session_id: UUID
     v1: bool
@@ -26,12 +26,24 @@ class Link:
     max_outstanding: int
     send_text: Send
     close: Close
+    held: dict[UUID, int] = field(default_factory=dict)
 
     async def tell(self, messages: Sequence[ServerMessage]) -> None:
         """Send what this worker understands of the messages, in their order."""
         understood = [message for message in messages if self.v1 or isinstance(message, TaskFrame)]
         for text in serialise_many(understood, self.batch):
             await self.send_text(text)
+
+    async def hand_over(self, assignments: Sequence[Assignment]) -> None:
+        """Send the tasks that it has not been sent; a hand-over may be noticed twice."""
+        new = [a for a in assignments if self.held.get(a.task.task_id) != a.task.attempt]
+        self.held.update((a.task.task_id, a.task.attempt) for a in new)
+        await self.tell([task_frame(assignment) for assignment in new])
+
+    def let_go(self, task_id: UUID, attempt: int | None) -> None:
+        """The attempt has ended, or it was not this worker's any more."""
+        if attempt in (None, self.held.get(task_id)):
+            self.held.pop(task_id, None)
 
     async def welcome(self, heartbeat_seconds: float, server: str) -> None:
         await self.tell([Welcome(str(self.session_id), self.max_outstanding, heartbeat_seconds, server)])

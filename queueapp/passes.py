@@ -15,8 +15,10 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from queueapp import database, doorbell, lifecycle, maintenance, sessions
+from queueapp import database, doorbell, handover, lifecycle, maintenance, sessions
 from queueapp.dispatch import Assignment, Dispatcher
+from queueapp.domain.errors import NodeStopped
+from queueapp.handover import Held
 from queueapp.lifecycle import Report, SignOfLife, Verdict
 from queueapp.sessions import Attachment, Closing
 
@@ -29,8 +31,9 @@ DATABASE_AWAY = (OperationalError, InterfaceError)
 class Inbox:
     """What has come in since the last pass, in the order in which it is dealt with.
 
-    `releases` are (session, task), `capacities` (session, tasks). `roster`: workers or queues changed.
-    `tick`: the slow poll, the clock's work and the lease are due.
+    `releases` are (session, task), `capacities` (session, tasks). `announced` are tasks that another process has
+    assigned here. `roster`: workers or queues changed. `tick`: the slow poll, the clock's work and the lease are
+    due.
     """
 
     attachments: list[Attachment] = field(default_factory=list)
@@ -41,6 +44,7 @@ class Inbox:
     drains: list[UUID] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
     routes: list[UUID] = field(default_factory=list)
+    announced: list[UUID] = field(default_factory=list)
     roster: bool = False
     tick: bool = False
 
@@ -56,7 +60,7 @@ class Inbox:
         look is left out."""
         for each in fields(self):
             items = getattr(self, each.name)
-            if isinstance(items, list) and each.name != "routes":
+            if isinstance(items, list) and each.name not in ("routes", "announced"):
                 for item in items:
                     single = Inbox()
                     setattr(single, each.name, [item])
@@ -82,16 +86,24 @@ class Pass:
         self.node_id = node_id
         self._dispatcher = Dispatcher()
 
-    def run(self, inbox: Inbox) -> Outbox:
-        """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later."""
+    def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
+        """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
+
+        `held`: what the workers of this process have been sent, by which a hand-over from another process that
+        was not heard of is noticed.
+        """
         outbox = Outbox()
         try:
             if inbox.tick:
-                self._tick(outbox)
+                self._tick(outbox, held or {})
+            if inbox.announced:
+                outbox.assignments += handover.announced(inbox.announced, held or {})
             try:
                 self._deal_with(inbox, outbox)
             except DATABASE_AWAY:
                 raise
+            except NodeStopped:
+                outbox.lease_lost = True
             except Exception:
                 logger.exception("A pass failed as a whole; dealing with its items one at a time.")
                 self._deal_singly(inbox, outbox)
@@ -101,7 +113,7 @@ class Pass:
             raise
         return outbox
 
-    def _tick(self, outbox: Outbox) -> None:
+    def _tick(self, outbox: Outbox, held: Held) -> None:
         now = database.now()
         with doorbell.held() as rings:
             outbox.lease_lost = not sessions.renew_lease(self.node_id, now)
@@ -109,6 +121,8 @@ class Pass:
             self._dispatcher.poll(now)
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)
+        if held and sessions.has_company(self.node_id):
+            outbox.assignments += handover.missed(held)
 
     def _deal_with(self, inbox: Inbox, outbox: Outbox) -> None:
         self._take_in(inbox, outbox)

@@ -17,13 +17,17 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import defer, reactor
 
-from queueapp import hub
+from queueapp import hub, waiting
 from queueapp.conf import config
 
 logger = logging.getLogger(__name__)
 
 REASON_BYTES = 123
 """What a close frame has room for (RFC 6455)."""
+
+
+FLUSH_SECONDS = 0.1
+"""For what was written last to leave before the sockets are dropped."""
 
 
 class WorkerProtocol(WebSocketProtocol):
@@ -101,7 +105,17 @@ class QueueServer(Server):
         self._ending = asyncio.get_event_loop().create_task(self._end())
 
     async def _end(self) -> None:
+        """Nobody new comes in; workers finish what they can in the grace; requests under way are answered."""
         for listener in self.listeners:
             listener.addCallback(lambda port: port.stopListening())
+        waiting.release_all()
         await hub.stop_hub()
+        requests = [
+            details["application_instance"]
+            for protocol, details in self.connections.items()
+            if protocol.application_type == "http" and "application_instance" in details
+        ]
+        if requests:
+            await asyncio.wait(requests, timeout=config().drain_grace_seconds)
+        await asyncio.sleep(FLUSH_SECONDS)
         self.stop()

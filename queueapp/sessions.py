@@ -146,6 +146,11 @@ def living_nodes(now: datetime) -> list[Node]:
     return [node for node in alive if node.host != host or not _is_dead(node.pid, pid)]
 
 
+def has_company(node_id: UUID) -> bool:
+    """Whether other processes serve, which may assign tasks to the workers of this one."""
+    return Node.objects.running().exclude(pk=node_id).exists()
+
+
 def renew_lease(node_id: UUID, now: datetime) -> bool:
     """Whether the node still lives by the others' view: once reaped, its sessions are not its own any more."""
     return bool(Node.objects.running().filter(pk=node_id).update(lease_until=_lease(now)))

@@ -35,6 +35,11 @@ async def until_terminal(task_id: UUID, seconds: float) -> None:
             await ended.wait()
 
 
+def release_all() -> None:
+    """Let all who wait in this process go: it is about to end, and they are to be answered."""
+    _waiting_room.release_all()
+
+
 def number_waiting() -> int:
     """How many wait in this process."""
     return _waiting_room.number()
@@ -101,6 +106,9 @@ class _WaitingRoom:
             for task_id in self._wakes.keys() & task_ids:
                 for wake in self._wakes[task_id]:
                     wake()
+
+    def release_all(self) -> None:
+        self._wake(list(self._wakes))
 
     def _run(self) -> None:
         try:

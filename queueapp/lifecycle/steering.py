@@ -147,10 +147,10 @@ def _write_signs(rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def _make_pending(task: Task, now: datetime) -> bool:
-    if task.state == TaskState.SUCCEEDED and task.attempt == 1:
-        _keep_first_done(task)
     try:
         with transaction.atomic():
+            if task.state == TaskState.SUCCEEDED and task.attempt == 1:
+                _keep_first_done(task)
             return bool(
                 Task.objects.terminal()
                 .filter(pk=task.pk)

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import models
 from django.db.models import Count, Exists, OuterRef, Value
 
-from queueapp.database import ArrayHas, ObjectHas
+from queueapp.database import ArrayHas, Literal, ObjectHas
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, SessionState, TaskState
 
 if TYPE_CHECKING:
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 class TaskQuerySet(models.QuerySet["rows.Task"]):
     def pending(self) -> TaskQuerySet:
-        return self.filter(state=str(TaskState.PENDING))
+        return self.filter(state=Literal(TaskState.PENDING))
 
     def ready(self) -> TaskQuerySet:
         """Pending and not delayed: what a worker could take now."""
         return self.pending().filter(delayed_until__isnull=True)
 
     def assigned(self) -> TaskQuerySet:
-        return self.filter(state=str(TaskState.ASSIGNED), worker__isnull=False)
+        return self.filter(state=Literal(TaskState.ASSIGNED), worker__isnull=False)
 
     def live(self) -> TaskQuerySet:
-        return self.filter(state__in=[str(state) for state in LIVE_STATES])
+        return self.filter(state__in=[Literal(state) for state in LIVE_STATES])
 
     def terminal(self) -> TaskQuerySet:
-        return self.filter(state__in=[str(state) for state in TERMINAL_STATES])
+        return self.filter(state__in=[Literal(state) for state in TERMINAL_STATES])
 
     def held_by(self, sessions: Iterable[UUID]) -> TaskQuerySet:
         return self.filter(worker__in=list(sessions))

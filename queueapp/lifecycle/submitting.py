@@ -123,7 +123,7 @@ def _live_by_unique_key(keyed: Sequence[tuple[str, str]]) -> dict[tuple[str, str
     wanted = set(keyed)
     names = {name for name, _ in wanted}
     keys = {key for _, key in wanted}
-    rows = Task.objects.live().filter(name__in=names, unique_key__in=keys)
+    rows = Task.objects.live().filter(name__in=names, unique_key__isnull=False, unique_key__in=keys)
     live: dict[tuple[str, str], UUID] = {}
     for name, key, task_id in rows.values_list("name", "unique_key", "id"):
         if key is not None:

@@ -8,6 +8,7 @@ from rows import NOW, after, assign, assigned, attempts, content, done, error, p
 from queueapp import lifecycle
 from queueapp.domain.states import Outcome
 from queueapp.lifecycle import SignOfLife
+from queueapp.lifecycle.ending import Ending, end_attempts
 from queueapp.models import Attempt
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +101,31 @@ class TestRescue:
 
     def test_of_nobody_takes_nothing(self):
         assert lifecycle.rescue([], Outcome.LOST, NOW) == 0
+
+
+class TestADecisionThatComesTooLate:
+    """Made on what the task was when it was read, which it no longer is."""
+
+    def test_changes_nothing_when_the_task_is_in_its_next_attempt(self):
+        first, second = session(), session()
+        (task_id,) = assigned(first)
+        read = row(task_id)
+        lifecycle.release(first.id, [task_id], NOW)
+        assign([task_id], second)
+        before = content([task_id])
+        assert end_attempts([Ending(read, Outcome.LOST)], after(1)) == set()
+        assert content([task_id]) == before
+        assert attempts(task_id) == [(1, "released")]
+
+    def test_changes_nothing_when_the_task_is_terminal(self):
+        worker = session()
+        (task_id,) = assigned(worker)
+        read = row(task_id)
+        lifecycle.finish([done(worker, task_id)], NOW)
+        before = content([task_id])
+        assert end_attempts([Ending(read, Outcome.TIMEOUT)], after(1)) == set()
+        assert content([task_id]) == before
+        assert attempts(task_id) == []
 
 
 class TestTimeOut:

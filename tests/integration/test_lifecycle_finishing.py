@@ -120,9 +120,7 @@ class TestOneBatch:
         worker, other = session(), session()
         first, second = assigned(worker, 2)
         (foreign,) = assigned(other)
-        verdicts = finish(
-            error(worker, second), done(worker, foreign), done(worker, uuid4()), done(worker, first)
-        )
+        verdicts = finish(error(worker, second), done(worker, foreign), done(worker, uuid4()), done(worker, first))
         assert verdicts == ["accepted", "stale", "unknown", "accepted"]
         assert [row(i).state for i in (first, second, foreign)] == ["succeeded", "failed", "assigned"]
 

@@ -220,25 +220,23 @@ class TestAnything:
     def test_in_a_query_is_understood_or_refused(self, raw):
         try:
             parsed = parse_query(raw, 100)
-        except RegistrationError as error:
-            assert error.reason
-        else:
-            for offer in parsed.offers:
-                for criterion, values in offer.subscription.criteria:
-                    assert criterion
-                    assert values
-                    assert all(values)
+        except RegistrationError:
+            return
+        for offer in parsed.offers:
+            for criterion, values in offer.subscription.criteria:
+                assert criterion
+                assert values
+                assert all(values)
 
     @given(st.text(st.characters() | st.characters(categories=["Cs"])) | json_values.map(json.dumps))
     def test_in_a_first_message_is_understood_or_refused(self, text):
         try:
             offers = parse_first_message(text)
-        except RegistrationError as error:
-            assert error.reason
-        else:
-            assert offers
-            for offer in offers:
-                assert isinstance(json.loads(offer.extra), dict)
+        except RegistrationError:
+            return
+        assert offers
+        for offer in offers:
+            assert isinstance(json.loads(offer.extra), dict)
 
     @given(
         st.lists(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -276,11 +275,10 @@ class TestAnyDocument:
     def test_is_a_submission_or_invalid(self, document):
         try:
             submission = parse_submission(document, NOW, LIMITS)
-        except InvalidSubmission as error:
-            assert error.errors
-        else:
-            assert {field.name for field in fields(submission)} >= {"name", "data"}
-            parse_json(submission.data.encode(), max_depth=10_000)
+        except InvalidSubmission:
+            return
+        assert submission.name == document["name"]
+        assert submission.data.encode()
 
     @given(st.text(max_size=50), st.integers(0, 5))
     def test_that_came_as_text_is_a_submission_or_invalid_too(self, text, depth):

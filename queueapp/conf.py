@@ -42,6 +42,18 @@ class Config:
     attrs_limit: int = 32
     max_wait_seconds: float = 300.0
     """The longest `?wait=`."""
+    channel_prefix: str = "workqueue"
+    """Begins the names of this installation's channels in Redis, so that several may share one."""
+    database_pool_size: int = 16
+    """PostgreSQL connections of one process at most. All processes together stay below `max_connections`."""
+    database_pool_timeout_seconds: float = 5.0
+    """How long a request waits for a connection before it is told 503."""
+    database_connect_timeout_seconds: int = 5
+    statement_timeout_seconds: float = 30.0
+    """The server ends a longer statement. 0, for a migration of a large table: no limit; so for the next two."""
+    lock_timeout_seconds: float = 10.0
+    idle_in_transaction_timeout_seconds: float = 30.0
+    """A process that stopped in the middle of a transaction loses its connection, and with it its locks."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Config:

@@ -21,6 +21,7 @@ from queueapp import database, lifecycle
 from queueapp.conf import config
 from queueapp.domain.choice import Chooser, Load, tiers_allowed
 from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
+from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
 from queueapp.models import Queue, Route, Task, WorkerSession
 from queueapp.models import Subscription as SubscriptionRow
@@ -217,7 +218,7 @@ class Dispatcher:
         if not tiers:
             return False
         tiers = self._tiers.setdefault(tiers, tiers)
-        self._routes[route_id] = KnownRoute(name, json.dumps(attrs, ensure_ascii=False), tiers)
+        self._routes[route_id] = KnownRoute(name, json_text(attrs), tiers)
         return True
 
 

@@ -10,7 +10,7 @@ from queueapp import database, doorbell, lifecycle, sessions
 from queueapp.domain.states import Outcome
 from queueapp.domain.submission import Limits, parse_submission
 from queueapp.lifecycle import Report, Verdict
-from queueapp.models import Task, new_id
+from queueapp.models import Node, Task, new_id
 from queueapp.passes import Inbox, Outbox, Pass
 from queueapp.registration import parse_query
 from queueapp.sessions import Attachment, Closing
@@ -19,6 +19,8 @@ from queueapp.sessions import Attachment, Closing
 class Fleet:
     def __init__(self) -> None:
         self.node_id = sessions.start_node(database.now())
+        # A host of its own: the next process to start would take one of its own host and pid for dead.
+        Node.objects.filter(pk=self.node_id).update(host=f"host-{self.node_id}")
         self.process = Pass(self.node_id)
         self._rung: list[UUID] = []
         self.unlisten = doorbell.listen(lambda news: self._rung.extend(news.routes))

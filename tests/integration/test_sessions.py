@@ -121,7 +121,7 @@ class TestNodes:
         (worker,) = fleet.attach("task=t")
         ended = subprocess.Popen(["true"])
         ended.wait()
-        Node.objects.filter(pk=fleet.node_id).update(pid=ended.pid)
+        Node.objects.filter(pk=fleet.node_id).update(host=socket.gethostname(), pid=ended.pid)
         sessions.start_node(database.now())
         assert WorkerSession.objects.get(pk=worker).state == SessionState.GONE
 

@@ -52,6 +52,7 @@ class QueueServer(Server):
     def __init__(self, application: Any, host: str, port: int) -> None:
         WebSocketFactory.protocol = WorkerProtocol
         self.failed = False
+        self._ports: list[Any] = []
         self._stopping = False
         super().__init__(
             application=application,
@@ -70,6 +71,7 @@ class QueueServer(Server):
     def listen_success(self, port: Any) -> None:
         """Says so on standard error: with port 0 that is how one learns the port."""
         super().listen_success(port)
+        self._ports.append(port)
         address = port.getHost()
         host = f"[{address.host}]" if ":" in address.host else address.host
         print(f"Listening on http://{host}:{address.port}", file=sys.stderr, flush=True)
@@ -106,16 +108,23 @@ class QueueServer(Server):
 
     async def _end(self) -> None:
         """Nobody new comes in; workers finish what they can in the grace; requests under way are answered."""
-        for listener in self.listeners:
-            listener.addCallback(lambda port: port.stopListening())
-        waiting.release_all()
-        await hub.stop_hub()
+        try:
+            for port in self._ports:
+                port.stopListening()
+            waiting.release_all()
+            await hub.stop_hub()
+            await self._requests_answered()
+        except Exception:
+            logger.exception("The server did not end in order.")
+        finally:
+            self.stop()
+
+    async def _requests_answered(self) -> None:
         requests = [
             details["application_instance"]
             for protocol, details in self.connections.items()
-            if protocol.application_type == "http" and "application_instance" in details
+            if not isinstance(protocol, WebSocketProtocol) and "application_instance" in details
         ]
         if requests:
             await asyncio.wait(requests, timeout=config().drain_grace_seconds)
         await asyncio.sleep(FLUSH_SECONDS)
-        self.stop()

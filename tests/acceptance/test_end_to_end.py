@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 
-import pytest
 import websockets
 from processes import Server, eventually, finish, receive
 
@@ -124,22 +123,6 @@ async def test_kill_minus_nine_in_the_middle_of_a_thousand_tasks_loses_none(serv
     await asyncio.gather(*workers, return_exceptions=True)
     ended = {task["id"]: task["result"] for task in await server.tasks(name="t", state="succeeded")}
     assert ended == {task_id: number for number, task_id in enumerate(ids)}
-
-
-async def test_sigterm_tells_the_workers_1012_and_gives_their_tasks_back_uncounted(server: Server):
-    async with server.worker("?task=t") as worker:
-        (task_id,) = await server.submit({"name": "t", "max_attempts": 1})
-        await receive(worker)
-        assert await asyncio.to_thread(server.terminate) == 0
-        with pytest.raises(websockets.ConnectionClosed) as closed:
-            await worker.recv()
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1012
-    server.start()
-    async with server.worker("?task=t") as worker:
-        (task,) = await receive(worker)
-        await finish(worker, task)
-        assert (await server.task(task_id, wait=30))["state"] == "succeeded"
 
 
 async def _attached(server: Server, count: int) -> bool:

@@ -1,0 +1,93 @@
+"""SIGTERM: what workers and producers see of a server that ends in order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import websockets
+from processes import PATIENCE_SECONDS, Server, finish, receive, started_copy
+
+
+@pytest.fixture
+def server(prepared: Server, tmp_path: Path) -> Iterator[Server]:
+    with started_copy(prepared, tmp_path, WORKQUEUE_DRAIN_GRACE_SECONDS="1") as server:
+        yield server
+
+
+async def end_of(socket) -> int | None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await socket.wait_closed()
+    return socket.close_code
+
+
+async def test_a_worker_may_finish_what_it_holds_and_comes_again(server: Server):
+    async with server.worker("?task=t", subprotocols=["workqueue.v1"]) as worker:
+        await receive(worker)
+        held, _ = (await server.submit({"name": "t"})), await receive(worker)
+        ending = asyncio.create_task(asyncio.to_thread(server.terminate))
+        (notice,) = await receive(worker)
+        assert notice == {"kind": "drain", "reason": "The server restarts."}
+        await finish(worker, {"task_id": held[0]}, "finished in time")
+        assert (await receive(worker))[0]["status"] == "accepted"
+        assert await end_of(worker) == 1012
+        assert await ending == 0
+    server.start()
+    task = await server.task(held[0])
+    assert (task["state"], task["result"], task["attempt"]) == ("succeeded", "finished in time", 1)
+
+
+async def test_what_is_not_finished_in_the_grace_is_given_back_uncounted(server: Server):
+    async with server.worker("?task=t") as worker:
+        (task_id,) = await server.submit({"name": "t", "max_attempts": 1})
+        await receive(worker)
+        ending = asyncio.create_task(asyncio.to_thread(server.terminate))
+        assert await end_of(worker) == 1012
+        assert await ending == 0
+    server.start()
+    async with server.worker("?task=t") as worker:
+        (task,) = await receive(worker)
+        assert (task["task_id"], task["attempt"]) == (task_id, 2)
+        await finish(worker, task)
+        assert (await server.task(task_id, wait=30))["state"] == "succeeded"
+
+
+async def test_nothing_new_is_assigned_to_workers_of_a_server_that_ends(server: Server):
+    async with server.worker("?task=t&_max_outstanding=1") as worker:
+        await server.submit({"name": "t"}, {"name": "t"})
+        (first,) = await receive(worker)
+        ending = asyncio.create_task(asyncio.to_thread(server.terminate))
+        # It has noticed once it does not take connections any more.
+        while await _takes_connections(server):
+            pass
+        await finish(worker, first)
+        with pytest.raises(websockets.ConnectionClosed):
+            raise AssertionError(f"The worker was sent {json.loads(await worker.recv())}")
+        assert await ending == 0
+
+
+async def test_a_request_that_waits_is_answered(server: Server):
+    (task_id,) = await server.submit({"name": "t"})
+    waiting = asyncio.create_task(server.task(task_id, wait=PATIENCE_SECONDS))
+    while not await _is_waited_for(server, waiting):
+        pass
+    assert await asyncio.to_thread(server.terminate) == 0
+    assert (await waiting)["state"] == "pending"
+
+
+async def _takes_connections(server: Server) -> bool:
+    try:
+        async with server.worker("?task=t") as other:
+            await end_of(other)
+    except (OSError, websockets.WebSocketException):
+        return False
+    return True
+
+
+async def _is_waited_for(server: Server, waiting: asyncio.Task) -> bool:
+    """The server takes requests in turn: one that is answered now came in after the one that waits."""
+    await server.task((await server.tasks())[0]["id"])
+    return not waiting.done()

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from queueapp.sdk.worker import Worker
+from queueapp.sdk.worker import EXIT_AFTER_SIGNAL, Worker
 
 TOKEN_VARIABLE = "WORKQUEUE_TOKEN"
 DEFAULT_ATTRIBUTE = "worker"
@@ -48,13 +48,20 @@ def work(arguments: argparse.Namespace) -> None:
     worker = load_workers(arguments.modules)
     names = ", ".join(dict.fromkeys(each.name for each in worker.subscriptions))
     print(f"Worker {arguments.name or '(no name)'} for {names} at {arguments.url}", file=sys.stderr)
-    worker.run(
-        arguments.url,
-        arguments.token,
-        name=arguments.name,
-        concurrency=arguments.concurrency,
-        max_outstanding=arguments.max_outstanding,
-    )
+    try:
+        worker.run(
+            arguments.url,
+            arguments.token,
+            name=arguments.name,
+            concurrency=arguments.concurrency,
+            max_outstanding=arguments.max_outstanding,
+        )
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and ended.code > EXIT_AFTER_SIGNAL:
+            # Not by the interpreter's own end: it aborts when a handler's thread holds the lock of stdout.
+            sys.stderr.flush()
+            os._exit(ended.code)
+        raise
 
 
 def load_workers(references: Iterable[str]) -> Worker:

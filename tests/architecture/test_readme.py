@@ -7,7 +7,8 @@ from pathlib import Path
 
 from queueapp.domain.states import EDGES, Outcome, TaskState
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
 
 
 def test_the_lifecycle_diagram_has_every_edge_with_its_cause_and_no_other():
@@ -22,7 +23,12 @@ def test_every_state_is_drawn_and_every_outcome_is_explained():
 
 
 def test_every_file_that_the_readme_links_to_exists():
-    root = Path(__file__).resolve().parents[2]
     links = re.findall(r"\]\(((?!http)[^)]+)\)", README)
     assert links
-    assert [link for link in links if not (root / link).exists()] == []
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_worker_of_ten_lines_is_the_one_in_the_examples():
+    code = (ROOT / "examples/ten_lines.py").read_text().partition('"""\n\n')[2]
+    assert len([line for line in code.splitlines() if line and not line.startswith(("import", "from"))]) <= 10
+    assert code in README

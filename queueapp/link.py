@@ -36,9 +36,13 @@ class Link:
 
     async def hand_over(self, assignments: Sequence[Assignment]) -> None:
         """Send the tasks that it has not been sent; a hand-over may be noticed twice."""
-        new = [a for a in assignments if self.held.get(a.task.task_id) != a.task.attempt]
-        self.held.update((a.task.task_id, a.task.attempt) for a in new)
-        await self.tell([task_frame(assignment) for assignment in new])
+        new: list[TaskFrame] = []
+        for assignment in assignments:
+            task = assignment.task
+            if self.held.get(task.task_id) != task.attempt:
+                self.held[task.task_id] = task.attempt
+                new.append(task_frame(assignment))
+        await self.tell(new)
 
     def let_go(self, task_id: UUID, attempt: int | None) -> None:
         """The attempt has ended, or it was not this worker's any more."""

@@ -31,8 +31,6 @@ class Config:
     """A process that has not renewed its lease for so long is dead, and its workers' tasks are reassigned."""
     poll_interval_seconds: float = 1.0
     """The slow poll behind every doorbell."""
-    gather_seconds: float = 0.002
-    """How long frames are gathered before they are written in one transaction."""
     pass_size: int = 500
     """Tasks that one pass assigns at most."""
     drain_grace_seconds: float = 10.0

@@ -77,6 +77,7 @@ class Dispatcher:
         self._tiers: dict[Tiers, Tiers] = {}
         self._hot: set[UUID] = set()
         self._rung: set[UUID] = set()
+        self._is_learned = False
         self._seen_routes_until: datetime | None = None
         self._swept_until: UUID | None = None
 
@@ -101,7 +102,7 @@ class Dispatcher:
     def run_pass(self, now: datetime, roster_changed: bool = True) -> PassResult:
         """Assign what can be assigned, at most `pass_size` tasks, in one transaction. With nothing hot, and the
         workers as they were, there is nothing to look for."""
-        if not (roster_changed or self._hot or self._rung):
+        if self._is_learned and not (roster_changed or self._hot or self._rung):
             return PassResult()
         with transaction.atomic(savepoint=False):
             database.lock_until_commit(database.DISPATCH_LOCK)
@@ -113,6 +114,7 @@ class Dispatcher:
             )
             self._learn_profiles(sessions)
             self._learn_routes()
+            self._is_learned = True
             if not self._hot:
                 return PassResult()
             return self._assign(_Fleet(sessions, self._profiles), now)

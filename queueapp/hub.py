@@ -37,6 +37,8 @@ T = TypeVar("T")
 RETRY_SECONDS = 0.5
 """How long to wait before a pass is tried again while the database is away."""
 
+SHORTEST_PAUSE_SECONDS = 0.01
+
 SERVER = "workqueue"
 
 
@@ -225,7 +227,9 @@ class Hub:
         if self._next_promotion is not None:
             due = (self._next_promotion - timezone.now()).total_seconds()
             if due < seconds:
-                seconds, self._next_tick = due, time.monotonic() + max(0.0, due)
+                # Not at once and again: the database's clock, which decides, may be a little behind ours.
+                seconds = max(due, SHORTEST_PAUSE_SECONDS)
+                self._next_tick = time.monotonic() + seconds
         if seconds > 0 and not self._wake.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -267,6 +271,8 @@ class Hub:
         again, and enter as a new node."""
         logger.error("The lease was lost: closing %d connections and starting anew.", len(self._links))
         links, self._links = list(self._links.values()), {}
+        # What they have said meanwhile is about sessions that are over; a session that attached would never end.
+        self.inbox = Inbox()
         for link in links:
             await _quietly(link.close(CloseCode.RESTART, "The server lost its lease."))
         await self._enter()

@@ -98,19 +98,18 @@ class Pass:
                 self._tick(outbox, held or {})
             if inbox.announced:
                 outbox.assignments += handover.announced(inbox.announced, held or {})
-            try:
-                self._deal_with(inbox, outbox)
-            except DATABASE_AWAY:
-                raise
-            except NodeStopped:
-                outbox.lease_lost = True
-            except Exception:
-                logger.exception("A pass failed as a whole; dealing with its items one at a time.")
-                self._deal_singly(inbox, outbox)
-            outbox.promote_at = maintenance.next_promotion()
+            self._take_in(inbox, outbox)
         except DATABASE_AWAY:
             self._dispatcher.forget()
             raise
+        try:
+            self._dispatch(inbox, outbox)
+            outbox.promote_at = maintenance.next_promotion()
+        except Exception as error:
+            # What was taken in is committed and must be answered, whatever becomes of the dispatch.
+            self._dispatcher.forget()
+            if not isinstance(error, DATABASE_AWAY):
+                logger.exception("Tasks could not be assigned.")
         return outbox
 
     def _tick(self, outbox: Outbox, held: Held) -> None:
@@ -124,35 +123,41 @@ class Pass:
         if held and sessions.has_company(self.node_id):
             outbox.assignments += handover.missed(held)
 
-    def _deal_with(self, inbox: Inbox, outbox: Outbox) -> None:
-        self._take_in(inbox, outbox)
-        self._dispatcher.hear(inbox.routes)
-        result = self._dispatcher.run_pass(
-            database.now(), roster_changed=inbox.roster or inbox.tick or bool(inbox.attachments)
-        )
-        outbox.assignments += result.assignments
-        outbox.more = result.more
-
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
+        try:
+            self._write(inbox, outbox)
+        except DATABASE_AWAY:
+            raise
+        except NodeStopped:
+            outbox.lease_lost = True
+        except Exception:
+            logger.exception("A batch failed as a whole; dealing with its items one at a time.")
+            self._write_singly(inbox, outbox)
+
+    def _write(self, inbox: Inbox, outbox: Outbox) -> None:
         with doorbell.held() as rings, transaction.atomic():
-            verdicts = _write(self.node_id, inbox, database.now())
+            verdicts = _perform(self.node_id, inbox, database.now())
         outbox.attached += inbox.attachments
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)
 
-    def _deal_singly(self, inbox: Inbox, outbox: Outbox) -> None:
-        """One item that nobody foresaw must not hold up the others. Where it is the dispatch that fails, its
-        error goes up, and what has been taken in stays."""
-        self._dispatcher.forget()
+    def _write_singly(self, inbox: Inbox, outbox: Outbox) -> None:
+        """One item that nobody foresaw must not hold up the others."""
         for single in inbox.singly():
             try:
-                self._take_in(single, outbox)
+                self._write(single, outbox)
             except DATABASE_AWAY:
                 raise
             except Exception:
                 logger.exception("Dropped an item that cannot be dealt with: %r", single)
-        self._deal_with(Inbox(roster=True), outbox)
+
+    def _dispatch(self, inbox: Inbox, outbox: Outbox) -> None:
+        self._dispatcher.hear(inbox.routes)
+        roster_changed = inbox.roster or inbox.tick or bool(inbox.attachments)
+        result = self._dispatcher.run_pass(database.now(), roster_changed)
+        outbox.assignments += result.assignments
+        outbox.more = result.more
 
 
 def _tell(rings: list[doorbell.Ring]) -> None:
@@ -162,7 +167,7 @@ def _tell(rings: list[doorbell.Ring]) -> None:
         doorbell.deliver(news)
 
 
-def _write(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
+def _perform(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
     """Every verb once, over all that there is for it. Endings come last: what arrived before still counts."""
     verdicts: list[Verdict] = []
     if inbox.attachments:

@@ -110,6 +110,23 @@ class TestFailure:
         outbox = fleet.process.run(inbox)
         assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
 
+    @pytest.mark.parametrize("error", [OperationalError("gone"), RuntimeError("a bug")])
+    def test_what_was_taken_in_is_answered_though_the_dispatch_fails(self, fleet, error):
+        (worker,) = fleet.attach("task=t&_max_outstanding=1")
+        first, second = submit(2)
+        fleet.run()
+
+        def refuse(execute, sql, params, many, context):
+            if "max_outstanding" in sql:  # the dispatcher looks at the workers
+                raise error
+            return execute(sql, params, many, context)
+
+        with connection.execute_wrapper(refuse):
+            outbox = fleet.run(reports=[Report(worker, first, done=True)])
+        assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
+        assert outbox.assignments == []
+        assert fleet.run().assignments[0].task.task_id == second
+
 
 class TestNews:
     def test_it_leaves_after_the_commit_and_without_what_the_pass_has_dealt_with(self, fleet):

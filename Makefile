@@ -14,7 +14,7 @@ CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
 help:
 	@echo "make run     start the server on http://$(HOST):$(PORT) (SQLite under $(DATA_DIR)/)"
 	@echo "make demo    workers, real tasks, one worker killed half-way; ends by itself"
-	@echo "make test    all tests"
+	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
 	@echo "make bench   benchmarks: ratios measured in one run"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
@@ -29,7 +29,13 @@ demo: $(VENV)/runtime
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/development
-	@$(BIN)/python -m pytest -n auto -q $(ARGS)
+	@status=0; \
+	for database in sqlite postgresql; do \
+		echo "Tests on $$database:"; \
+		$(BIN)/python -m pytest -n auto -q --database=$$database $(ARGS) || \
+			{ [ $$? = 5 ] && [ -n "$(ARGS)" ]; } || status=1; \
+	done; \
+	exit $$status
 
 check: $(VENV)/development
 	@$(BIN)/ruff check .

@@ -8,6 +8,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from queueapp.conf import Config
+from workqueue_project import postgresql
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -69,7 +70,9 @@ if env.str("DATABASE_URL", default=""):
 else:
     DATA_DIR.mkdir(parents=True, exist_ok=True)
     DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "workqueue.sqlite3")}}
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+if DATABASES["default"]["ENGINE"] == postgresql.ENGINE:
+    DATABASES["default"] = postgresql.postgresql(DATABASES["default"], WORKQUEUE)
+elif DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # One writer at a time, who says so at the start: a deferred transaction that turns into a writer
         # fails at once instead of waiting.
@@ -82,10 +85,12 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 
 REDIS_URL = env.str("REDIS_URL", default="")
 if REDIS_URL:
+    # The pub/sub layer: under redis-py 8 channels_redis.core breaks off what an idle channel receives every five
+    # seconds, and it loses messages of a burst.
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [REDIS_URL]},
+            "CONFIG": {"hosts": [REDIS_URL], "prefix": WORKQUEUE.channel_prefix},
         }
     }
 else:

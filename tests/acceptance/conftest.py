@@ -10,14 +10,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from processes import Server, started_copy
+from processes import Server, backing, started_copy
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Server:
-    prepared = Server(tmp_path_factory.mktemp("prepared"))
-    prepared.prepare()
-    return prepared
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that is never started: its database and keys, to be copied."""
+    with backing() as environment:
+        prepared = Server(tmp_path_factory.mktemp("prepared"), **environment)
+        prepared.prepare()
+        yield prepared
 
 
 @pytest.fixture

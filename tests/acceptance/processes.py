@@ -13,17 +13,23 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import websockets
 from websockets.asyncio.client import ClientConnection
+
+from tests.servers import Leash, database_name, fresh_database
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 60
 
 
 class Server:
-    """`manage.py serve` with a data directory of its own. Survives `kill()` and a new `start()`."""
+    """`manage.py serve` with a data directory of its own; survives `kill()` and a new `start()`.
+
+    On SQLite and without Redis, if the environment that is given does not say otherwise.
+    """
 
     def __init__(self, data_dir: Path, **environment: str) -> None:
         self.environment = {
@@ -58,6 +64,8 @@ class Server:
         """Returns once it listens; the port stays the same over restarts."""
         command = [sys.executable, "manage.py", "serve", "--port", str(self.port)]
         self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True)
+        self._leash = Leash()
+        self._leash.hold(self.process.pid)
         assert self.process.stderr is not None
         said = []
         for line in self.process.stderr:
@@ -82,6 +90,7 @@ class Server:
         assert self.process is not None
         self.process.send_signal(number)
         status = self.process.wait(PATIENCE_SECONDS)
+        self._leash.close()
         self._reader.wait(PATIENCE_SECONDS)
         return status
 
@@ -140,18 +149,34 @@ class Server:
 
 
 @contextmanager
+def backing(template: str = "template1") -> Iterator[dict[str, str]]:
+    """The environment of servers that share a database of their own, a copy of the template, and Redis. On SQLite
+    it is empty: there each data directory has a database of its own."""
+    if "DATABASE_URL" not in os.environ:
+        yield {}
+        return
+    with fresh_database(os.environ["TEST_DATABASE_URL"], template) as url:
+        yield {
+            "DATABASE_URL": url,
+            "REDIS_URL": os.environ["REDIS_URL"],
+            "WORKQUEUE_CHANNEL_PREFIX": f"workqueue-{uuid4().hex}",
+        }
+
+
+@contextmanager
 def started_copy(prepared: Server, directory: Path, **environment: str) -> Iterator[Server]:
-    """A server of its own, with the keys of the prepared one."""
+    """A server of its own, with the database and the keys of the prepared one."""
     data_dir = directory / "data"
     shutil.copytree(prepared.data_dir, data_dir)
-    server = Server(data_dir, **environment)
-    server.keys = prepared.keys
-    server.start()
-    try:
-        yield server
-    finally:
-        if server.running:
-            server.kill()
+    with backing(database_name(prepared.environment.get("DATABASE_URL", ""))) as backed:
+        server = Server(data_dir, **backed, **environment)
+        server.keys = prepared.keys
+        server.start()
+        try:
+            yield server
+        finally:
+            if server.running:
+                server.kill()
 
 
 async def receive(socket: ClientConnection, count: int = 1) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from queueapp.ready import ready_tasks, routes_with_ready_tasks
 
 pytestmark = [
     pytest.mark.django_db,
-    pytest.mark.skipif(connection.vendor != "sqlite", reason="plans are read as SQLite writes them"),
+    pytest.mark.only_on("sqlite", reason="plans are read as SQLite writes them"),
 ]
 
 

@@ -1,0 +1,118 @@
+"""The database and Redis go away and come back; the server processes stay."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from processes import Server, eventually, finish, receive
+
+from tests.servers import PostgresServer, RedisServer
+
+pytestmark = pytest.mark.only_on("postgresql", reason="the embedded set-up has neither server")
+
+V1 = {"subprotocols": ["workqueue.v1"]}
+
+
+class Site:
+    """Two server processes with a PostgreSQL and a Redis of their own."""
+
+    def __init__(self, directory: Path, stack: ExitStack) -> None:
+        self.postgres = stack.enter_context(PostgresServer())
+        self.redis = stack.enter_context(RedisServer())
+        environment = {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.redis.url}
+        self.servers = []
+        for number in range(2):
+            data_dir = directory / str(number)
+            data_dir.mkdir()
+            server = Server(data_dir, **environment)
+            if self.servers:
+                server.keys = self.servers[0].keys
+            else:
+                server.prepare()
+            server.start()
+            stack.callback(server.kill)
+            self.servers.append(server)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with ExitStack() as stack:
+        yield Site(tmp_path, stack)
+
+
+async def flows(site: Site, worker) -> None:
+    """A task goes from one process to the worker of the other, and its result back."""
+    (task_id,) = await site.servers[0].submit({"name": "t"})
+    (task,) = await receive(worker)
+    assert task["task_id"] == task_id
+    await finish(worker, task, "done")
+    (ack,) = await receive(worker)
+    assert ack == {"kind": "ack", "task_id": task_id, "attempt": None, "status": "accepted"}
+    assert (await site.servers[0].task(task_id, wait=30))["result"] == "done"
+
+
+async def test_without_redis_tasks_still_flow_no_socket_is_closed_and_it_recovers(site: Site):
+    async with site.servers[1].worker("?task=t", **V1) as worker:
+        await receive(worker)
+        await flows(site, worker)
+        site.redis.kill()
+        for _ in range(3):
+            await flows(site, worker)
+        site.redis.start()
+        await flows(site, worker)
+
+
+async def test_without_the_database_answers_are_503_no_socket_is_closed_and_no_result_is_lost(site: Site):
+    async with site.servers[1].worker("?task=t", **V1) as worker:
+        await receive(worker)
+        before, meanwhile = await site.servers[0].submit({"name": "t"}, {"name": "t"})
+        await receive(worker, 2)
+        await finish(worker, {"task_id": before}, "before")
+        assert (await receive(worker))[0]["status"] == "accepted"
+        site.postgres.kill()
+        await finish(worker, {"task_id": meanwhile}, "meanwhile")
+        async with site.servers[0].api("producer") as api:
+            answer = await api.post("/tasks", json={"name": "t"})
+            assert answer.status_code == 503, answer.text
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert json.loads(answer.text)["status"] == 503
+        site.postgres.start()
+        # The result was kept, and is acknowledged now that it is durable.
+        assert (await receive(worker))[0] == {
+            "kind": "ack",
+            "task_id": meanwhile,
+            "attempt": None,
+            "status": "accepted",
+        }
+
+        async def submitted() -> bool:
+            async with site.servers[0].api("producer") as api:
+                return (await api.post("/tasks", json={"name": "other"})).status_code == 201
+
+        await eventually(submitted)
+        assert (await site.servers[0].task(before))["result"] == "before"
+        assert (await site.servers[0].task(meanwhile))["result"] == "meanwhile"
+        await flows(site, worker)
+
+
+async def test_connections_that_the_database_ends_are_replaced(site: Site):
+    async with site.servers[1].worker("?task=t", **V1) as worker:
+        await receive(worker)
+        await flows(site, worker)
+        site.postgres.stop()
+        await asyncio.to_thread(site.postgres.start)
+        await flows_after_recovery(site, worker)
+
+
+async def flows_after_recovery(site: Site, worker) -> None:
+    async def reads() -> bool:
+        async with site.servers[0].api("producer") as api:
+            return (await api.get("/tasks")).status_code == 200
+
+    await eventually(reads)
+    await flows(site, worker)

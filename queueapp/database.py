@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
 from time import sleep
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import OperationalError, connection, transaction
+from django.db import InternalError, OperationalError, connection, transaction
 from django.db.models import BooleanField, Func, Value
 from django.utils import timezone
 
@@ -138,6 +139,19 @@ def chunks(rows: Sequence[Sequence[Any]], width: int) -> Iterable[Sequence[Seque
     """The rows in parts that stay below SQLite's limit of variables in a statement."""
     size = max(1, MAX_VARIABLES // width)
     return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+@contextmanager
+def noticing_loss() -> Iterator[None]:
+    """Raise OperationalError where the server has ended the connection for having been idle in a transaction, as
+    it does to a process that was stopped for a while: psycopg calls that an internal error."""
+    try:
+        yield
+    except InternalError as error:
+        # Django lets go of a connection on which not even the rollback works.
+        if connection.connection is None or getattr(connection.connection, "closed", False):
+            raise OperationalError(*error.args) from error
+        raise
 
 
 def retried(verb: Callable[P, R]) -> Callable[P, R]:

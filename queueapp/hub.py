@@ -210,11 +210,7 @@ class Hub:
 
     def _passed(self, inbox: Inbox, held: Held | None) -> Outbox:
         assert self._pass is not None
-        try:
-            return self._pass.run(inbox, held)
-        except DATABASE_AWAY:
-            connection.close()
-            raise
+        return self._pass.run(inbox, held)
 
     async def _enter(self) -> None:
         self._node_id = await self._in_thread(lambda: sessions.start_node(now()))
@@ -236,7 +232,7 @@ class Hub:
                     await self._wake.wait()
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(self._executor, work)
+        return await self._loop.run_in_executor(self._executor, _on_a_living_connection, work)
 
     # ---- what workers are told
 
@@ -276,6 +272,15 @@ class Hub:
         for link in links:
             await _quietly(link.close(CloseCode.RESTART, "The server lost its lease."))
         await self._enter()
+
+
+def _on_a_living_connection(work: Callable[[], T]) -> T:
+    """A connection that has failed is closed, so that the next try opens another."""
+    try:
+        return work()
+    except DATABASE_AWAY:
+        connection.close()
+        raise
 
 
 async def _quietly(sending: object) -> None:

@@ -135,7 +135,7 @@ class Pass:
             self._write_singly(inbox, outbox)
 
     def _write(self, inbox: Inbox, outbox: Outbox) -> None:
-        with doorbell.held() as rings, transaction.atomic():
+        with database.noticing_loss(), doorbell.held() as rings, transaction.atomic():
             verdicts = _perform(self.node_id, inbox, database.now())
         outbox.attached += inbox.attachments
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)

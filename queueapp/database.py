@@ -20,6 +20,9 @@ R = TypeVar("R")
 DISPATCH_LOCK = 0x77_71_01
 ROUTES_LOCK = 0x77_71_02
 RETRIES = 5
+IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
+"""An SQLSTATE."""
+
 MAX_VARIABLES = 30_000
 
 
@@ -148,8 +151,7 @@ def noticing_loss() -> Iterator[None]:
     try:
         yield
     except InternalError as error:
-        # Django lets go of a connection on which not even the rollback works.
-        if connection.connection is None or getattr(connection.connection, "closed", False):
+        if getattr(error.__cause__, "sqlstate", None) == IDLE_IN_TRANSACTION_TIMEOUT:
             raise OperationalError(*error.args) from error
         raise
 

@@ -213,9 +213,15 @@ class Hub:
         return self._pass.run(inbox, held)
 
     async def _enter(self) -> None:
-        self._node_id = await self._in_thread(lambda: sessions.start_node(now()))
-        self._pass = Pass(self._node_id)
+        self._pass = await self._in_thread(self._entered)
         self.wake()
+
+    def _entered(self) -> Pass:
+        """On the database thread. A new node does not know yet whether the others are dead or were cut off from
+        the database as it may have been."""
+        entered_at = now()
+        self._node_id = sessions.start_node(entered_at)
+        return Pass(self._node_id, reaps_from=sessions.lease_end(entered_at))
 
     async def _wait(self) -> None:
         """Until somebody wakes the hub, or the clock does."""

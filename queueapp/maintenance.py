@@ -11,13 +11,14 @@ from queueapp import lifecycle, sessions
 from queueapp.models import Task
 
 
-def tick(now: datetime) -> None:
-    """Dead nodes' tasks back, overdue attempts ended, expired tasks ended, delayed ones made ready.
+def tick(now: datetime, reap: bool = True) -> None:
+    """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready.
 
     Each step is a transaction of its own and takes a bounded number of rows; what is left over is taken
     next time, or at once by the repetition here while there is much.
     """
-    sessions.reap_dead_nodes(now)
+    if reap:
+        sessions.reap_dead_nodes(now)
     for step in (lifecycle.time_out, lifecycle.expire, lifecycle.promote):
         _repeat(step, now)
 

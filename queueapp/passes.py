@@ -20,7 +20,7 @@ from queueapp.dispatch import Assignment, Dispatcher
 from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
 from queueapp.lifecycle import Report, SignOfLife, Verdict
-from queueapp.sessions import Attachment, Closing
+from queueapp.sessions import Attachment, Closing, Lease
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +82,10 @@ class Outbox:
 class Pass:
     """Runs the passes of one node, all on one thread."""
 
-    def __init__(self, node_id: UUID) -> None:
+    def __init__(self, node_id: UUID, reaps_from: datetime | None = None) -> None:
+        """`reaps_from`: when it may begin to take other nodes for dead (None: at once)."""
         self.node_id = node_id
+        self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
@@ -115,8 +117,12 @@ class Pass:
     def _tick(self, outbox: Outbox, held: Held) -> None:
         now = database.now()
         with doorbell.held() as rings:
-            outbox.lease_lost = not sessions.renew_lease(self.node_id, now)
-            maintenance.tick(now)
+            lease = sessions.renew_lease(self.node_id, now)
+            outbox.lease_lost = lease is Lease.LOST
+            if lease is Lease.LAPSED:
+                # The database was away, or this process: then others may be as late as it is, and not dead.
+                self.reaps_from = sessions.lease_end(now)
+            maintenance.tick(now, reap=self.reaps_from is None or now >= self.reaps_from)
             self._dispatcher.poll(now)
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)

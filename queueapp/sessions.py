@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from uuid import UUID
 
 from django.db import transaction
@@ -135,7 +136,7 @@ def start_node(now: datetime) -> UUID:
     host, pid = socket.gethostname(), os.getpid()
     with transaction.atomic():
         reap([node for node in Node.objects.running().filter(host=host) if _is_dead(node.pid, pid)], now)
-        node = Node.objects.create(host=host, pid=pid, started_at=now, lease_until=_lease(now))
+        node = Node.objects.create(host=host, pid=pid, started_at=now, lease_until=lease_end(now))
         return node.pk
 
 
@@ -151,9 +152,20 @@ def has_company(node_id: UUID) -> bool:
     return Node.objects.running().exclude(pk=node_id).exists()
 
 
-def renew_lease(node_id: UUID, now: datetime) -> bool:
-    """Whether the node still lives by the others' view: once reaped, its sessions are not its own any more."""
-    return bool(Node.objects.running().filter(pk=node_id).update(lease_until=_lease(now)))
+class Lease(Enum):
+    """What became of a node's lease. LAPSED: it was over, but nobody had reaped the node; LOST: somebody had."""
+
+    KEPT = auto()
+    LAPSED = auto()
+    LOST = auto()
+
+
+def renew_lease(node_id: UUID, now: datetime) -> Lease:
+    """Live on for another lease, unless others have taken this node for dead."""
+    own = Node.objects.running().filter(pk=node_id)
+    if own.filter(lease_until__gte=now).update(lease_until=lease_end(now)):
+        return Lease.KEPT
+    return Lease.LAPSED if own.update(lease_until=lease_end(now)) else Lease.LOST
 
 
 def stop_node(node_id: UUID, now: datetime) -> None:
@@ -178,7 +190,8 @@ def reap(nodes: Sequence[Node], now: datetime) -> None:
         close([Closing(i, Outcome.RELEASED, CloseCode.RESTART, reason) for i in sessions], now)
 
 
-def _lease(now: datetime) -> datetime:
+def lease_end(now: datetime) -> datetime:
+    """When a lease ends that begins now."""
     return now + timedelta(seconds=config().lease_seconds)
 
 

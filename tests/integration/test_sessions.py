@@ -117,6 +117,21 @@ class TestNodes:
         Node.objects.filter(pk=fleet.node_id).update(stopped_at=database.now())
         assert fleet.run(tick=True).lease_lost
 
+    def test_after_an_outage_of_the_database_nobody_is_taken_for_dead_by_the_first_who_is_back(self, fleet):
+        (worker,) = fleet.attach("task=t")
+        other = Fleet()
+        past = database.now() - timedelta(seconds=1)
+        Node.objects.update(lease_until=past)
+        other.run(tick=True)
+        assert WorkerSession.objects.get(pk=worker).state == SessionState.ONLINE
+        assert not fleet.run(tick=True).lease_lost
+        # Who does not come back is reaped once those who have are sure of themselves again.
+        Node.objects.filter(pk=fleet.node_id).update(lease_until=past)
+        other.process.reaps_from = database.now()
+        other.run(tick=True)
+        assert WorkerSession.objects.get(pk=worker).state == SessionState.GONE
+        other.unlisten()
+
     def test_a_new_process_reaps_its_predecessors_on_this_host_at_once(self, fleet):
         (worker,) = fleet.attach("task=t")
         ended = subprocess.Popen(["true"])

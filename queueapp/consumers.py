@@ -25,6 +25,7 @@ from queueapp.domain.states import Outcome
 from queueapp.lifecycle import Report, SignOfLife
 from queueapp.link import Link
 from queueapp.models import new_id
+from queueapp.passes import DATABASE_AWAY
 from queueapp.protocol import (
     RESTART_REASON,
     SUBPROTOCOL,
@@ -111,7 +112,11 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             await self._end(CloseCode.NOT_AUTHENTICATED, str(error))
         except Forbidden as error:
             await self._end(CloseCode.FORBIDDEN, str(error))
-        return self.identity is not None
+        except DATABASE_AWAY as error:
+            # Nobody can say now who it is. A 4401 would send it away for ever.
+            logger.warning("A worker could not be authenticated, for the database is away: %s", error)
+            await self._end(CloseCode.RESTART, "The database is away: come again.")
+        return self.identity is not None and not self.ended
 
     async def _proceed(self) -> None:
         """Attach if all is known; else wait for the message that is missing."""

@@ -55,6 +55,20 @@ class Inbox:
         """Both in one, this one's items first."""
         return Inbox(*(getattr(self, each.name) + getattr(later, each.name) for each in fields(self)))
 
+    def is_plain(self) -> bool:
+        """Results only, as nearly always: one verb and one statement, which locks what it needs in order."""
+        if self.signs or self.releases or self.capacities or self.drains or self.closings:
+            return False
+        return len({report.task_id for report in self.reports if report.done}) == len(self.reports)
+
+    def concerned(self) -> tuple[set[UUID], set[UUID], set[UUID]]:
+        """The sessions and the tasks that the items name, and the sessions that end."""
+        named = {(report.session_id, report.task_id) for report in self.reports}
+        named |= {(sign.session_id, sign.task_id) for sign in self.signs} | set(self.releases)
+        ending = {closing.session_id for closing in self.closings}
+        steered = {session_id for session_id, _ in self.capacities} | set(self.drains)
+        return {session_id for session_id, _ in named} | steered | ending, {t for _, t in named}, ending
+
     def singly(self) -> Iterator[Inbox]:
         """Each item in an inbox of its own, to find the one that cannot be dealt with. What only says where to
         look is left out."""
@@ -178,6 +192,8 @@ def _perform(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
     verdicts: list[Verdict] = []
     if inbox.attachments:
         sessions.attach(node_id, inbox.attachments, now)
+    if not inbox.is_plain():
+        lifecycle.lock(*inbox.concerned())
     if inbox.reports:
         verdicts = lifecycle.finish(inbox.reports, now)
     if inbox.signs:

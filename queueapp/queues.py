@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from queueapp import doorbell
+from queueapp import database, doorbell
 from queueapp.models import Queue
 
 
@@ -23,6 +23,8 @@ def resume(names: Iterable[str]) -> set[str]:
 
 def _set_paused(names: Iterable[str], paused: bool, by: str, note: str, paused_at: datetime | None) -> set[str]:
     with transaction.atomic():
+        # A pass that has read `paused` is over before this begins, the next reads what is written here.
+        database.lock_until_commit(database.DISPATCH_LOCK)
         rows = Queue.objects.filter(name__in=list(names), paused=not paused).order_by("name")
         changed = set(rows.select_for_update().values_list("name", flat=True))
         Queue.objects.filter(name__in=changed).update(paused=paused, paused_by=by, paused_at=paused_at, note=note)

@@ -5,7 +5,7 @@ holder, attempt); who lost a race changes nothing and is told so. News leaves th
 """
 
 from queueapp.lifecycle.assigning import Assigned, Choice, assign
-from queueapp.lifecycle.ending import Report, Verdict, finish, release, rescue, time_out
+from queueapp.lifecycle.ending import Report, Verdict, finish, lock, release, rescue, time_out
 from queueapp.lifecycle.steering import SignOfLife, cancel, expire, prolong, promote, retry
 from queueapp.lifecycle.submitting import Receipt, submit
 
@@ -20,6 +20,7 @@ __all__ = [
     "cancel",
     "expire",
     "finish",
+    "lock",
     "prolong",
     "promote",
     "release",

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from processes import Server, eventually, finish, receive
+from processes import PATIENCE_SECONDS, Server, eventually, finish, receive
 
 from tests.servers import PostgresServer, RedisServer
 
@@ -109,6 +109,16 @@ async def test_without_the_database_answers_are_503_no_socket_is_closed_and_no_r
         assert (await site.servers[0].task(before))["result"] == "before"
         assert (await site.servers[0].task(meanwhile))["result"] == "meanwhile"
         await flows(site, worker)
+
+
+async def test_a_worker_that_comes_while_the_database_is_away_is_asked_to_come_again(site: Site):
+    site.postgres.kill()
+    for query in ("?task=t", ""):
+        async with site.servers[1].worker(query) as worker:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await worker.wait_closed()
+            assert worker.close_code == 1012
+    site.postgres.start()
 
 
 async def test_connections_that_the_database_ends_are_replaced(site: Site):

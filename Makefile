@@ -8,7 +8,7 @@ MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR
 
 CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
 
-.PHONY: help run demo test check bench manage format clean
+.PHONY: help run demo test check chaos bench manage format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make demo    workers, real tasks, one worker killed half-way; ends by itself"
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
+	@echo "make chaos   five minutes of faults, one every two seconds, and an audit"
 	@echo "make bench   benchmarks: ratios measured in one run"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
 
@@ -44,6 +45,9 @@ check: $(VENV)/development
 	@$(CHECKING) $(BIN)/mypy
 	@$(CHECKING) $(BIN)/python -W error manage.py makemigrations --check --dry-run
 	@$(CHECKING) $(BIN)/python -W error manage.py check --fail-level WARNING
+
+chaos: $(VENV)/development
+	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql tests/chaos $(ARGS)
 
 bench: $(VENV)/runtime
 	@$(BIN)/python benchmarks/run.py $(ARGS)

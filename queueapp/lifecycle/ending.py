@@ -302,11 +302,23 @@ def _rounds(reports: Sequence[Report]) -> list[list[Report]]:
 def _verdicts(reports: Sequence[Report], accepted: Sequence[Report]) -> list[Verdict]:
     taken = {id(report) for report in accepted}
     others = {report.task_id for report in reports if id(report) not in taken}
-    known = set(Task.objects.filter(pk__in=others).values_list("id", flat=True)) if others else set()
-    return [
-        "accepted" if id(report) in taken else "stale" if report.task_id in known else "unknown"
-        for report in reports
-    ]
+    rows = Task.objects.filter(pk__in=others).values_list("id", "state", "last_worker_id", "attempt")
+    known = {row[0]: row[1:] for row in rows} if others else {}
+
+    def verdict(report: Report) -> Verdict:
+        if id(report) in taken:
+            return "accepted"
+        if report.task_id not in known:
+            return "unknown"
+        # The result that stands, said again: its acknowledgement was lost, or the answer to its commit.
+        repeated = report.done and known[report.task_id] == (
+            str(TaskState.SUCCEEDED),
+            report.session_id,
+            report.attempt,
+        )
+        return "accepted" if repeated else "stale"
+
+    return [verdict(report) for report in reports]
 
 
 def _locked(tasks: TaskQuerySet, limit: int | None = None) -> list[Task]:

@@ -93,6 +93,17 @@ class TestFailure:
         assert holder_of(waiting) == twice.session_id
         assert "Dropped an item" in caplog.text
 
+    def test_a_result_whose_commit_was_made_and_not_answered_is_accepted_when_it_comes_again(self, fleet):
+        (worker,) = fleet.attach("task=t")
+        task = submit()[0]
+        fleet.run()
+        inbox = Inbox(reports=[Report(worker, task, done=True, payload="1", attempt=1)])
+        assert [verdict for _, verdict in fleet.process.run(inbox).verdicts] == ["accepted"]
+        assert [verdict for _, verdict in fleet.process.run(inbox).verdicts] == ["accepted"]
+        other = Inbox(reports=[Report(new_id(), task, done=True, payload="2", attempt=1)])
+        assert [verdict for _, verdict in fleet.process.run(other).verdicts] == ["stale"]
+        assert Task.objects.get(pk=task).result == "1"
+
     def test_with_the_database_away_nothing_is_done_and_the_same_inbox_works_later(self, fleet):
         (worker,) = fleet.attach("task=t")
         task = submit()[0]

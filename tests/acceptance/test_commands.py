@@ -65,7 +65,7 @@ class TestSubmit:
 class TestServe:
     @pytest.mark.only_on("sqlite", reason="it is about a set-up without Redis")
     def test_without_redis_a_second_process_is_refused_and_told_why(self, server):
-        second = typed(server, "serve", "--port", "0", WORKQUEUE_LEASE_SECONDS="1")
+        second = typed(server, "serve", "--port", "0", WORKQUEUE_LEASE_SECONDS="3")
         assert second.returncode == 1
         assert "REDIS_URL" in second.stderr
 

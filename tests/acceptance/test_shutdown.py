@@ -14,7 +14,7 @@ from processes import PATIENCE_SECONDS, Server, finish, receive, started_copy
 
 @pytest.fixture
 def server(prepared: Server, tmp_path: Path) -> Iterator[Server]:
-    with started_copy(prepared, tmp_path, WORKQUEUE_DRAIN_GRACE_SECONDS="1") as server:
+    with started_copy(prepared, tmp_path, WORKQUEUE_DRAIN_GRACE_SECONDS="5") as server:
         yield server
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import wraps
@@ -49,35 +49,11 @@ def lock_until_commit(key: int) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
 
 
-def locking(rows: str) -> str:
-    """A second part for a `WITH {rows}(task_id, …)` that locks these tasks in the order of their ids, whatever
-    the plan of the update that follows. Two batches that share tasks would deadlock without it."""
-    if not is_postgresql():
-        return ""
-    return (
-        f", locked AS MATERIALIZED (SELECT id FROM queueapp_task WHERE id IN (SELECT task_id FROM {rows}) "
-        "ORDER BY id FOR UPDATE)"
-    )
-
-
-def locked(rows: str) -> str:
-    """The condition of that update: the tasks of the rows, once they are locked."""
-    joined = f"task.id = {rows}.task_id"
-    return f"{joined} AND task.id IN (SELECT id FROM locked)" if is_postgresql() else joined
-
-
 def elapsed_seconds(column: str) -> str:
     """SQL for the seconds from a time column to the time given as the parameter."""
     if is_postgresql():
         return f"EXTRACT(EPOCH FROM %s - {column})"
     return f"(julianday(%s) - julianday({column})) * 86400.0"
-
-
-def values_list(rows: Sequence[Sequence[Any]], types: Sequence[str]) -> tuple[str, list[Any]]:
-    """`VALUES …` for the rows with its parameters; types are PostgreSQL's, which SQLite does not need."""
-    row = ", ".join(f"%s::{kind}" if is_postgresql() else "%s" for kind in types)
-    sql = "VALUES " + ", ".join([f"({row})"] * len(rows))
-    return sql, [adapt(value) for values in rows for value in values]
 
 
 def adapt(value: Any) -> Any:
@@ -138,9 +114,7 @@ def as_datetime(value: Any) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def chunks(rows: Sequence[Sequence[Any]], width: int) -> Iterable[Sequence[Sequence[Any]]]:
-    """The rows in parts that stay below SQLite's limit of variables in a statement."""
-    size = max(1, MAX_VARIABLES // width)
+def parts(rows: Sequence[R], size: int) -> Iterator[Sequence[R]]:
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 

@@ -12,8 +12,8 @@ from queueapp.conf import config
 from queueapp.domain.payloads import parse_json
 
 
-class StrictJSONParser(BaseParser):
-    """Raises InvalidJson (400) or TooLarge (413)."""
+class BodyParser(BaseParser):
+    """The text of a JSON body, for who reads it in a way of its own. Raises TooLarge (413)."""
 
     media_type = "application/json"
 
@@ -28,4 +28,16 @@ class StrictJSONParser(BaseParser):
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise TooLarge(f"A body has at most {limit} bytes.")
-        return parse_json(body)
+        return body
+
+
+class StrictJSONParser(BodyParser):
+    """Raises InvalidJson (400) or TooLarge (413)."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return parse_json(super().parse(stream, media_type, parser_context))

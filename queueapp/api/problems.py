@@ -27,6 +27,7 @@ from queueapp.domain.errors import (
     InvalidSubmission,
     NotFound,
     StateForbids,
+    TooManySubmissions,
 )
 
 MEDIA_TYPE = "application/problem+json"
@@ -64,6 +65,8 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
             return _problem(403, str(exception))
         case NotFound():
             return _problem(404, str(exception))
+        case TooManySubmissions():
+            return _problem(413, str(exception))
         case RequestDataTooBig():
             return _problem(413, "The body is too large.")
         case OperationalError() | InterfaceError():

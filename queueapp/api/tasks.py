@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import cast
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
@@ -21,12 +21,14 @@ from queueapp.api.base import ApiView, off_loop
 from queueapp.api.documents import attempt_document, latest_attempt_document, task_document
 from queueapp.api.pagination import ByNumber, NewestFirst
 from queueapp.api.parameters import PAGING, InvalidParameters, allow_only, filtered_tasks, wait_seconds
+from queueapp.api.parsers import BodyParser
 from queueapp.api.permissions import key_of, may_touch, require_names, visible_task, visible_tasks
-from queueapp.api.refusals import BadRequest, Conflict, TooLarge
+from queueapp.api.refusals import BadRequest, Conflict
 from queueapp.conf import config
-from queueapp.domain.errors import FieldError, InvalidSubmission, StateForbids
+from queueapp.domain.errors import StateForbids
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES
-from queueapp.domain.submission import Limits, Submission, parse_submission
+from queueapp.domain.submission import Limits, Submission
+from queueapp.intake import is_array, read_submission, read_submissions
 from queueapp.models import Task
 from queueapp.waiting import until_terminal
 
@@ -34,6 +36,8 @@ TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class TaskList(ApiView):
+    parser_classes = (BodyParser,)
+
     def get(self, request: Request) -> Response:
         pages = NewestFirst()
         tasks = filtered_tasks(visible_tasks(request), request.query_params)
@@ -46,12 +50,12 @@ class TaskList(ApiView):
             # To ignore it would break a promise: who sends it relies on a repetition doing nothing.
             raise BadRequest("Idempotency-Key is not supported: submit without it, or with a unique_key.")
         now = database.now()
-        if isinstance(request.data, list):
-            return self._submit_many(request, request.data, now)
-        return self._submit_one(request, now)
+        # DRF says of a missing body that it is an empty object.
+        body = cast(bytes, request.data) or b"{}"
+        return self._submit_many(request, body, now) if is_array(body) else self._submit_one(request, body, now)
 
-    def _submit_one(self, request: Request, now: datetime) -> Response:
-        submission = parse_submission(request.data, now, _limits())
+    def _submit_one(self, request: Request, body: bytes, now: datetime) -> Response:
+        submission = read_submission(body, now, _limits())
         (receipt,) = _submit(request, [submission], now)
         task = Task.objects.select_related("route").get(pk=receipt.task_id)
         if not receipt.created and not _may_read(request, task):
@@ -60,13 +64,8 @@ class TaskList(ApiView):
         status = 201 if receipt.created else 200
         return Response(task_document(task), status=status, headers={"Location": location})
 
-    def _submit_many(self, request: Request, documents: list[Any], now: datetime) -> Response:
-        limit = config().bulk_limit
-        if not documents:
-            raise InvalidSubmission([FieldError("", "an array must hold at least one task")])
-        if len(documents) > limit:
-            raise TooLarge(f"An array holds at most {limit} tasks, and this one {len(documents)}.")
-        receipts = _submit(request, _parse_many(documents, now), now)
+    def _submit_many(self, request: Request, body: bytes, now: datetime) -> Response:
+        receipts = _submit(request, read_submissions(body, now, _limits()), now)
         ids = [str(receipt.task_id) for receipt in receipts]
         return Response({"count": len(ids), "ids": ids}, status=201)
 
@@ -164,22 +163,8 @@ def _submit(request: Request, submissions: list[Submission], now: datetime) -> l
     return lifecycle.submit(submissions, key_of(request), now)
 
 
-def _parse_many(documents: list[Any], now: datetime) -> list[Submission]:
-    limits = _limits()
-    submissions: list[Submission] = []
-    errors: list[FieldError] = []
-    for index, document in enumerate(documents):
-        try:
-            submissions.append(parse_submission(document, now, limits, index))
-        except InvalidSubmission as error:
-            errors.extend(error.errors)
-    if errors:
-        raise InvalidSubmission(errors)
-    return submissions
-
-
 def _limits() -> Limits:
-    return Limits(config().data_limit_bytes, config().attrs_limit)
+    return Limits(config().data_limit_bytes, config().attrs_limit, config().bulk_limit)
 
 
 def _may_read(request: Request, task: Task) -> bool:

@@ -35,6 +35,15 @@ class InvalidSubmission(WorkQueueError):
         self.errors = tuple(errors)
 
 
+class TooManySubmissions(WorkQueueError):
+    """A bulk submission holds more tasks than the limit. Nothing was stored."""
+
+    def __init__(self, limit: int, count: int) -> None:
+        super().__init__(f"An array holds at most {limit} tasks, and this one {count}.")
+        self.limit = limit
+        self.count = count
+
+
 class RegistrationError(WorkQueueError):
     """A worker's parameters or registration cannot be used; the reason says which (close code 4400)."""
 

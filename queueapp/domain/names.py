@@ -6,6 +6,7 @@ import re
 from fnmatch import fnmatchcase
 
 TASK_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 ATTRIBUTE_NAME_LENGTH = 200
 ATTRIBUTE_VALUE_LENGTH = 1000
 
@@ -16,7 +17,7 @@ def is_task_name(text: str) -> bool:
 
 def is_storable(text: str) -> bool:
     """Whether a database keeps the text: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return "\x00" not in text and (text.isascii() or _SURROGATE.search(text) is None)
 
 
 def attribute_problem(name: str, value: str) -> str | None:

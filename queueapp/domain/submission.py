@@ -24,8 +24,11 @@ TAG_COUNT = 32
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """Of a submission, and how many of them come in one."""
+
     data_bytes: int = 1024 * 1024
     attrs: int = 32
+    bulk: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)

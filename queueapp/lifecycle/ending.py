@@ -10,21 +10,37 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, Q
 
-from queueapp import database, doorbell
+from queueapp import database, doorbell, statements
 from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
 from queueapp.models import Attempt, Task, WorkerSession
 from queueapp.querysets import TaskQuerySet
+from queueapp.statements import Given
 
 DEFAULT_RETRY_ON = (str(Outcome.LOST), str(Outcome.TIMEOUT))
 PER_TRANSACTION = 1000
 
 Verdict = Literal["accepted", "stale", "unknown"]
+
+_REPORTS = Given("report", task_id="uuid", session_id="uuid", number="integer", payload="text")
+_ENDINGS = Given(
+    "ending",
+    task_id="uuid",
+    number="integer",
+    new_state="text",
+    new_reason="text",
+    new_error="text",
+    used="integer",
+    until="timestamptz",
+    waiting="timestamptz",
+    finished="timestamptz",
+    avoided="text",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +126,11 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
             delayed_until = now + timedelta(seconds=decision.delay_seconds) if decision.delay_seconds else None
             scheduled = scheduled or delayed_until is not None
             waiting_since = delayed_until or now
-            available_at = delayed_until or task.available_at
             state, reason, finished_at = TaskState.PENDING, "", None
             if delayed_until is None:
                 routes.add(task.route_id)
         else:
-            delayed_until, waiting_since, available_at = None, task.waiting_since, task.available_at
+            delayed_until, waiting_since = None, task.waiting_since
             state, reason, finished_at = TaskState.FAILED, str(decision.reason), now
             ended.add(task.id)
         rows.append(
@@ -126,7 +141,6 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
                 reason,
                 ending.error,
                 decision.attempts_used,
-                available_at,
                 delayed_until,
                 waiting_since,
                 finished_at,
@@ -146,51 +160,45 @@ def keep_attempt(task: Task, outcome: Outcome, now: datetime) -> None:
 
 def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
     """The plain way, in one statement: nothing is read first, and a first attempt leaves no row behind."""
-    done: set[UUID] = set()
-    again: list[tuple[UUID, UUID, int, datetime]] = []
-    rows = [(r.task_id, r.session_id, r.attempt, r.payload) for r in reports]
-    with connection.cursor() as cursor:
-        for part in database.chunks(rows, width=4):
-            values, parameters = database.values_list(part, ("uuid", "uuid", "integer", "text"))
-            cursor.execute(
-                f"""
-                WITH report(task_id, session_id, number, payload) AS ({values})
-                {database.locking("report")}
-                UPDATE queueapp_task AS task
-                SET state = 'succeeded', result = report.payload, error = '', finished_at = %s,
-                    attempts_used = attempts_used + 1, worker_id = NULL, deadline = NULL
-                FROM report
-                WHERE {database.locked("report")} AND task.state = 'assigned'
-                    AND task.worker_id = report.session_id
-                    AND (report.number IS NULL OR report.number = task.attempt)
-                RETURNING id, last_worker_id, attempt, assigned_at
-                """,
-                [*parameters, database.adapt(now)],
-            )
-            for task_id, session_id, attempt, assigned_at in cursor.fetchall():
-                done.add(database.as_uuid(task_id))
-                if attempt > 1:
-                    again.append(
-                        (
-                            database.as_uuid(task_id),
-                            database.as_uuid(session_id),
-                            attempt,
-                            database.as_datetime(assigned_at),
-                        )
-                    )
+    rows = _succeeded([(r.task_id, r.session_id, r.attempt, r.payload) for r in reports], now)
+    done = {database.as_uuid(task_id) for task_id, *_ in rows}
     Attempt.objects.bulk_create(
         Attempt(
-            task_id=task_id,
-            worker_id=session_id,
+            task_id=database.as_uuid(task_id),
+            worker_id=database.as_uuid(session_id),
             number=number,
             outcome=str(Outcome.DONE),
-            assigned_at=assigned_at,
+            assigned_at=database.as_datetime(assigned_at),
             ended_at=now,
         )
-        for task_id, session_id, number, assigned_at in again
+        for task_id, session_id, number, assigned_at in rows
+        if number > 1
     )
     doorbell.ring(ended=done, roster=bool(done))
     return done
+
+
+def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datetime) -> list[tuple[Any, ...]]:
+    """What was written. A task that changed while the statement waited for it is looked at once more: it may be
+    the holder's still, with a longer deadline."""
+    statement = _REPORTS.update_tasks(
+        """
+        state = 'succeeded', result = report.payload, error = '', finished_at = %s,
+        attempts_used = attempts_used + 1, worker_id = NULL, deadline = NULL
+        """,
+        """
+        task.state = 'assigned' AND task.worker_id = report.session_id
+        AND (report.number IS NULL OR report.number = task.attempt)
+        """,
+        "id, last_worker_id, attempt, assigned_at",
+    )
+    rows: list[tuple[Any, ...]] = []
+    for _ in range(2):
+        if reports:
+            rows += statements.execute(statement, [_REPORTS.rows(reports), database.adapt(now)])
+            written = {database.as_uuid(row[0]) for row in rows}
+            reports = [report for report in reports if report[0] not in written]
+    return rows
 
 
 def _fail(reports: Sequence[Report], now: datetime) -> set[UUID]:
@@ -204,37 +212,20 @@ def _fail(reports: Sequence[Report], now: datetime) -> set[UUID]:
 
 
 def _write_back(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
-    types = (
-        "uuid",
-        "integer",
-        "text",
-        "text",
-        "text",
-        "integer",
-        *("timestamptz",) * 4,
-        "jsonb",
+    if not rows:
+        return set()
+    json = "::jsonb" if database.is_postgresql() else ""
+    statement = _ENDINGS.update_tasks(
+        f"""
+        state = ending.new_state, reason = ending.new_reason, error = ending.new_error,
+        attempts_used = ending.used, available_at = COALESCE(ending.until, task.available_at),
+        delayed_until = ending.until, waiting_since = ending.waiting, finished_at = ending.finished,
+        avoid = ending.avoided{json}, worker_id = NULL, deadline = NULL
+        """,
+        "task.state = 'assigned' AND task.attempt = ending.number",
+        "id",
     )
-    written: set[UUID] = set()
-    with connection.cursor() as cursor:
-        for part in database.chunks(rows, width=len(types)):
-            values, parameters = database.values_list(part, types)
-            cursor.execute(
-                f"""
-                WITH ending(task_id, attempt, state, reason, error, attempts_used, available_at, delayed_until,
-                    waiting_since, finished_at, avoid) AS ({values})
-                UPDATE queueapp_task AS task
-                SET state = ending.state, reason = ending.reason, error = ending.error,
-                    attempts_used = ending.attempts_used, available_at = ending.available_at,
-                    delayed_until = ending.delayed_until, waiting_since = ending.waiting_since,
-                    finished_at = ending.finished_at, avoid = ending.avoid, worker_id = NULL, deadline = NULL
-                FROM ending
-                WHERE task.id = ending.task_id AND task.state = 'assigned' AND task.attempt = ending.attempt
-                RETURNING id
-                """,
-                parameters,
-            )
-            written.update(database.as_uuid(row[0]) for row in cursor.fetchall())
-    return written
+    return {database.as_uuid(row[0]) for row in statements.execute(statement, [_ENDINGS.rows(rows)])}
 
 
 def _attempt(ending: Ending, now: datetime) -> Attempt:

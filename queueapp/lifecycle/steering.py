@@ -8,15 +8,20 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Value, When
 
-from queueapp import database, doorbell
+from queueapp import doorbell, statements
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.lifecycle.ending import keep_attempt
 from queueapp.models import Attempt, Task
+from queueapp.statements import Given
 
 PER_TRANSACTION = 1000
+
+_SIGNS = Given(
+    "sign", task_id="uuid", number="integer", until="timestamptz", shown="double precision", message="text"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +135,13 @@ def prolong(signs: Sequence[SignOfLife], now: datetime) -> None:
 
 
 def _write_signs(rows: Sequence[tuple[Any, ...]]) -> None:
-    with connection.cursor() as cursor:
-        for part in database.chunks(rows, width=5):
-            types = ("uuid", "integer", "timestamptz", "double precision", "text")
-            values, parameters = database.values_list(part, types)
-            cursor.execute(
-                f"""
-                WITH sign(task_id, attempt, deadline, progress, message) AS ({values})
-                UPDATE queueapp_task AS task
-                SET deadline = sign.deadline, progress = sign.progress, progress_message = sign.message
-                FROM sign
-                WHERE task.id = sign.task_id AND task.state = 'assigned' AND task.attempt = sign.attempt
-                """,
-                parameters,
-            )
+    statement = _SIGNS.update_tasks(
+        "deadline = sign.until, progress = sign.shown, progress_message = sign.message",
+        "task.state = 'assigned' AND task.attempt = sign.number",
+        "id",
+    )
+    if rows:
+        statements.execute(statement, [_SIGNS.rows(rows)])
 
 
 def _make_pending(task: Task, now: datetime) -> bool:

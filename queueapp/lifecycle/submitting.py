@@ -6,18 +6,42 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from queueapp import database, doorbell
-from queueapp.domain.payloads import canonical_text
+from queueapp import database, doorbell, statements
+from queueapp.domain.payloads import canonical_text, json_text
 from queueapp.domain.submission import Submission
-from queueapp.models import ApiKey, Queue, Route, Task, new_id
+from queueapp.models import ApiKey, Queue, Task, new_id
+from queueapp.statements import Given
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
 DEFAULT_MAX_ATTEMPTS = 4
-BATCH = 500
+BATCH = 5000
+"""Rows a statement."""
+
+_ROUTES = Given("route", route_id="uuid", name="text", attrs="text")
+_TASKS = Given(
+    "task",
+    task_id="uuid",
+    route_id="uuid",
+    name="text",
+    data="text",
+    priority="smallint",
+    max_attempts="integer",
+    timeout_seconds="double precision",
+    spill_after_seconds="double precision",
+    retry_on="text",
+    backoff="text",
+    tags="text",
+    unique_key="text",
+    traceparent="text",
+    expires_at="timestamptz",
+    delayed_until="timestamptz",
+)
+_DELAYED_UNTIL = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +80,36 @@ def _insert(
     by: ApiKey | None,
     now: datetime,
 ) -> list[Receipt]:
-    routes: dict[UUID, Route] = {}
-    tasks: list[Task] = []
+    routes: dict[UUID, Submission] = {}
+    route_ids = _RouteIds()
+    rows: list[tuple[Any, ...]] = []
     receipts: list[Receipt] = []
+    ready: set[UUID] = set()
     taken = dict(live)
     with transaction.atomic(savepoint=False):
         queues = _queues({submission.name for submission in submissions})
         for submission in submissions:
-            key = (submission.name, submission.unique_key or "")
-            if submission.unique_key is not None and key in taken:
-                receipts.append(Receipt(taken[key], created=False))
-                continue
-            route_id = route_id_of(submission.name, submission.attrs)
-            if route_id not in routes:
-                routes[route_id] = Route(id=route_id, name=submission.name, attrs=submission.attrs, created_at=now)
-            task = _task(submission, route_id, queues[submission.name], by, now)
+            task_id = new_id()
             if submission.unique_key is not None:
-                taken[key] = task.id
-            tasks.append(task)
-            receipts.append(Receipt(task.id, created=True))
-        ordered = [routes[route_id] for route_id in sorted(routes)]
-        Route.objects.bulk_create(ordered, ignore_conflicts=True, batch_size=BATCH)
-        Task.objects.bulk_create(tasks, batch_size=BATCH)
-        ready = {task.route_id for task in tasks if task.delayed_until is None}
-        doorbell.ring(routes=ready, scheduled=any(task.delayed_until for task in tasks))
+                key = (submission.name, submission.unique_key)
+                if key in taken:
+                    receipts.append(Receipt(taken[key], created=False))
+                    continue
+                taken[key] = task_id
+            route_id = route_ids.of(submission)
+            routes.setdefault(route_id, submission)
+            row = _row(task_id, route_id, submission, queues[submission.name], now)
+            if row[_DELAYED_UNTIL] is None:
+                ready.add(route_id)
+            rows.append(row)
+            receipts.append(Receipt(task_id, created=True))
+        ordered = [(route_id, routes[route_id]) for route_id in sorted(routes)]
+        _insert_routes(ordered, now)
+        for part in database.parts(rows, BATCH):
+            statements.execute(
+                _insert_tasks_statement(), [_TASKS.rows(part), database.adapt(now), by.pk if by else None]
+            )
+        doorbell.ring(routes=ready, scheduled=any(row[_DELAYED_UNTIL] for row in rows))
     return receipts
 
 
@@ -92,31 +122,76 @@ def _queues(names: set[str]) -> dict[str, Queue]:
     return queues
 
 
-def _task(s: Submission, route_id: UUID, queue: Queue, by: ApiKey | None, now: datetime) -> Task:
-    available_at = max(now, s.available_at) if s.available_at else now
-    return Task(
-        id=new_id(),
-        name=s.name,
-        route_id=route_id,
-        data=s.data,
-        priority=s.priority,
-        max_attempts=s.max_attempts or queue.max_attempts or DEFAULT_MAX_ATTEMPTS,
-        timeout_seconds=s.timeout_seconds or queue.timeout_seconds or DEFAULT_TIMEOUT_SECONDS,
-        spill_after_seconds=(
-            queue.spill_after_seconds if s.spill_after_seconds is None else s.spill_after_seconds
-        ),
-        retry_on=s.retry_on,
-        backoff=s.backoff,
-        created_at=now,
-        available_at=available_at,
-        waiting_since=available_at,
-        delayed_until=available_at if available_at > now else None,
-        expires_at=s.expires_at,
-        unique_key=s.unique_key,
-        tags=s.tags,
-        traceparent=s.traceparent,
-        submitted_by=by,
+def _insert_routes(routes: Sequence[tuple[UUID, Submission]], now: datetime) -> None:
+    """In the order of their ids, as everybody inserts them: two who met crosswise would wait for each other."""
+    for part in database.parts(routes, BATCH):
+        rows = [(route_id, s.name, canonical_text(s.attrs)) for route_id, s in part]
+        statements.execute(_insert_routes_statement(), [_ROUTES.rows(rows), database.adapt(now)])
+
+
+def _insert_routes_statement() -> str:
+    json = "::jsonb" if database.is_postgresql() else ""
+    return f"""
+        WITH {_ROUTES.table}
+        INSERT INTO queueapp_route (id, name, attrs, created_at)
+        SELECT route_id, name, attrs{json}, %s FROM route WHERE true ORDER BY route_id
+        ON CONFLICT DO NOTHING
+        """
+
+
+def _insert_tasks_statement() -> str:
+    json, at, key = ("::jsonb", "%s::timestamptz", "%s::bigint") if database.is_postgresql() else ("", "%s", "%s")
+    return f"""
+        WITH {_TASKS.table}, submitted(at, key) AS (SELECT {at}, {key})
+        INSERT INTO queueapp_task (
+            id, name, route_id, data, priority, max_attempts, timeout_seconds, spill_after_seconds,
+            retry_on, backoff, tags, unique_key, traceparent, expires_at, delayed_until,
+            available_at, waiting_since, created_at, submitted_by_id,
+            state, reason, error, attempt, attempts_used, progress_message
+        )
+        SELECT
+            task_id, name, route_id, data, priority, max_attempts, timeout_seconds, spill_after_seconds,
+            retry_on{json}, backoff{json}, tags{json}, unique_key, COALESCE(traceparent, ''), expires_at,
+            delayed_until, COALESCE(delayed_until, at), COALESCE(delayed_until, at), at, key,
+            'pending', '', '', 0, 0, ''
+        FROM task CROSS JOIN submitted
+        """
+
+
+def _row(task_id: UUID, route_id: UUID, s: Submission, queue: Queue, now: datetime) -> tuple[Any, ...]:
+    """In the order of `_TASKS`."""
+    spill_after_seconds = queue.spill_after_seconds if s.spill_after_seconds is None else s.spill_after_seconds
+    return (
+        task_id,
+        route_id,
+        s.name,
+        s.data,
+        s.priority,
+        s.max_attempts or queue.max_attempts or DEFAULT_MAX_ATTEMPTS,
+        s.timeout_seconds or queue.timeout_seconds or DEFAULT_TIMEOUT_SECONDS,
+        spill_after_seconds,
+        None if s.retry_on is None else json_text(s.retry_on),
+        None if s.backoff is None else json_text(s.backoff),
+        None if s.tags is None else json_text(s.tags),
+        s.unique_key,
+        s.traceparent or None,
+        s.expires_at,
+        s.available_at if s.available_at is not None and s.available_at > now else None,
     )
+
+
+class _RouteIds:
+    """Of one batch, in which most tasks have attributes that an earlier one had."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], UUID] = {}
+
+    def of(self, submission: Submission) -> UUID:
+        pair = (submission.name, *submission.attrs.items())
+        route_id = self._known.get(pair)
+        if route_id is None:
+            route_id = self._known[pair] = route_id_of(submission.name, submission.attrs)
+        return route_id
 
 
 def _live_by_unique_key(keyed: Sequence[tuple[str, str]]) -> dict[tuple[str, str], UUID]:

@@ -67,6 +67,20 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         self._deadline: asyncio.TimerHandle | None = None
         self._unusable_at: deque[float] = deque()
 
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Without Channels' loop, which listens to the channel layer as well and makes two asyncio tasks for each
+        message to do so. Whatever way it ends, the tasks are given to others."""
+        self.scope = scope
+        self.base_send = send
+        self.hub = hubs.current_hub()
+        try:
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
+        finally:
+            await self.disconnect(CloseCode.GOING_AWAY)
+
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Without Channels' query for old connections before each message: nothing here uses one."""
         try:
@@ -86,7 +100,6 @@ class WorkerConsumer(AsyncWebsocketConsumer):
     # ---- handshake
 
     async def connect(self) -> None:
-        self.hub = hubs.current_hub()
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in self.scope["subprotocols"] else None
         await self.accept(subprotocol)
         if self.hub.leaving:
@@ -193,7 +206,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             case Result() | Progress() | Extend() | Release():
                 task_id = _task_id(message.task_id)
                 if task_id is None:
-                    await self._tell(Ack(message.task_id, getattr(message, "attempt", None), "unknown"))
+                    self._tell(Ack(message.task_id, getattr(message, "attempt", None), "unknown"))
                     return True
                 self._take_about(task_id, message)
             case _:
@@ -227,11 +240,11 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         if len(self._unusable_at) > config().unusable_frames_per_minute:
             await self._end(CloseCode.TOO_MANY, "Too many unusable frames.")
         else:
-            await self._tell(ErrorNotice(unusable.code, unusable.message))
+            self._tell(ErrorNotice(unusable.code, unusable.message))
 
-    async def _tell(self, message: ServerMessage) -> None:
+    def _tell(self, message: ServerMessage) -> None:
         if self.link is not None and not self.ended:
-            await self.link.tell([message])
+            self.link.tell([message])
 
     # ---- ends
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -87,8 +87,7 @@ class Hub:
             await self._in_thread(self._finish)
         except DATABASE_AWAY:
             logger.warning("The database is away; another process takes the tasks back when the lease is over.")
-        for link in links:
-            await _quietly(link.close(CloseCode.RESTART, RESTART_REASON))
+        await _close_all(links, RESTART_REASON)
         await self._relay.stop()
         self._executor.shutdown(wait=True)
 
@@ -153,21 +152,16 @@ class Hub:
         for revoked in news.revoked:
             if link := self._links.get(revoked.session_id):
                 link.let_go(revoked.task_id, revoked.attempt)
-            self._tell_soon(revoked.session_id, Cancel(str(revoked.task_id), revoked.attempt, revoked.reason))
+                link.tell([Cancel(str(revoked.task_id), revoked.attempt, revoked.reason)])
         for session_id in news.drained:
-            reason = RESTART_REASON if self.leaving else "Asked to finish and leave."
-            self._tell_soon(session_id, DrainNotice(reason))
+            if link := self._links.get(session_id):
+                link.tell([DrainNotice(RESTART_REASON if self.leaving else "Asked to finish and leave.")])
         for session_id, code, reason in news.closed:
             if link := self._links.pop(session_id, None):
                 self._loop.create_task(_quietly(link.close(code, reason)))
         # The process where it happened dispatches; this one needs to know only for when it has room.
         if self.inbox.announced or (not news.foreign and (news.routes or news.roster or news.scheduled)):
             self.wake()
-
-    def _tell_soon(self, session_id: UUID, message: ServerMessage) -> None:
-        link = self._links.get(session_id)
-        if link is not None:
-            self._loop.create_task(_quietly(link.tell([message])))
 
     # ---- passes
 
@@ -203,7 +197,7 @@ class Hub:
             raise
         if outbox.lease_lost:
             await self._start_anew()
-        await self._send(outbox)
+        self._send(outbox)
         self._next_promotion = outbox.promote_at
         if outbox.more:
             self.wake()
@@ -242,11 +236,11 @@ class Hub:
 
     # ---- what workers are told
 
-    async def _send(self, outbox: Outbox) -> None:
-        """After the commit, one socket at a time: first the welcome, then acknowledgements, then tasks."""
+    def _send(self, outbox: Outbox) -> None:
+        """After the commit: first the welcome, then acknowledgements, then tasks."""
         for attachment in outbox.attached:
             if link := self._links.get(attachment.session_id):
-                await _quietly(link.welcome(config().ping_interval_seconds, SERVER))
+                link.welcome(config().ping_interval_seconds, SERVER)
         acks: dict[UUID, list[ServerMessage]] = {}
         for report, verdict in outbox.verdicts:
             if link := self._links.get(report.session_id):
@@ -255,14 +249,14 @@ class Hub:
                 acks.setdefault(report.session_id, []).append(ack)
         for session_id, messages in acks.items():
             if link := self._links.get(session_id):
-                await _quietly(link.tell(messages))
+                link.tell(messages)
         tasks: dict[UUID, list[Assignment]] = {}
         for assignment in outbox.assignments:
             tasks.setdefault(assignment.task.session_id, []).append(assignment)
         elsewhere: set[UUID] = set()
         for session_id, assignments in tasks.items():
             if link := self._links.get(session_id):
-                await _quietly(link.hand_over(assignments))
+                link.hand_over(assignments)
             else:
                 elsewhere.update(assignment.task.task_id for assignment in assignments)
         self._relay.send(doorbell.Ring(assigned=frozenset(elsewhere)))
@@ -275,8 +269,7 @@ class Hub:
         links, self._links = list(self._links.values()), {}
         # What they have said meanwhile is about sessions that are over; a session that attached would never end.
         self.inbox = Inbox()
-        for link in links:
-            await _quietly(link.close(CloseCode.RESTART, "The server lost its lease."))
+        await _close_all(links, "The server lost its lease.")
         await self._enter()
 
 
@@ -287,6 +280,10 @@ def _on_a_living_connection(work: Callable[[], T]) -> T:
     except DATABASE_AWAY:
         connection.close()
         raise
+
+
+async def _close_all(links: Sequence[Link], reason: str) -> None:
+    await asyncio.gather(*(_quietly(link.close(CloseCode.RESTART, reason)) for link in links))
 
 
 async def _quietly(sending: object) -> None:

@@ -3,14 +3,13 @@
 import time
 from typing import Any
 
-import daphne.server  # noqa: F401 - installs the asyncio reactor, before anything imports another
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
 from queueapp import database, sessions
 from queueapp.conf import config
-from queueapp.server import QueueServer
+from queueapp.server import uvicorn
 
 
 class Command(BaseCommand):
@@ -21,13 +20,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--port", type=int, default=8000, help="port to listen on; 0: any free one (default 8000)"
         )
+        parser.add_argument("--daphne", action="store_true", help="run on Daphne instead of uvicorn")
 
-    def handle(self, *args: Any, host: str, port: int, **options: Any) -> None:
+    def handle(self, *args: Any, host: str, port: int, daphne: bool, **options: Any) -> None:
         self._refuse_to_be_second()
-        application = import_string(settings.ASGI_APPLICATION)
-        server = QueueServer(application, host, port)
-        server.run()
-        if server.failed:
+        served = serve_on_daphne if daphne else serve_on_uvicorn
+        if not served(import_string(settings.ASGI_APPLICATION), host, port):
             raise CommandError(f"Cannot listen on {host}:{port}: is another process using it?")
 
     def _refuse_to_be_second(self) -> None:
@@ -43,3 +41,21 @@ class Command(BaseCommand):
                     "DATABASE_URL to PostgreSQL) to run several."
                 )
             time.sleep(0.2)
+
+
+def serve_on_uvicorn(application: Any, host: str, port: int) -> bool:
+    """Until stopped. False: the address cannot be had."""
+    try:
+        listening = uvicorn.listening_socket(host, port)
+    except OSError:
+        return False
+    uvicorn.QueueServer(application, listening).serve_until_stopped()
+    return True
+
+
+def serve_on_daphne(application: Any, host: str, port: int) -> bool:
+    from queueapp.server.daphne import QueueServer  # installs Twisted's reactor, which nobody else wants
+
+    server = QueueServer(application, host, port)
+    server.run()
+    return not server.failed

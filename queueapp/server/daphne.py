@@ -1,4 +1,4 @@
-"""The server process: Daphne with what it does not do itself.
+"""The server process on Daphne, with what that does not do itself.
 
 Its close frames carry no reason and only codes that applications may use, it drains nothing on SIGTERM, and
 its defaults find a dead peer after 51 seconds and cut every WebSocket after a day.
@@ -12,6 +12,7 @@ import signal
 import sys
 from typing import Any
 
+import daphne.server  # noqa: F401 - installs the asyncio reactor, before anything imports another
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol

@@ -1,0 +1,110 @@
+"""The server process on uvicorn, which reads no faster than frames are dealt with and notices who does not read.
+
+Daphne does neither, and a frame costs it twice the time (docs/decisions/0004).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from queueapp import hub, waiting
+from queueapp.conf import config
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 seconds after which proxies close an idle connection: who closes first may meet a request."""
+
+
+class WorkerProtocol(WebSocketsSansIOProtocol):
+    """Lets go of a peer that does not read. A transport that is asked to close waits until all is written, for
+    ever; uvicorn then never says that the connection is over, and its tasks would wait with it."""
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.close" and self.close_timer is not None:
+            self.close_timer.cancel()
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)
+
+
+class QueueServer(uvicorn.Server):
+    """uvicorn with a hub inside and an orderly end."""
+
+    def __init__(self, application: Any, listening: socket.socket) -> None:
+        self._listening = listening
+        super().__init__(
+            uvicorn.Config(
+                application,
+                loop="uvloop",
+                http="httptools",
+                ws=WorkerProtocol,
+                ws_max_size=config().frame_limit_bytes,
+                ws_ping_interval=config().ping_interval_seconds,
+                ws_ping_timeout=config().ping_timeout_seconds,
+                # The windows take more memory than all the rest of a connection, and frames are small.
+                ws_per_message_deflate=False,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=max(1, round(config().drain_grace_seconds)),
+            )
+        )
+
+    def serve_until_stopped(self) -> None:
+        self.run(sockets=[self._listening])
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # Before the first worker comes: what a process that died has left is waiting.
+        hub.current_hub()
+        address = self._listening.getsockname()
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        # On standard error: with port 0 that is how one learns the port.
+        print(f"Listening on http://{host}:{address[1]}", file=sys.stderr, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Nobody new comes in; workers finish what they can in the grace; requests under way are answered."""
+        for server in self.servers:
+            server.close()
+        try:
+            waiting.release_all()
+            await hub.stop_hub()
+        except Exception:
+            logger.exception("The server did not end in order.")
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """uvicorn's own raises the signal again at the end: an orderly end would look like a violent one."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        yield
+
+    def _asked_to_stop(self) -> None:
+        if self.should_exit:
+            sys.exit(1)
+        self.should_exit = True
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """OSError when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)

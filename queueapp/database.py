@@ -49,6 +49,11 @@ def lock_until_commit(key: int) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
 
 
+def for_update() -> str:
+    """The clause that locks the rows of a raw SELECT."""
+    return "FOR UPDATE" if is_postgresql() else ""
+
+
 def elapsed_seconds(column: str) -> str:
     """SQL for the seconds from a time column to the time given as the parameter."""
     if is_postgresql():

@@ -13,19 +13,21 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
-from queueapp import database, lifecycle
+from queueapp import database, lifecycle, statements
 from queueapp.conf import config
 from queueapp.domain.choice import Chooser, Load, tiers_allowed
 from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
 from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
-from queueapp.models import Queue, Route, Task, WorkerSession
+from queueapp.models import Queue, Route
 from queueapp.models import Subscription as SubscriptionRow
 from queueapp.ready import ReadyTask, ready_tasks, routes_with_ready_tasks
+from queueapp.statements import Given
 
 ROUTES_A_POLL = 1000
 """How many routes one slow poll looks at: the index is swept in turns, so that a poll stays short."""
@@ -36,8 +38,10 @@ KNOWN_ROUTES = 10_000
 NEW_ROUTES_OVERLAP = timedelta(seconds=120)
 """Routes committed late are younger than this: no transaction lasts so long."""
 
-SessionRow = tuple[UUID, int, datetime]
-"""Id, `max_outstanding`, `idle_since`."""
+SessionRow = tuple[UUID, int, Any]
+"""Id, `max_outstanding`, `idle_since` (as the driver has it: it is only compared)."""
+
+_CHOSEN = Given("chosen", session_id="uuid")
 
 Tiers = tuple[frozenset[Profile], ...]
 
@@ -106,20 +110,19 @@ class Dispatcher:
             return PassResult()
         with transaction.atomic(savepoint=False):
             database.lock_until_commit(database.DISPATCH_LOCK)
-            sessions = list(
-                WorkerSession.objects.online()
-                .order_by("id")
-                .select_for_update()
-                .values_list("id", "max_outstanding", "idle_since")
-            )
-            self._learn_profiles(sessions)
-            self._learn_routes()
-            self._is_learned = True
-            if not self._hot:
-                return PassResult()
-            return self._assign(_Fleet(sessions, self._profiles), now)
+            while True:
+                sessions = _online_sessions()
+                self._learn_profiles(sessions)
+                self._learn_routes()
+                self._is_learned = True
+                if not self._hot:
+                    return PassResult()
+                result = self._assign(_Fleet(sessions, self._profiles), now)
+                if result is not None:
+                    return result
 
-    def _assign(self, fleet: _Fleet, now: datetime) -> PassResult:
+    def _assign(self, fleet: _Fleet, now: datetime) -> PassResult | None:
+        """None: a worker that would have been given a task is not any more what it was read to be."""
         paused = set(Queue.objects.paused().values_list("name", flat=True))
         plain: dict[UUID, int] = {}
         spilling: dict[UUID, int] = {}
@@ -134,29 +137,35 @@ class Dispatcher:
         limit = config().pass_size
         ready = ready_tasks(plain, limit)
         spilled = ready_tasks(spilling, limit, spilled_by=now) if spilling else []
-        assigned = lifecycle.assign(
-            self._choose({task.task_id: task for task in ready + spilled}, fleet, now), now
-        )
+        choices = self._choose(_merged(ready, spilled), fleet, now)
+        if not fleet.is_still_so(choices):
+            return None
+        assigned = lifecycle.assign(choices, now)
         attrs = {task.route_id: self._routes[task.route_id].attrs for task in assigned}
         if len(ready) < limit:
             self._cool(plain, ready, {task.task_id for task in assigned})
         return PassResult(
             [Assignment(task, attrs[task.route_id]) for task in assigned],
-            more=bool(assigned) and limit in (len(ready), len(spilled)),
+            # A task that somebody else changed meanwhile may be ready again.
+            more=len(assigned) < len(choices) or (bool(assigned) and limit in (len(ready), len(spilled))),
         )
 
-    def _choose(self, ready: dict[UUID, ReadyTask], fleet: _Fleet, now: datetime) -> list[Choice]:
+    def _choose(self, ready: Sequence[ReadyTask], fleet: _Fleet, now: datetime) -> list[Choice]:
         """The contract's choice for one task after another, in the contract's order."""
         choices: list[Choice] = []
-        for task in sorted(ready.values(), key=lambda task: task.order):
-            waited = (now - task.waiting_since).total_seconds()
-            session_id = fleet.chooser.choose(
-                fleet.tiers(self._routes[task.route_id].tiers),
-                tiers_allowed(waited, task.spill_after_seconds),
-                task.avoid,
-            )
+        deadlines: dict[float, datetime] = {}
+        for task in ready:
+            allowed = 1
+            if task.spill_after_seconds is not None:
+                allowed = tiers_allowed((now - task.waiting_since).total_seconds(), task.spill_after_seconds)
+            avoid = {UUID(session_id) for session_id in task.avoid} if task.avoid else ()
+            session_id = fleet.chooser.choose(fleet.tiers(self._routes[task.route_id].tiers), allowed, avoid)
             if session_id is not None:
-                choices.append(Choice(task.task_id, session_id, now + timedelta(seconds=task.timeout_seconds)))
+                seconds = task.timeout_seconds
+                deadline = deadlines.get(seconds) or deadlines.setdefault(
+                    seconds, now + timedelta(seconds=seconds)
+                )
+                choices.append(Choice(task.task_id, session_id, deadline))
         return choices
 
     def _cool(self, room: dict[UUID, int], ready: Sequence[ReadyTask], assigned: set[UUID]) -> None:
@@ -228,12 +237,13 @@ class _Fleet:
     """The online workers as one pass sees them: their loads, and who stands behind a tier of profiles."""
 
     def __init__(self, sessions: Sequence[SessionRow], profiles: dict[UUID, Profile]) -> None:
-        outstanding = Task.objects.outstanding_by_session()
+        outstanding = _outstanding()
         loads = [
-            Load(session_id, outstanding.get(session_id, 0), max_outstanding, idle_since.timestamp())
+            Load(session_id, outstanding.get(session_id, 0), max_outstanding, idle_since)
             for session_id, max_outstanding, idle_since in sessions
         ]
         self.chooser = Chooser(loads)
+        self._capacities = {load.worker: load.max_outstanding for load in loads}
         self._sessions: dict[Profile, list[UUID]] = {}
         self._room: dict[Profile, int] = {}
         for load in loads:
@@ -245,9 +255,49 @@ class _Fleet:
     def room(self, tiers: Tiers) -> int:
         return sum(self._room.get(profile, 0) for tier in tiers for profile in tier)
 
+    def is_still_so(self, choices: Sequence[Choice]) -> bool:
+        """Lock the chosen workers, so that none of them goes before its tasks are its own, and see whether they
+        are online with the capacity that was counted on."""
+        chosen = {choice.session_id for choice in choices}
+        locked = statements.execute(
+            f"""
+            WITH {_CHOSEN.table} SELECT id, max_outstanding FROM queueapp_workersession
+            WHERE id IN (SELECT session_id FROM chosen) AND gone_at IS NULL AND state = 'online'
+            ORDER BY id {database.for_update()}
+            """,
+            [_CHOSEN.rows((session_id,) for session_id in chosen)],
+        )
+        return len(locked) == len(chosen) and all(
+            max_outstanding == self._capacities[database.as_uuid(session_id)]
+            for session_id, max_outstanding in locked
+        )
+
     def tiers(self, tiers: Tiers) -> list[tuple[UUID, ...]]:
         known = self._tiers.get(tiers)
         if known is None:
             known = [tuple(s for profile in tier for s in self._sessions.get(profile, ())) for tier in tiers]
             self._tiers[tiers] = known
         return known
+
+
+def _online_sessions() -> list[SessionRow]:
+    rows = statements.execute(
+        "SELECT id, max_outstanding, idle_since FROM queueapp_workersession "
+        "WHERE gone_at IS NULL AND state = 'online' ORDER BY id"
+    )
+    return rows if database.is_postgresql() else [(UUID(hex=row[0]), *row[1:]) for row in rows]
+
+
+def _outstanding() -> dict[UUID, int]:
+    """How many tasks each session holds, counted from the rows: nothing that could drift."""
+    rows = statements.execute(
+        "SELECT worker_id, COUNT(*) FROM queueapp_task WHERE worker_id IS NOT NULL GROUP BY worker_id"
+    )
+    return {database.as_uuid(session_id): count for session_id, count in rows}
+
+
+def _merged(ready: list[ReadyTask], spilled: list[ReadyTask]) -> Sequence[ReadyTask]:
+    """In the contract's order, each once: a task that may spill is ready too."""
+    if not spilled:
+        return ready
+    return sorted({task.task_id: task for task in ready + spilled}.values(), key=lambda task: task.order)

@@ -51,6 +51,18 @@ class Inbox:
     def __bool__(self) -> bool:
         return any(getattr(self, each.name) for each in fields(self))
 
+    def brings_anything(self) -> bool:
+        """Whether there is something to be written; the rest only says where to look."""
+        return bool(
+            self.attachments
+            or self.reports
+            or self.signs
+            or self.releases
+            or self.capacities
+            or self.drains
+            or self.closings
+        )
+
     def followed_by(self, later: Inbox) -> Inbox:
         """Both in one, this one's items first."""
         return Inbox(*(getattr(self, each.name) + getattr(later, each.name) for each in fields(self)))
@@ -114,7 +126,8 @@ class Pass:
                 self._tick(outbox, held or {})
             if inbox.announced:
                 outbox.assignments += handover.announced(inbox.announced, held or {})
-            self._take_in(inbox, outbox)
+            if inbox.brings_anything():
+                self._take_in(inbox, outbox)
         except DATABASE_AWAY:
             self._dispatcher.forget()
             raise

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
-
-from queueapp import database
+from queueapp import database, statements
+from queueapp.statements import Given
 
 _COLUMNS = ", ".join(
     f"task.{column}"
@@ -29,11 +27,11 @@ _COLUMNS = ", ".join(
 _READY = "task.state = 'pending' AND task.delayed_until IS NULL"
 """Literals, not parameters, so that SQLite knows the partial index to apply."""
 _ORDER = "task.priority DESC, task.available_at, task.id"
+_WANTED = Given("wanted", route_id="uuid", number="integer")
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyTask:
-    """A task that waits for a worker, as far as the choice needs it. `avoid`: sessions that lost it."""
+class ReadyTask(NamedTuple):
+    """A task that waits for a worker, as far as the choice needs it. `avoid`: sessions that lost it, as texts."""
 
     task_id: UUID
     route_id: UUID
@@ -42,7 +40,7 @@ class ReadyTask:
     waiting_since: datetime
     timeout_seconds: float
     spill_after_seconds: float | None
-    avoid: frozenset[UUID]
+    avoid: list[str] | None
 
     @property
     def order(self) -> tuple[int, datetime, UUID]:
@@ -55,13 +53,15 @@ def ready_tasks(room: Mapping[UUID, int], limit: int, spilled_by: datetime | Non
 
     With `spilled_by` only tasks that by then may go to less specific workers.
     """
-    by_room: dict[int, list[UUID]] = {}
-    for route_id, number in room.items():
-        by_room.setdefault(min(number, limit), []).append(route_id)
+    wanted = [(route_id, min(number, limit)) for route_id, number in room.items()]
+    if database.is_postgresql():
+        return [ReadyTask._make(row) for row in _top_of_routes(wanted, "wanted.number", limit, spilled_by)]
     tasks = [
-        _ready_task(row)
-        for number, route_ids in by_room.items()
-        for row in _top_of_routes(route_ids, number, limit, spilled_by)
+        task
+        for number in {number for _, number in wanted}  # SQLite takes no column for a limit
+        for task in map(
+            _of_sqlite, _top_of_routes((w for w in wanted if w[1] == number), number, limit, spilled_by)
+        )
     ]
     return sorted(tasks, key=lambda task: task.order)[:limit]
 
@@ -73,23 +73,22 @@ def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
         SELECT task.route_id FROM queueapp_task AS task WHERE {_READY} AND task.route_id > {{}}
         ORDER BY task.route_id LIMIT 1
         """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            WITH RECURSIVE route(id) AS (
-                SELECT ({following.format("%s")})
-                UNION ALL
-                SELECT ({following.format("route.id")}) FROM route WHERE route.id IS NOT NULL
-            )
-            SELECT id FROM route WHERE id IS NOT NULL LIMIT %s
-            """,
-            [database.adapt(after or UUID(int=0)), limit],
+    rows = statements.execute(
+        f"""
+        WITH RECURSIVE route(id) AS (
+            SELECT ({following.format("%s")})
+            UNION ALL
+            SELECT ({following.format("route.id")}) FROM route WHERE route.id IS NOT NULL
         )
-        return [database.as_uuid(row[0]) for row in cursor.fetchall()]
+        SELECT id FROM route WHERE id IS NOT NULL LIMIT %s
+        """,
+        [database.adapt(after or UUID(int=0)), limit],
+    )
+    return [database.as_uuid(row[0]) for row in rows]
 
 
 def _top_of_routes(
-    routes: Sequence[UUID], number: int, limit: int, spilled_by: datetime | None
+    wanted: Iterable[tuple[UUID, int]], number: int | str, limit: int, spilled_by: datetime | None
 ) -> list[tuple[Any, ...]]:
     condition, parameters = _READY, []
     if spilled_by is not None:
@@ -97,42 +96,36 @@ def _top_of_routes(
         condition += f" AND task.spill_after_seconds IS NOT NULL AND {elapsed} >= task.spill_after_seconds"
         parameters = [database.adapt(spilled_by)]
     if database.is_postgresql():
-        statement = f"""
-            SELECT {_COLUMNS}
-            FROM jsonb_array_elements_text(%s::jsonb) AS wanted(route_id)
-            CROSS JOIN LATERAL (
+        joined = f"""
+            wanted CROSS JOIN LATERAL (
                 SELECT * FROM queueapp_task AS task
-                WHERE task.route_id = wanted.route_id::uuid AND {condition}
-                ORDER BY {_ORDER} LIMIT %s
+                WHERE task.route_id = wanted.route_id AND {condition}
+                ORDER BY {_ORDER} LIMIT {number}
             ) AS task
-            ORDER BY {_ORDER} LIMIT %s
             """
     else:
-        statement = f"""
-            SELECT {_COLUMNS}
-            FROM json_each(%s) AS wanted JOIN queueapp_task AS task ON task.id IN (
+        joined = f"""
+            wanted JOIN queueapp_task AS task ON task.id IN (
                 SELECT task.id FROM queueapp_task AS task
-                WHERE task.route_id = wanted.value AND {condition}
-                ORDER BY {_ORDER} LIMIT %s
+                WHERE task.route_id = wanted.route_id AND {condition}
+                ORDER BY {_ORDER} LIMIT {number}
             )
-            ORDER BY {_ORDER} LIMIT %s
             """
-    wanted = json.dumps([str(database.adapt(route_id)) for route_id in routes])
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [wanted, *parameters, number, limit])
-        return cursor.fetchall()
+    return statements.execute(
+        f"WITH {_WANTED.table} SELECT {_COLUMNS} FROM {joined} ORDER BY {_ORDER} LIMIT %s",
+        [_WANTED.rows(wanted), *parameters, limit],
+    )
 
 
-def _ready_task(row: tuple[Any, ...]) -> ReadyTask:
+def _of_sqlite(row: tuple[Any, ...]) -> ReadyTask:
     task_id, route_id, priority, available_at, waiting_since, timeout_seconds, spill_after_seconds, avoid = row
-    sessions = json.loads(avoid) if isinstance(avoid, str) else avoid
     return ReadyTask(
-        database.as_uuid(task_id),
-        database.as_uuid(route_id),
+        UUID(hex=task_id),
+        UUID(hex=route_id),
         priority,
         database.as_datetime(available_at),
         database.as_datetime(waiting_since),
         timeout_seconds,
         spill_after_seconds,
-        frozenset(UUID(session_id) for session_id in sessions or ()),
+        json.loads(avoid) if avoid else None,
     )

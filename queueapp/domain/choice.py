@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 W = TypeVar("W", bound=Hashable)
-Entry = tuple[tuple[int, int, float], int, W]
+Entry = tuple[tuple[int, int, Any], int, W]
 """(outstanding, order of giving, idle since), place in the tier, worker: sorts as the contract chooses. Who was
 given a task just now is idle since later than all who were not, whose order of giving is 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Load(Generic[W]):
-    """A worker as the choice sees it. `idle_since`: when it last was given or finished a task."""
+class Load(NamedTuple, Generic[W]):
+    """A worker as the choice sees it. `idle_since`: when it last was given or finished a task, in whatever
+    compares."""
 
     worker: W
     outstanding: int
     max_outstanding: int
-    idle_since: float
+    idle_since: Any
 
     @property
     def room(self) -> int:
@@ -46,10 +45,10 @@ class Chooser(Generic[W]):
 
     def __init__(self, loads: Iterable[Load[W]]) -> None:
         self._capacity: dict[W, int] = {}
-        self._load: dict[W, tuple[int, int, float]] = {}
-        for load in loads:
-            self._capacity[load.worker] = load.max_outstanding
-            self._load[load.worker] = (load.outstanding, 0, load.idle_since)
+        self._load: dict[W, tuple[int, int, Any]] = {}
+        for worker, outstanding, max_outstanding, idle_since in loads:
+            self._capacity[worker] = max_outstanding
+            self._load[worker] = (outstanding, 0, idle_since)
         self._heaps: dict[int, tuple[Sequence[W], list[Entry[W]]]] = {}
         self._given = 0
 

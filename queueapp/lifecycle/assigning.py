@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from queueapp import database, statements
-from queueapp.models import WorkerSession
+from queueapp.lifecycle.holders import note_use
 from queueapp.statements import Given
 
 _CHOICES = Given("choice", task_id="uuid", session_id="uuid", until="timestamptz")
@@ -51,8 +51,7 @@ def assign(choices: Sequence[Choice], now: datetime) -> list[Assigned]:
         written = statements.execute(_statement(), [_CHOICES.rows(choices), database.adapt(now)])
         chosen = {choice.task_id: choice for choice in choices}
         assigned = [_assigned(chosen[database.as_uuid(task_id)], *rest) for task_id, *rest in written]
-        used = {task.session_id for task in assigned}
-        WorkerSession.objects.filter(pk__in=used).update(idle_since=now)
+        note_use({task.session_id for task in assigned}, now)
     return assigned
 
 

@@ -18,6 +18,7 @@ from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
+from queueapp.lifecycle.holders import lock_holders, note_use
 from queueapp.models import Attempt, Task, WorkerSession
 from queueapp.querysets import TaskQuerySet
 from queueapp.statements import Given
@@ -71,7 +72,7 @@ def finish(reports: Sequence[Report], now: datetime) -> list[Verdict]:
     """Take workers' results: a verdict for each. Only the holder of the current attempt is accepted, and of
     several reports on a task the first that may be."""
     with transaction.atomic(savepoint=False):
-        _lock_sessions({report.session_id for report in reports})
+        lock_holders({report.session_id for report in reports})
         accepted: list[Report] = []
         for a_report_a_task in _rounds(reports):
             done = _succeed([report for report in a_report_a_task if report.done], now)
@@ -79,7 +80,7 @@ def finish(reports: Sequence[Report], now: datetime) -> list[Verdict]:
             accepted += [report for report in a_report_a_task if report.task_id in done]
         verdicts = _verdicts(reports, accepted)
         _count_stale(reports, verdicts)
-        WorkerSession.objects.filter(pk__in={report.session_id for report in accepted}).update(idle_since=now)
+        note_use({report.session_id for report in accepted}, now)
     return verdicts
 
 
@@ -265,17 +266,10 @@ def lock(session_ids: Iterable[UUID], task_ids: Iterable[UUID], ending: Iterable
     """Lock the sessions, then the tasks, and with them those that the `ending` sessions hold. Who calls several
     verbs in one transaction begins with this: each verb locks its rows by id, but one verb after another does not.
     """
-    _lock_sessions(session_ids)
+    lock_holders(session_ids)
     if database.is_postgresql():
         tasks = Task.objects.filter(Q(pk__in=list(task_ids)) | Q(worker__in=list(ending)))
         list(tasks.order_by("id").select_for_update().values_list("id"))
-
-
-def _lock_sessions(session_ids: Iterable[UUID]) -> None:
-    """Sessions are locked before tasks wherever both are, so that two transactions cannot wait for each other."""
-    if database.is_postgresql():
-        sessions = WorkerSession.objects.filter(pk__in=list(session_ids)).order_by("id").select_for_update()
-        list(sessions.values_list("id"))
 
 
 def _rounds(reports: Sequence[Report]) -> list[list[Report]]:

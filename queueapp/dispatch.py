@@ -161,11 +161,9 @@ class Dispatcher:
             avoid = {UUID(session_id) for session_id in task.avoid} if task.avoid else ()
             session_id = fleet.chooser.choose(fleet.tiers(self._routes[task.route_id].tiers), allowed, avoid)
             if session_id is not None:
-                seconds = task.timeout_seconds
-                deadline = deadlines.get(seconds) or deadlines.setdefault(
-                    seconds, now + timedelta(seconds=seconds)
-                )
-                choices.append(Choice(task.task_id, session_id, deadline))
+                if task.timeout_seconds not in deadlines:
+                    deadlines[task.timeout_seconds] = now + timedelta(seconds=task.timeout_seconds)
+                choices.append(Choice(task.task_id, session_id, deadlines[task.timeout_seconds]))
         return choices
 
     def _cool(self, room: dict[UUID, int], ready: Sequence[ReadyTask], assigned: set[UUID]) -> None:

@@ -56,12 +56,13 @@ def ready_tasks(room: Mapping[UUID, int], limit: int, spilled_by: datetime | Non
     wanted = [(route_id, min(number, limit)) for route_id, number in room.items()]
     if database.is_postgresql():
         return [ReadyTask._make(row) for row in _top_of_routes(wanted, "wanted.number", limit, spilled_by)]
+    by_number: dict[int, list[tuple[UUID, int]]] = {}
+    for route_id, number in wanted:  # SQLite takes no column for a limit
+        by_number.setdefault(number, []).append((route_id, number))
     tasks = [
-        task
-        for number in {number for _, number in wanted}  # SQLite takes no column for a limit
-        for task in map(
-            _of_sqlite, _top_of_routes((w for w in wanted if w[1] == number), number, limit, spilled_by)
-        )
+        _of_sqlite(row)
+        for number, routes in by_number.items()
+        for row in _top_of_routes(routes, number, limit, spilled_by)
     ]
     return sorted(tasks, key=lambda task: task.order)[:limit]
 

@@ -25,7 +25,7 @@ from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
 from queueapp.models import Queue, Route, Task, WorkerSession
 from queueapp.models import Subscription as SubscriptionRow
-from queueapp.ready import ReadyTask, ready_tasks, routes_with_ready_tasks
+from queueapp.ready import ReadyTask, Spill, ready_tasks, routes_with_ready_tasks, spilled_tasks
 
 ROUTES_A_POLL = 1000
 """How many routes one slow poll looks at: the index is swept in turns, so that a poll stays short."""
@@ -122,33 +122,33 @@ class Dispatcher:
     def _assign(self, fleet: _Fleet, now: datetime) -> PassResult:
         paused = set(Queue.objects.paused().values_list("name", flat=True))
         plain: dict[UUID, int] = {}
-        spilling: dict[UUID, int] = {}
+        spilling: dict[UUID, Spill] = {}
         for route_id in self._hot:
             route = self._routes[route_id]
             if route.name in paused:
                 continue
             if room := fleet.room(route.tiers[:1]):
                 plain[route_id] = room
-            if room := fleet.room(route.tiers[1:]):
-                spilling[route_id] = room
+            if spill := fleet.spill(route.tiers):
+                spilling[route_id] = spill
         limit = config().pass_size
         ready = ready_tasks(plain, limit)
-        spilled = ready_tasks(spilling, limit, spilled_by=now) if spilling else []
-        assigned = lifecycle.assign(
-            self._choose({task.task_id: task for task in ready + spilled}, fleet, now), now
-        )
+        spilled = spilled_tasks(spilling, limit, now) if spilling else []
+        # The first of both, as if they had been looked for together: what comes later has its turn in the next pass.
+        first = sorted({*ready, *spilled}, key=lambda task: task.order)[:limit]
+        assigned = lifecycle.assign(self._choose(first, fleet, now), now)
         attrs = {task.route_id: self._routes[task.route_id].attrs for task in assigned}
         if len(ready) < limit:
             self._cool(plain, ready, {task.task_id for task in assigned})
         return PassResult(
             [Assignment(task, attrs[task.route_id]) for task in assigned],
-            more=bool(assigned) and limit in (len(ready), len(spilled)),
+            more=bool(assigned) and len(first) == limit,
         )
 
-    def _choose(self, ready: dict[UUID, ReadyTask], fleet: _Fleet, now: datetime) -> list[Choice]:
+    def _choose(self, ready: Sequence[ReadyTask], fleet: _Fleet, now: datetime) -> list[Choice]:
         """The contract's choice for one task after another, in the contract's order."""
         choices: list[Choice] = []
-        for task in sorted(ready.values(), key=lambda task: task.order):
+        for task in ready:
             waited = (now - task.waiting_since).total_seconds()
             session_id = fleet.chooser.choose(
                 fleet.tiers(self._routes[task.route_id].tiers),
@@ -244,6 +244,13 @@ class _Fleet:
 
     def room(self, tiers: Tiers) -> int:
         return sum(self._room.get(profile, 0) for tier in tiers for profile in tier)
+
+    def spill(self, tiers: Tiers) -> Spill | None:
+        """None: no lower tier has room. The room is that of all tiers, for the first of those that may spill may
+        be taken by the first tier."""
+        lower = (level for level in range(1, len(tiers)) if self.room(tiers[level : level + 1]))
+        level = next(lower, None)
+        return Spill(self.room(tiers), level) if level is not None else None
 
     def tiers(self, tiers: Tiers) -> list[tuple[UUID, ...]]:
         known = self._tiers.get(tiers)

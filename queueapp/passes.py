@@ -111,14 +111,14 @@ class Pass:
         outbox = Outbox()
         try:
             if inbox.tick:
-                self._tick(outbox, held or {})
-            if inbox.announced:
-                outbox.assignments += handover.announced(inbox.announced, held or {})
+                self._tick(outbox)
             self._take_in(inbox, outbox)
         except DATABASE_AWAY:
             self._dispatcher.forget()
             raise
         try:
+            # After what came in: a task that its worker has just given back is not to be sent to it once more.
+            outbox.assignments += self._handed_over(inbox, held or {})
             self._dispatch(inbox, outbox)
             outbox.promote_at = maintenance.next_promotion()
         except Exception as error:
@@ -128,7 +128,7 @@ class Pass:
                 logger.exception("Tasks could not be assigned.")
         return outbox
 
-    def _tick(self, outbox: Outbox, held: Held) -> None:
+    def _tick(self, outbox: Outbox) -> None:
         now = database.now()
         with doorbell.held() as rings:
             lease = sessions.renew_lease(self.node_id, now)
@@ -140,8 +140,6 @@ class Pass:
             self._dispatcher.poll(now)
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)
-        if held and sessions.has_company(self.node_id):
-            outbox.assignments += handover.missed(held)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
         try:
@@ -171,6 +169,15 @@ class Pass:
                 raise
             except Exception:
                 logger.exception("Dropped an item that cannot be dealt with: %r", single)
+
+    def _handed_over(self, inbox: Inbox, held: Held) -> list[Assignment]:
+        """What other processes have assigned here. An announcement that is lost in a failure is found by the tick."""
+        assignments: list[Assignment] = []
+        if inbox.announced:
+            assignments += handover.announced(inbox.announced, held)
+        if inbox.tick and held and sessions.has_company(self.node_id):
+            assignments += handover.missed(held)
+        return assignments
 
     def _dispatch(self, inbox: Inbox, outbox: Outbox) -> None:
         self._dispatcher.hear(inbox.routes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,20 +50,38 @@ class ReadyTask:
         return -self.priority, self.available_at, self.task_id
 
 
-def ready_tasks(room: Mapping[UUID, int], limit: int, spilled_by: datetime | None = None) -> list[ReadyTask]:
-    """Up to `limit` ready tasks of the routes, best first; of each route no more than there is room for.
+@dataclass(frozen=True, slots=True)
+class Spill:
+    """The room for a route's tasks that may go `levels` down from the most specific workers, or further."""
 
-    With `spilled_by` only tasks that by then may go to less specific workers.
-    """
+    room: int
+    levels: int
+
+
+def ready_tasks(room: Mapping[UUID, int], limit: int) -> list[ReadyTask]:
+    """Up to `limit` ready tasks of the routes, best first; of each route no more than there is room for."""
     by_room: dict[int, list[UUID]] = {}
     for route_id, number in room.items():
         by_room.setdefault(min(number, limit), []).append(route_id)
-    tasks = [
-        _ready_task(row)
-        for number, route_ids in by_room.items()
-        for row in _top_of_routes(route_ids, number, limit, spilled_by)
+    rows = [row for number, routes in by_room.items() for row in _top_of_routes(routes, number, limit, _READY)]
+    return _best(rows, limit)
+
+
+def spilled_tasks(spills: Mapping[UUID, Spill], limit: int, now: datetime) -> list[ReadyTask]:
+    """As `ready_tasks`, of those that have waited long enough for the levels of their route."""
+    by_spill: dict[Spill, list[UUID]] = {}
+    for route_id, spill in spills.items():
+        by_spill.setdefault(Spill(min(spill.room, limit), spill.levels), []).append(route_id)
+    elapsed = database.elapsed_seconds("task.waiting_since")
+    condition = (
+        f"{_READY} AND task.spill_after_seconds IS NOT NULL AND {elapsed} >= %s * task.spill_after_seconds"
+    )
+    rows = [
+        row
+        for spill, routes in by_spill.items()
+        for row in _top_of_routes(routes, spill.room, limit, condition, database.adapt(now), spill.levels)
     ]
-    return sorted(tasks, key=lambda task: task.order)[:limit]
+    return _best(rows, limit)
 
 
 def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
@@ -89,13 +107,8 @@ def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
 
 
 def _top_of_routes(
-    routes: Sequence[UUID], number: int, limit: int, spilled_by: datetime | None
+    routes: Sequence[UUID], number: int, limit: int, condition: str, *parameters: Any
 ) -> list[tuple[Any, ...]]:
-    condition, parameters = _READY, []
-    if spilled_by is not None:
-        elapsed = database.elapsed_seconds("task.waiting_since")
-        condition += f" AND task.spill_after_seconds IS NOT NULL AND {elapsed} >= task.spill_after_seconds"
-        parameters = [database.adapt(spilled_by)]
     if database.is_postgresql():
         statement = f"""
             SELECT {_COLUMNS}
@@ -121,6 +134,10 @@ def _top_of_routes(
     with connection.cursor() as cursor:
         cursor.execute(statement, [wanted, *parameters, number, limit])
         return cursor.fetchall()
+
+
+def _best(rows: Iterable[tuple[Any, ...]], limit: int) -> list[ReadyTask]:
+    return sorted(map(_ready_task, rows), key=lambda task: task.order)[:limit]
 
 
 def _ready_task(row: tuple[Any, ...]) -> ReadyTask:

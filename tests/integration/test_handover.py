@@ -70,6 +70,13 @@ class TestMissed:
         found = there.process.run(inbox(tick=True), {worker: {task_id: 1}}).assignments
         assert sorted(ids(found)) == sorted([task_id, other])
 
+    def test_a_task_that_is_given_back_in_the_same_pass_is_not_sent_once_more(self, here, there):
+        (worker,) = there.attach("task=t")
+        (task_id,) = submit()
+        here.run()
+        (sent,) = there.process.run(inbox(tick=True, releases=[(worker, task_id)]), {worker: {}}).assignments
+        assert sent.task.attempt == 2
+
     def test_a_process_alone_asks_for_nothing(self, there):
         (worker,) = there.attach("task=t")
         submit()

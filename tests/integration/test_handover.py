@@ -70,6 +70,15 @@ class TestMissed:
         found = there.process.run(inbox(tick=True), {worker: {task_id: 1}}).assignments
         assert sorted(ids(found)) == sorted([task_id, other])
 
+    def test_a_task_is_found_that_took_the_place_of_one_taken_away_unheard(self, here, there):
+        (worker,) = there.attach("task=t&_max_outstanding=1")
+        first, second = submit(2)
+        here.run()
+        lifecycle.cancel([first], database.now())
+        here.run(roster=True)
+        found = there.process.run(inbox(tick=True), {worker: {first: 1}}).assignments
+        assert ids(found) == [second]
+
     def test_a_task_that_is_given_back_in_the_same_pass_is_not_sent_once_more(self, here, there):
         (worker,) = there.attach("task=t")
         (task_id,) = submit()

@@ -1,0 +1,41 @@
+"""Everything at once: workers, producers, operators, time and dying processes, in any order.
+
+pytest tests/stateful                                        a few seconds, as in `make test`
+STATEFUL_EXAMPLES=20000 STATEFUL_STEPS=80 pytest tests/stateful        as long as one likes: `make stateful`
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from queueapp import database, models
+from stateful.operators import Operators
+from stateful.producers import Producers
+from stateful.workers import Workers
+
+EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "60"))
+STEPS = int(os.environ.get("STATEFUL_STEPS", "40"))
+
+
+class WholeQueue(Workers, Producers, Operators):
+    """All the rules."""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whatever_happens_the_rows_say_what_the_contract_says(monkeypatch):
+    # The two seams: whoever needs the time or an id has it from here.
+    monkeypatch.setattr(database, "now", WholeQueue.clock.now)
+    monkeypatch.setattr(models, "uuid7", WholeQueue.clock.new_id)
+    run_state_machine_as_test(
+        WholeQueue,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            # Each step is some statements to a database, and most rules draw from what there is by then.
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )

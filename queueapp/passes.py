@@ -101,6 +101,8 @@ class Pass:
         self.node_id = node_id
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
+        self._looked_at: datetime | None = None
+        """When it was last looked for missed hand-overs."""
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -175,8 +177,10 @@ class Pass:
         assignments: list[Assignment] = []
         if inbox.announced:
             assignments += handover.announced(inbox.announced, held)
-        if inbox.tick and held and sessions.has_company(self.node_id):
-            assignments += handover.missed(held)
+        if inbox.tick and held:
+            since, self._looked_at = self._looked_at, database.now()
+            if sessions.has_company(self.node_id, since):
+                assignments += handover.missed(held)
         return assignments
 
     def _dispatch(self, inbox: Inbox, outbox: Outbox) -> None:

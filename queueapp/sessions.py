@@ -12,6 +12,7 @@ from enum import Enum, auto
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from queueapp import doorbell, lifecycle
 from queueapp.conf import config
@@ -147,9 +148,13 @@ def living_nodes(now: datetime) -> list[Node]:
     return [node for node in alive if node.host != host or not _is_dead(node.pid, pid)]
 
 
-def has_company(node_id: UUID) -> bool:
-    """Whether other processes serve, which may assign tasks to the workers of this one."""
-    return Node.objects.running().exclude(pk=node_id).exists()
+def has_company(node_id: UUID, since: datetime | None) -> bool:
+    """Whether other processes serve, or served until after `since` (None: ever), which may have assigned tasks to
+    the workers of this one. Who ends in order gives his workers' tasks to others, and tells nobody any more."""
+    others = Node.objects.exclude(pk=node_id)
+    if since is not None:
+        others = others.filter(Q(stopped_at__isnull=True) | Q(stopped_at__gte=since))
+    return others.exists()
 
 
 class Lease(Enum):

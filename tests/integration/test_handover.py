@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fleet import Fleet, submit
 
-from queueapp import database, lifecycle
+from queueapp import database, lifecycle, sessions
 from queueapp.models import Task
 from queueapp.passes import Inbox
 
@@ -85,6 +85,14 @@ class TestMissed:
         here.run()
         (sent,) = there.process.run(inbox(tick=True, releases=[(worker, task_id)]), {worker: {}}).assignments
         assert sent.task.attempt == 2
+
+    def test_the_tick_finds_what_a_process_assigned_that_has_ended_since(self, here, there):
+        (worker,) = there.attach("task=t")
+        there.process.run(inbox(tick=True), {worker: {}})
+        (task_id,) = submit()
+        here.run()
+        sessions.stop_node(here.node_id, database.now())
+        assert ids(there.process.run(inbox(tick=True), {worker: {}}).assignments) == [task_id]
 
     def test_a_process_alone_asks_for_nothing(self, there):
         (worker,) = there.attach("task=t")

@@ -8,7 +8,7 @@ MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR
 
 CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
 
-.PHONY: help run demo test check chaos bench manage format clean
+.PHONY: help run demo test check chaos stateful storm bench manage format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,8 @@ help:
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
 	@echo "make chaos   five minutes of faults, one every two seconds, and an audit"
+	@echo "make stateful  some thousand random lives of a queue against a model of the contract, on both databases"
+	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
 	@echo "make bench   benchmarks: ratios measured in one run"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
 
@@ -48,6 +50,13 @@ check: $(VENV)/development
 
 chaos: $(VENV)/development
 	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql tests/chaos $(ARGS)
+
+stateful: $(VENV)/development
+	@STATEFUL_EXAMPLES=5000 STATEFUL_STEPS=60 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)
+	@STATEFUL_EXAMPLES=1000 STATEFUL_STEPS=60 $(BIN)/python -m pytest -q --database=postgresql tests/stateful $(ARGS)
+
+storm: $(VENV)/development
+	@STORM_OPERATIONS=1000000 $(BIN)/python -m pytest -q -s --database=postgresql tests/concurrency/test_storm.py $(ARGS)
 
 bench: $(VENV)/runtime
 	@$(BIN)/python benchmarks/run.py $(ARGS)

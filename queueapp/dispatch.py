@@ -134,7 +134,7 @@ class Dispatcher:
         limit = config().pass_size
         ready = ready_tasks(plain, limit)
         spilled = spilled_tasks(spilling, limit, now) if spilling else []
-        # The first of both, as if they had been looked for together: what comes later has its turn in the next pass.
+        # The first of both, as if looked for together: what comes later has its turn in the next pass.
         first = sorted({*ready, *spilled}, key=lambda task: task.order)[:limit]
         assigned = lifecycle.assign(self._choose(first, fleet, now), now)
         attrs = {task.route_id: self._routes[task.route_id].attrs for task in assigned}

@@ -21,10 +21,12 @@ def announced(task_ids: Iterable[UUID], held: Held) -> list[Assignment]:
 
 
 def missed(held: Held) -> list[Assignment]:
-    """What was assigned to these sessions and never announced. Task by task: the number of a session's tasks is also
-    as it was when one was taken from it, unheard, and it was given another."""
+    """What was assigned to these sessions and never announced. Task by task: the number of a session's tasks is
+    also as it was when one was taken from it, unheard, and it was given another."""
     rows = Task.objects.held_by(held).assigned().values_list("worker_id", "id", "attempt")
-    unsent = [task_id for worker_id, task_id, attempt in rows if worker_id and held[worker_id].get(task_id) != attempt]
+    unsent = [
+        task_id for worker_id, task_id, attempt in rows if worker_id and held[worker_id].get(task_id) != attempt
+    ]
     return announced(unsent, held) if unsent else []
 
 

@@ -173,7 +173,7 @@ class Pass:
                 logger.exception("Dropped an item that cannot be dealt with: %r", single)
 
     def _handed_over(self, inbox: Inbox, held: Held) -> list[Assignment]:
-        """What other processes have assigned here. An announcement that is lost in a failure is found by the tick."""
+        """What other processes have assigned here. What is lost in a failure is found by the tick."""
         assignments: list[Assignment] = []
         if inbox.announced:
             assignments += handover.announced(inbox.announced, held)

@@ -73,9 +73,7 @@ def spilled_tasks(spills: Mapping[UUID, Spill], limit: int, now: datetime) -> li
     for route_id, spill in spills.items():
         by_spill.setdefault(Spill(min(spill.room, limit), spill.levels), []).append(route_id)
     elapsed = database.elapsed_seconds("task.waiting_since")
-    condition = (
-        f"{_READY} AND task.spill_after_seconds IS NOT NULL AND {elapsed} >= %s * task.spill_after_seconds"
-    )
+    condition = f"{_READY} AND task.spill_after_seconds IS NOT NULL AND {elapsed} >= %s * task.spill_after_seconds"
     rows = [
         row
         for spill, routes in by_spill.items()

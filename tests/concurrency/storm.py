@@ -122,7 +122,9 @@ class Party:
         return len(documents)
 
     def _document(self) -> dict[str, Any]:
-        attrs = self.chance.choice(({}, {"cloud": "aws"}, {"cloud": "gcp", "zone": "a"}, {"cloud": "aws", "zone": "a"}))
+        attrs = self.chance.choice(
+            ({}, {"cloud": "aws"}, {"cloud": "gcp", "zone": "a"}, {"cloud": "aws", "zone": "a"})
+        )
         document: dict[str, Any] = {"name": self.chance.choice(NAMES), "attrs": attrs, "timeout": 1}
         if len(self.storm.tasks) == HOT_TASKS or self.chance.random() < 0.5:
             document["unique_key"] = self.chance.choice(KEYS)
@@ -184,7 +186,9 @@ class Party:
         if self.chance.random() < 0.3:
             inbox.releases = [(s, t) for s, t, _ in self._some(self.storm.assigned)[:10]]
         if self.chance.random() < 0.2:
-            inbox.capacities = [(s, MOST_AT_ONCE) for s in self._some(self.storm.sessions)]  # never less: it is audited
+            inbox.capacities = [
+                (s, MOST_AT_ONCE) for s in self._some(self.storm.sessions)
+            ]  # never less: it is audited
         if self.chance.random() < 0.1:
             inbox.drains = self._some(self.storm.sessions)[:2]
         if self.chance.random() < 0.1:

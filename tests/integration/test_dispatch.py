@@ -156,7 +156,9 @@ class TestSpill:
         fleet.run(tick=True)
         assert holder_of(other) == general
 
-    def test_a_full_pass_gives_none_to_a_less_specific_worker_before_those_of_higher_priority(self, fleet, settings):
+    def test_a_full_pass_gives_none_to_a_less_specific_worker_before_those_of_higher_priority(
+        self, fleet, settings
+    ):
         settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=2)
         general, _ = fleet.attach("task=t&_max_outstanding=4", "task=t&cloud=aws&_max_outstanding=1")
         submit(2, attrs={"cloud": "aws"}, spill_after=0)

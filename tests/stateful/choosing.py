@@ -16,14 +16,17 @@ Given = Mapping[UUID, UUID]
 """Task → the worker it was given to."""
 
 
-def settle(model: Model, given: Given, routes: Container[UUID], now: datetime) -> None:
+def settle(model: Model, given: Given, routes: Container[UUID], is_full: bool, now: datetime) -> None:
     """Take over the assignments of a pass, in the contract's order, each checked against all that came before it.
 
-    Of `routes` the pass knew: what it left of them was not to be had by anybody.
+    Of `routes` the pass knew: what it left of them was not to be had by anybody. A pass that `is_full` has not
+    looked at what comes after the last that it gave to somebody.
     """
-    for turn, task in enumerate(sorted(ready(model), key=lambda task: task.order), start=1):
+    in_order = sorted(ready(model), key=lambda task: task.order)
+    last = max((turn for turn, task in enumerate(in_order, start=1) if task.id in given), default=0)
+    for turn, task in enumerate(in_order, start=1):
         worker_id = given.get(task.id)
-        if worker_id is None and task.route not in routes:
+        if worker_id is None and (task.route not in routes or (is_full and turn > last)):
             continue
         right = choice(model, task, now, prefer=worker_id)
         assert right == worker_id, (

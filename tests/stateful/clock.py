@@ -1,4 +1,4 @@
-"""Time as the machine lets it pass: it stands still within a step. And ids that are the same in each repetition."""
+"""Time as the machine lets it pass: it stands still within a step. And ids that each repetition makes anew."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from queueapp.conf import config
 from queueapp.dispatch import Assignment
 from queueapp.doorbell import Ring
 from queueapp.passes import Inbox, Outbox
@@ -76,8 +75,7 @@ def _settle(world: World, outbox: Outbox, holding: Holding, routes: set[UUID]) -
     made = [assignment for assignment in outbox.assignments if assignment not in found]
     given = {assignment.task.task_id: assignment.task.session_id for assignment in made}
     assert len(given) == len(made), "a task was assigned twice in one pass"
-    # A pass that is full has left what it did not look at.
-    settle(world.model, given, routes if config().pass_size >= MANY else set(), world.now)
+    settle(world.model, given, routes, outbox.more, world.now)
     for assignment in outbox.assignments:
         _is_true(world.model, assignment)
 

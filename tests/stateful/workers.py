@@ -146,9 +146,9 @@ class Workers(Machine):
     @precondition(has_tasks)
     @rule(
         data=st.data(),
-        unknown=st.sampled_from((False, False, False, True)),
-        late=st.sampled_from((None, 0, 1, -1)),
-        done=st.booleans(),
+        unknown=st.sampled_from((False,) * 7 + (True,)),
+        late=st.sampled_from((0, 0, None, 1, -1)),
+        done=st.sampled_from((True, True, False)),
         now=mostly,
     )
     def lie(self, data: st.DataObject, unknown: bool, late: int | None, done: bool, now: bool) -> None:
@@ -183,13 +183,15 @@ class Workers(Machine):
         self.turn_if(now, process, tick=tick)
 
     def _draw_with_task(self, data: st.DataObject) -> tuple[Process, ModelWorker, ModelTask]:
-        """A worker, and a task: one that it holds, or held once, or that another holds."""
+        """A worker, and a task: one that another holds, most often, or that it holds itself, or held once."""
         process, worker = data.draw(st.sampled_from(self.world.connections()))
         tasks = list(self.model.tasks.values())
+        others = [task for task in tasks if task.holder not in (None, worker.id)]
         kinds = (
+            others,
+            others,
             [task for task in tasks if task.holder == worker.id],
             [task for task in tasks if task.holder != worker.id == task.last_holder],
-            [task for task in tasks if task.holder not in (None, worker.id)],
         )
         kind = data.draw(st.sampled_from([kind for kind in kinds if kind] or [tasks]))
         return process, worker, data.draw(st.sampled_from(kind))

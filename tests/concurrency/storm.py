@@ -60,10 +60,14 @@ class Storm:
         threads = [Thread(target=doer.run, name=f"party {number}") for number, doer in enumerate(doers)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
-        for doer in doers:
-            doer.unlisten()
+        try:
+            for thread in threads:
+                thread.join()
+        finally:
+            self.operations = 0  # after Ctrl-C too, nobody goes on
+            for thread, doer in zip(threads, doers, strict=True):
+                thread.join()
+                doer.unlisten()
 
 
 class Party:

@@ -28,7 +28,6 @@ attrs = st.sampled_from(
     )
 )
 members = st.one_of(
-    st.tuples(st.just("timeout"), st.sampled_from((4, 9))),
     st.tuples(st.just("max_attempts"), st.integers(1, 2)),
     st.tuples(st.just("retry_on"), st.sampled_from(([], ["error"], ["error", "lost", "timeout"]))),
     st.tuples(st.just("backoff"), st.sampled_from(({"initial": 0}, {"initial": 2, "factor": 3}))),
@@ -42,6 +41,7 @@ documents = st.builds(
     name=st.sampled_from(NAMES),
     attrs=attrs,
     priority=st.integers(-1, 1),
+    timeout=st.sampled_from((4, 9, 300)),
     spill_after=st.sampled_from((None, None, 0, HALF, 2 + HALF)),
 )
 submissions = st.builds(
@@ -133,12 +133,12 @@ class Producers(Machine):
             route=route,
             name=document["name"],
             attrs=document["attrs"],
-            priority=document.get("priority", 0),
-            timeout=document.get("timeout", 300),
+            priority=document["priority"],
+            timeout=document["timeout"],
             max_attempts=document.get("max_attempts", 4),
             retry_on=document.get("retry_on", ["lost", "timeout"]),
             backoff={"initial": 1, "factor": 2, "max": 600} | document.get("backoff", {}),
-            spill_after=document.get("spill_after"),
+            spill_after=document["spill_after"],
             expires_at=None if expires_in is None else now + timedelta(seconds=expires_in),
             unique_key=document.get("unique_key"),
             available_at=available_at,

@@ -83,11 +83,14 @@ class Inbox:
 
 @dataclass(slots=True)
 class Outbox:
-    """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`."""
+    """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`.
+
+    `unheard`: news of the sessions that the slow poll has found."""
 
     attached: list[Attachment] = field(default_factory=list)
     verdicts: list[tuple[Report, Verdict]] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
+    unheard: doorbell.Ring = doorbell.Ring()
     more: bool = False
     promote_at: datetime | None = None
     lease_lost: bool = False
@@ -101,6 +104,7 @@ class Pass:
         self.node_id = node_id
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
+        self._comparison = handover.Comparison()
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -140,8 +144,9 @@ class Pass:
             self._dispatcher.poll(now)
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)
-        if held and sessions.has_company(self.node_id):
-            outbox.assignments += handover.missed(held)
+        if held and not outbox.lease_lost:
+            assignments, outbox.unheard = self._comparison.run(held)
+            outbox.assignments += assignments
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
         try:

@@ -52,15 +52,18 @@ class Storm:
             "disconnect sessions": self._disconnect_session,
             "pause queues": self._pause_queue,
         }
+        struck: list[asyncio.Task[None]] = []
         wanted = sorted(blows.keys() & self.kinds)
         while world.loop.time() < world.plan.faults_seconds:
             await asyncio.sleep(self.random.random() * 0.4)
             if wanted:
-                world.loop.create_task(_survive(blows[self.random.choice(wanted)]()))
+                struck.append(world.loop.create_task(_survive(blows[self.random.choice(wanted)]())))
         self._calm(faults)
+        await asyncio.gather(*struck)
         world.look(lambda _: Queue.objects.update(paused=False))
 
     def _calm(self, faults: Faults) -> None:
+        self.world.is_healed = True
         faults.failing, faults.is_away = 0.0, False
         self.world.bells.lost = 0.0
         self.world.bells.is_away = self.world.plan.bells_stay_away

@@ -16,7 +16,8 @@ from queueapp.sdk.task import Task
 from tests.simulation.loop import Loop, Process
 from tests.simulation.wire import Connection
 
-FOREVER_SECONDS = 1e6
+STUCK_SECONDS = 2.0
+"""Longer than the timeout of a task that gets stuck."""
 
 Offers = tuple[tuple[str, dict[str, str]], ...]
 """Task name and filter, of each subscription."""
@@ -62,12 +63,21 @@ class SimulatedWorker:
     """One worker process: the SDK's worker, whose tasks say themselves how they go."""
 
     def __init__(
-        self, loop: Loop, name: str, offers: Offers, capacity: int, token: str, random: Random, nonces: Nonces
+        self,
+        loop: Loop,
+        name: str,
+        offers: Offers,
+        capacity: int,
+        concurrency: int,
+        token: str,
+        random: Random,
+        nonces: Nonces,
     ) -> None:
         self.process = Process(loop, name)
         self.connections: list[Connection] = []
         self.at_work: set[tuple[str, int]] = set()
-        self._capacity, self._token, self._random, self._nonces = capacity, token, random, nonces
+        self._capacity, self._concurrency = capacity, concurrency
+        self._token, self._random, self._nonces = token, random, nonces
         self._worker = Worker()
         for task_name, filter in offers:
             self._worker.task(task_name, filter)(self._perform)
@@ -86,7 +96,7 @@ class SimulatedWorker:
                 self._token,
                 name=self.process.name,
                 max_outstanding=self._capacity,
-                concurrency=max(1, self._capacity - 1),
+                concurrency=self._concurrency,
                 backoff=ReconnectBackoff(0.1, 2.0, 0.5, 5.0, self._random.random),
                 resend_seconds=1.0,
             )
@@ -101,7 +111,7 @@ class SimulatedWorker:
             if task.data.get("reports"):
                 task.progress(0.5, "half")
             stuck = task.data.get("stuck", 0) >= task.attempt
-            await asyncio.sleep(FOREVER_SECONDS if stuck else task.data["seconds"])
+            await asyncio.sleep(STUCK_SECONDS if stuck else task.data["seconds"])
             if task.data.get("breaks", 0) >= task.attempt:
                 raise ValueError("as it was told")
             return {"by": self.process.name, "attempt": task.attempt, "nonce": next(self._nonces)}

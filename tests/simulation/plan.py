@@ -38,15 +38,20 @@ class Plan:
     bells_stay_away: bool
 
 
+LONG = {"name": "long", "data": {"seconds": 1e6}, "timeout": 2000, "max_attempts": 20}
+"""Held for as long as anybody looks: nothing but its worker's end gives it to another."""
+MOST_LONG_TASKS = 3
+
+
 def draw(random: Random) -> Plan:
     faults_seconds = random.choice((1.0, 2.0, 3.0))
     number = random.choice((0, 1, 2, 3, 4, 6))
+    documents = [_task(random) for _ in range(random.randint(3, 14))]
+    documents += [dict(LONG) for _ in range(random.choice((0, 0, 1, MOST_LONG_TASKS)))]
     return Plan(
         servers=random.choice((1, 2, 2, 3)),
         workers=random.choice((2, 3, 4)),
-        tasks=tuple(
-            (random.random() * faults_seconds * random.random(), _task(random)) for _ in range(random.randint(3, 14))
-        ),
+        tasks=tuple((random.random() * faults_seconds * random.random(), each) for each in documents),
         kinds=frozenset(random.sample(KINDS, number)),
         faults_seconds=faults_seconds,
         bells_stay_away=random.random() < 0.2,
@@ -54,9 +59,6 @@ def draw(random: Random) -> Plan:
 
 
 def _task(random: Random) -> dict[str, Any]:
-    if random.random() < 0.1:
-        # Held for as long as anybody looks: nothing but its worker's end gives it to another.
-        return {"name": "long", "data": {"seconds": 1e6}, "timeout": 2000, "max_attempts": 20}
     data: dict[str, Any] = {"seconds": random.choice((0.0, 0.01, 0.2, 1.0))}
     task: dict[str, Any] = {"name": random.choice(("tag", "tag", "scan")), "data": data}
     if random.random() < 0.7:

@@ -55,9 +55,9 @@ class Comparison:
         turn, tasks = set(), 0
         for session_id in ids[bisect(ids, self._compared_until) :]:
             turn.add(session_id)
-            self._compared_until = session_id
             tasks += len(held[session_id])
-            if tasks >= COMPARED_AT_ONCE:
+            if tasks >= COMPARED_AT_ONCE and session_id != ids[-1]:
+                self._compared_until = session_id
                 return turn
         self._compared_until = UUID(int=0)
         return turn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fleet import Fleet, submit
+from fleet import Fleet, holders, submit
 
 from queueapp import database, lifecycle, sessions
 from queueapp.doorbell import Revoked
@@ -115,6 +115,7 @@ class TestUnheard:
         workers = sorted(there.attach("task=t", "task=t"))
         submit(2)
         here.run()
+        assert set(holders().values()) == {1}
         gone = {worker: {new_id(): 1} for worker in workers}
         revoked = [there.process.run(inbox(tick=True), gone).unheard.revoked for _ in range(3)]
         assert [[each.session_id for each in found] for found in revoked] == [[workers[0]], [workers[1]], [workers[0]]]

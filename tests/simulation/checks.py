@@ -23,6 +23,9 @@ OVER_CAPACITY = """
 TERMINAL = "SELECT id, state, attempt, attempts_used, result FROM queueapp_task WHERE finished_at IS NOT NULL"
 
 
+ONLINE = "SELECT COUNT(*) FROM queueapp_workersession WHERE state = 'online'"
+
+
 class Watch:
     """Looks at the rows after every commit."""
 
@@ -47,6 +50,8 @@ def settled(world: World) -> bool:
     return (
         len(world.servers) == world.plan.servers
         and len(world.workers) == world.plan.workers
+        and all(server.hub is not None for server in world.servers)
+        and world.database.connection.execute(ONLINE).fetchone()[0] == len(world.workers)
         and not _unfinished(world)
         and not _misplaced(world)
     )
@@ -142,5 +147,5 @@ def _busy(works: dict[Server, int], seconds: float) -> list[str]:
     return [
         f"{server.process.name} did {server.process.works - before} works in {seconds} s at rest"
         for server, before in works.items()
-        if server.process.works - before > seconds + 2
+        if server.process.works - before > seconds + 1.5
     ]

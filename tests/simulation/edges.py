@@ -19,7 +19,7 @@ from queueapp.doorbell import Listener
 from tests.simulation.loop import Loop, Process, current_process
 
 START = datetime(2030, 1, 31, 12, tzinfo=UTC)
-CONFIG = Config(lease_seconds=3.0, registration_timeout_seconds=4.0, pass_size=5)
+CONFIG = Config(lease_seconds=2.2, registration_timeout_seconds=4.0, pass_size=5)
 """As by default, but for what would take many virtual seconds; a pass that is soon full."""
 
 

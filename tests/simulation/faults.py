@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Exists, OuterRef
+
 from queueapp import database as clock
 from queueapp import lifecycle, sessions
-from queueapp.models import Queue, WorkerSession
+from queueapp.models import Queue, Subscription, WorkerSession
 from queueapp.passes import DATABASE_AWAY
 from tests.simulation.database import Faults
 from tests.simulation.loop import Process
@@ -95,8 +97,9 @@ class Storm:
         process.stopped_until = self.world.loop.time() + seconds
 
     async def _drain_worker(self) -> None:
-        if self.world.workers:
-            worker = self.random.choice(self.world.workers)
+        """Not the one whose tasks take for ever: it would never leave."""
+        if leaving := [worker for worker in self.world.workers if not worker.is_slow]:
+            worker = self.random.choice(leaving)
             self.world.note(f"{worker.process.name} drains")
             worker.drain()
 
@@ -128,7 +131,7 @@ class Storm:
             await self._ask(f"cancel {task_id}", lambda: lifecycle.cancel([task_id], clock.now()))
 
     async def _drain_session(self) -> None:
-        for session_id in self._some_session():
+        for session_id in self._some_session(Exists(Subscription.objects.filter(name="tag", session=OuterRef("pk")))):
             await self._ask(f"drain {session_id}", lambda: sessions.drain([session_id]))
 
     async def _disconnect_session(self) -> None:
@@ -138,8 +141,8 @@ class Storm:
     async def _pause_queue(self) -> None:
         await self._ask("pause tag", lambda: Queue.objects.filter(name="tag").update(paused=True))
 
-    def _some_session(self) -> list[Any]:
-        sessions = WorkerSession.objects.attached().order_by("id").values_list("id", flat=True)
+    def _some_session(self, *conditions: Any) -> list[Any]:
+        sessions = WorkerSession.objects.attached().filter(*conditions).order_by("id").values_list("id", flat=True)
         ids = self.world.look(lambda _: list(sessions))
         return [self.random.choice(ids)] if ids else []
 

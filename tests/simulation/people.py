@@ -76,6 +76,7 @@ class SimulatedWorker:
         self.process = Process(loop, name)
         self.connections: list[Connection] = []
         self.at_work: set[tuple[str, int]] = set()
+        self.is_slow = any(task_name == "long" for task_name, _ in offers)
         self._capacity, self._concurrency = capacity, concurrency
         self._token, self._random, self._nonces = token, random, nonces
         self._worker = Worker()

@@ -28,7 +28,7 @@ KINDS = (
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`tasks` are the submissions, each with the time at which it is made. A schedule has only some of the kinds
-    of faults: all at once would hide what one alone does."""
+    of faults: all at once would hide what one alone does. `rests`: it is watched for a while after all is done."""
 
     servers: int
     workers: int
@@ -36,6 +36,7 @@ class Plan:
     kinds: frozenset[str]
     faults_seconds: float
     bells_stay_away: bool
+    rests: bool
 
 
 LONG = {"name": "long", "data": {"seconds": 1e6}, "timeout": 2000, "max_attempts": 20}
@@ -44,22 +45,23 @@ MOST_LONG_TASKS = 3
 
 
 def draw(random: Random) -> Plan:
-    faults_seconds = random.choice((1.0, 2.0, 3.0))
+    faults_seconds = random.choice((0.5, 1.0, 2.0))
     number = random.choice((0, 1, 2, 3, 4, 6))
-    documents = [_task(random) for _ in range(random.randint(3, 14))]
+    documents = [_task(random) for _ in range(random.randint(2, 9))]
     documents += [dict(LONG) for _ in range(random.choice((0, 0, 1, MOST_LONG_TASKS)))]
     return Plan(
-        servers=random.choice((1, 2, 2, 3)),
-        workers=random.choice((2, 3, 4)),
+        servers=random.choice((1, 2, 2, 2, 3)),
+        workers=random.choice((2, 2, 3, 4)),
         tasks=tuple((random.random() * faults_seconds * random.random(), each) for each in documents),
         kinds=frozenset(random.sample(KINDS, number)),
         faults_seconds=faults_seconds,
         bells_stay_away=random.random() < 0.2,
+        rests=random.random() < 0.25,
     )
 
 
 def _task(random: Random) -> dict[str, Any]:
-    data: dict[str, Any] = {"seconds": random.choice((0.0, 0.01, 0.2, 1.0))}
+    data: dict[str, Any] = {"seconds": random.choice((0.0, 0.01, 0.2, 0.5))}
     task: dict[str, Any] = {"name": random.choice(("tag", "tag", "scan")), "data": data}
     if random.random() < 0.7:
         task["attrs"] = {"cloud": random.choice(("aws", "gcp"))}

@@ -30,8 +30,8 @@ from tests.simulation.wire import Connection
 T = TypeVar("T")
 
 HEALING_SECONDS = 60.0
-"""Long after that all must have ended: a lease is three seconds, a poll one."""
-REST_SECONDS = 3.0
+"""Long after that all must have ended: a lease is two seconds, a poll one."""
+REST_SECONDS = 1.5
 
 OFFERS: tuple[Offers, ...] = (
     (("tag", {}), ("scan", {})),
@@ -215,9 +215,10 @@ class World:
         except TimeoutError:
             pass
         works = {server: server.process.works for server in self.servers}
-        await asyncio.sleep(REST_SECONDS)
+        rest_seconds = REST_SECONDS if self.plan.rests else 0.0
+        await asyncio.sleep(rest_seconds)
         self.note("the end")
-        return self.look(lambda world: wrongs(world, works, REST_SECONDS)) + self.watch.wrongs + self.loop.failures
+        return self.look(lambda world: wrongs(world, works, rest_seconds)) + self.watch.wrongs + self.loop.failures
 
     async def _produce(self, number: int, at: float, document: dict[str, Any]) -> None:
         """Submit until it is answered. Without the key the same task might be there twice."""

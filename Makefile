@@ -8,7 +8,7 @@ MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR
 
 CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
 
-.PHONY: help run demo test check chaos bench manage format clean
+.PHONY: help run demo test check chaos simulation bench manage format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
 	@echo "make chaos   five minutes of faults, one every two seconds, and an audit"
+	@echo "make simulation   2000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
 	@echo "make bench   benchmarks: ratios measured in one run"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
 
@@ -48,6 +49,10 @@ check: $(VENV)/development
 
 chaos: $(VENV)/development
 	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql tests/chaos $(ARGS)
+
+simulation: $(VENV)/development
+	@SIMULATION_SCHEDULES=$${SIMULATION_SCHEDULES:-2000} SIMULATION_POINTS=$${SIMULATION_POINTS:-0} \
+		$(BIN)/python -m pytest -n auto -q tests/simulation $(ARGS)
 
 bench: $(VENV)/runtime
 	@$(BIN)/python benchmarks/run.py $(ARGS)

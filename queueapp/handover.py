@@ -13,6 +13,7 @@ from queueapp.domain.states import Outcome, SessionState
 from queueapp.doorbell import Revoked, Ring
 from queueapp.lifecycle import Assigned
 from queueapp.models import Attempt, Task, WorkerSession
+from queueapp.protocol import CloseCode
 from queueapp.querysets import TaskQuerySet
 
 COMPARED_AT_ONCE = 1000
@@ -69,7 +70,7 @@ def _ended(held: Held) -> Ring:
     closed, drained = [], []
     for session_id, state, code, reason in others.values_list("id", "state", "close_code", "close_reason"):
         if state == SessionState.GONE:
-            closed.append((session_id, code, reason))
+            closed.append((session_id, code or CloseCode.GOING_AWAY, reason))
         else:
             drained.append(session_id)
     return Ring(drained=tuple(drained), closed=tuple(closed), foreign=True)
@@ -80,7 +81,9 @@ def _revoked(lost: Sequence[tuple[UUID, UUID, int]]) -> tuple[Revoked, ...]:
     if not lost:
         return ()
     ended = Attempt.objects.filter(task__in={task_id for _, task_id, _ in lost})
-    outcomes = {(task, number): outcome for task, number, outcome in ended.values_list("task", "number", "outcome")}
+    outcomes = {
+        (task, number): outcome for task, number, outcome in ended.values_list("task", "number", "outcome")
+    }
     return tuple(
         Revoked(session_id, task_id, attempt, outcomes.get((task_id, attempt), str(Outcome.DONE)))
         for session_id, task_id, attempt in lost

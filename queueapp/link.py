@@ -18,7 +18,8 @@ Close = Callable[[int, str], Awaitable[None]]
 @dataclass(slots=True)
 class Link:
     """`v1`: the worker asked for the subprotocol, and knows all messages; others see nothing but tasks.
-    `batch`: its frames may carry arrays. `held`: the tasks it was sent and has not ended, with the attempt. `drains`: it was told to finish and leave."""
+    `batch`: its frames may carry arrays. `held`: the tasks it was sent and has not ended, with the attempt.
+    `drains`: it was told to finish and leave."""
 
     session_id: UUID
     v1: bool

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
+NO_NEWS = doorbell.Ring()
+
 
 @dataclass(slots=True)
 class Inbox:
@@ -90,7 +92,7 @@ class Outbox:
     attached: list[Attachment] = field(default_factory=list)
     verdicts: list[tuple[Report, Verdict]] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
-    unheard: doorbell.Ring = doorbell.Ring()
+    unheard: doorbell.Ring = NO_NEWS
     more: bool = False
     promote_at: datetime | None = None
     lease_lost: bool = False

@@ -118,7 +118,11 @@ class TestUnheard:
         assert set(holders().values()) == {1}
         gone = {worker: {new_id(): 1} for worker in workers}
         revoked = [there.process.run(inbox(tick=True), gone).unheard.revoked for _ in range(3)]
-        assert [[each.session_id for each in found] for found in revoked] == [[workers[0]], [workers[1]], [workers[0]]]
+        assert [[each.session_id for each in found] for found in revoked] == [
+            [workers[0]],
+            [workers[1]],
+            [workers[0]],
+        ]
 
     def test_a_session_that_was_closed_is_told(self, here, there):
         (worker,) = there.attach("task=t")

@@ -62,6 +62,7 @@ def wrongs(world: World, works: dict[Server, int], seconds: float) -> list[str]:
         *(f"{task_id} {state} has not ended" for task_id, state in _unfinished(world)),
         *_misplaced(world),
         *_acknowledged(world),
+        *_sent_twice(world),
         *_budgets(world),
         *_busy(works, seconds),
     ]
@@ -121,6 +122,18 @@ def _acknowledged(world: World) -> list[str]:
             if not stands:
                 found.append(f"{message} was accepted by {connection.name}, and {task.state} {task.result} stands")
     return found
+
+
+def _sent_twice(world: World) -> list[str]:
+    """An attempt is handed over once, however often it is noticed."""
+    return [
+        f"{connection.name} was sent attempt {attempt} of {task_id} {times} times"
+        for connection in world.connections
+        for (task_id, attempt), times in Counter(
+            (message["task_id"], message["attempt"]) for message in connection.heard if message["kind"] == "task"
+        ).items()
+        if times > 1
+    ]
 
 
 def _budgets(world: World) -> list[str]:

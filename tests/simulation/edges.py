@@ -1,4 +1,4 @@
-"""What is replaced under the product: clocks, identifiers, the process's name, the sockets and the doorbells' layer."""
+"""What is replaced under the product: clocks, identifiers, names of processes, sockets, the doorbells' layer."""
 
 from __future__ import annotations
 

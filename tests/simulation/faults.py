@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db.models import Exists, OuterRef
 
@@ -131,12 +133,14 @@ class Storm:
             await self._ask(f"cancel {task_id}", lambda: lifecycle.cancel([task_id], clock.now()))
 
     async def _drain_session(self) -> None:
-        for session_id in self._some_session(Exists(Subscription.objects.filter(name="tag", session=OuterRef("pk")))):
-            await self._ask(f"drain {session_id}", lambda: sessions.drain([session_id]))
+        for session_id in self._some_session(
+            Exists(Subscription.objects.filter(name="tag", session=OuterRef("pk")))
+        ):
+            await self._ask(f"drain {session_id}", partial(sessions.drain, [session_id]))
 
     async def _disconnect_session(self) -> None:
         for session_id in self._some_session():
-            await self._ask(f"disconnect {session_id}", lambda: sessions.disconnect([session_id], clock.now()))
+            await self._ask(f"disconnect {session_id}", partial(_disconnect, session_id))
 
     async def _pause_queue(self) -> None:
         await self._ask("pause tag", lambda: Queue.objects.filter(name="tag").update(paused=True))
@@ -152,10 +156,12 @@ class Storm:
             await self.world.ask(server, work)
 
 
+def _disconnect(session_id: UUID) -> None:
+    sessions.disconnect([session_id], clock.now())
+
+
 async def _survive(blow: Any) -> None:
     try:
         await blow
     except (ConnectionError, *DATABASE_AWAY):
         pass
-
-

@@ -141,9 +141,7 @@ class Loop(asyncio.AbstractEventLoop):
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """It is passed over when its time comes."""
 
-    def run_in_executor(
-        self, executor: object, func: Callable[..., Any], *args: Any
-    ) -> asyncio.Future[Any]:
+    def run_in_executor(self, executor: object, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         """The work of a thread is one step, some time from now; what it came to is known some time later. The
         process may die before, between its transactions (see `database`) and after."""
         future = self.create_future()

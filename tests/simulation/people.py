@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from random import Random
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -91,7 +92,7 @@ class SimulatedWorker:
         self.process.loop.call_soon(self._worker.drain, context=self.process.context())
 
     async def _serve(self) -> None:
-        try:
+        with suppress(Refused):
             await self._worker.serve(
                 "ws://server",
                 self._token,
@@ -101,8 +102,6 @@ class SimulatedWorker:
                 backoff=ReconnectBackoff(0.1, 2.0, 0.5, 5.0, self._random.random),
                 resend_seconds=1.0,
             )
-        except Refused:
-            pass
         self.process.kill()
 
     async def _perform(self, task: Task) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Schedules by the hundred, each of a seed: whatever dies, is lost or comes late, nothing is lost, nothing doubled.
+"""Seeded schedules by the hundred: whatever dies, is lost or comes late, nothing is lost and nothing doubled.
 
 `make simulation` runs as many as one likes: SIMULATION_SCHEDULES of them, from SIMULATION_FIRST on.
 SIMULATION_SEED repeats one.
@@ -71,7 +71,9 @@ class TestTheSimulation:
         first, second = (World(seed, database, token).run() for seed in (1, 2))
         assert first.trace != second.trace
 
-    def test_does_the_same_in_another_process_where_strings_have_other_hashes(self, database: Database, token: str):
+    def test_does_the_same_in_another_process_where_strings_have_other_hashes(
+        self, database: Database, token: str
+    ):
         here = World(3, database, token).run()
         there = subprocess.run(
             [sys.executable, "-m", "tests.simulation", "3"],

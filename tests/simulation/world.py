@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from itertools import count
@@ -182,9 +182,7 @@ class World:
         self.database.faults = faults = Faults(self.random, self.note)
         faults.after_commit = self.watch.after_commit
         with (
-            edges.replaced(
-                self.loop, self.random, self._machines, self.bells, self.current_hub, self.connect
-            ),
+            edges.replaced(self.loop, self.random, self._machines, self.bells, self.current_hub, self.connect),
             _complaints(self.loop.failures),
         ):
             try:
@@ -207,13 +205,11 @@ class World:
         ]
         await self.storm.rage(faults)
         self.note("the faults are over")
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(HEALING_SECONDS):
                 await asyncio.gather(*producing)
-                while not self.look(settled):
+                while not self.look(settled):  # noqa: ASYNC110 - virtual time costs nothing
                     await asyncio.sleep(0.25)
-        except TimeoutError:
-            pass
         works = {server: server.process.works for server in self.servers}
         rest_seconds = REST_SECONDS if self.plan.rests else 0.0
         await asyncio.sleep(rest_seconds)

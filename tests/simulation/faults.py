@@ -38,6 +38,11 @@ class Storm:
         elif kind in self.kinds and not self.world.is_healed and self.random.random() < 0.7:
             process.dies_at = int(2 ** (self.random.random() * LATEST_POINT_EXPONENT))
 
+    def disturb(self, server: Server) -> None:
+        """A server freezes now and then while a worker attaches: much is half done there then."""
+        if "freeze servers" in self.kinds and not self.world.is_healed and self.random.random() < 0.3:
+            self.world.later(3 * self.world.delay(), self._freeze, server.process, 5.0)
+
     async def rage(self, faults: Faults) -> None:
         world = self.world
         faults.failing = 0.04 if "fail the database" in self.kinds else 0.0
@@ -72,7 +77,7 @@ class Storm:
         self.world.bells.lost = 0.0
         self.world.bells.is_away = self.world.plan.bells_stay_away
         for each in (*self.world.servers, *self.world.workers):
-            each.process.dies_at = None
+            each.process.dies_at = self.world.dies.get(each.process.name)
 
     # ---- blows
 

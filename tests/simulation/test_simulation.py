@@ -53,7 +53,7 @@ def test_a_process_may_die_at_every_await_and_around_every_transaction(victim, d
     whole = World("small", database, token, SMALL).run()
     accept(whole, "no death")
     points = whole.points[victim]
-    assert points > 10
+    assert points > 5
     for point in range(1, points + 1, max(1, points // POINTS_A_PROCESS) if POINTS_A_PROCESS else 1):
         world = World("small", database, token, SMALL)
         world.dies[victim] = point

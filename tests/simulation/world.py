@@ -29,7 +29,7 @@ from tests.simulation.wire import Connection
 
 T = TypeVar("T")
 
-HEALING_SECONDS = 60.0
+HEALING_SECONDS = 25.0
 """Long after that all must have ended: a lease is two seconds, a poll one."""
 REST_SECONDS = 1.5
 
@@ -144,6 +144,7 @@ class World:
         self.connections.append(connection)
         worker.connections.append(connection)
         self.note(f"{connection.name} is opened")
+        self.storm.disturb(server)
         server.serve(connection, scope(endpoint, additional_headers, subprotocols, worker.process.name))
         async with asyncio.timeout(open_timeout):
             await connection.accepted

@@ -155,8 +155,10 @@ class Hub:
                 link.let_go(revoked.task_id, revoked.attempt)
             self._tell_soon(revoked.session_id, Cancel(str(revoked.task_id), revoked.attempt, revoked.reason))
         for session_id in news.drained:
-            reason = RESTART_REASON if self.leaving else "Asked to finish and leave."
-            self._tell_soon(session_id, DrainNotice(reason))
+            if (link := self._links.get(session_id)) and not link.drains:
+                link.drains = True
+                reason = RESTART_REASON if self.leaving else "Asked to finish and leave."
+                self._tell_soon(session_id, DrainNotice(reason))
         for session_id, code, reason in news.closed:
             if link := self._links.pop(session_id, None):
                 self._loop.create_task(_quietly(link.close(code, reason)))
@@ -203,6 +205,7 @@ class Hub:
             raise
         if outbox.lease_lost:
             await self._start_anew()
+        self._hear(outbox.unheard)
         await self._send(outbox)
         self._next_promotion = outbox.promote_at
         if outbox.more:

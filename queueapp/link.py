@@ -15,10 +15,11 @@ Send = Callable[[str], Awaitable[None]]
 Close = Callable[[int, str], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Link:
     """`v1`: the worker asked for the subprotocol, and knows all messages; others see nothing but tasks.
-    `batch`: its frames may carry arrays. `held`: the tasks it was sent and has not ended, with the attempt."""
+    `batch`: its frames may carry arrays. `held`: the tasks it was sent and has not ended, with the attempt.
+    `drains`: it was told to finish and leave."""
 
     session_id: UUID
     v1: bool
@@ -27,6 +28,7 @@ class Link:
     send_text: Send
     close: Close
     held: dict[UUID, int] = field(default_factory=dict)
+    drains: bool = False
 
     async def tell(self, messages: Sequence[ServerMessage]) -> None:
         """Send what this worker understands of the messages, in their order."""

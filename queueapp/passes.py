@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
 
+NO_NEWS = doorbell.Ring()
+
 
 @dataclass(slots=True)
 class Inbox:
@@ -61,10 +63,13 @@ class Inbox:
             return False
         return len({report.task_id for report in self.reports if report.done}) == len(self.reports)
 
+    def spoken_of(self) -> set[tuple[UUID, UUID]]:
+        """The sessions with the tasks of which they say that they are done with them."""
+        return {(report.session_id, report.task_id) for report in self.reports} | set(self.releases)
+
     def concerned(self) -> tuple[set[UUID], set[UUID], set[UUID]]:
         """The sessions and the tasks that the items name, and the sessions that end."""
-        named = {(report.session_id, report.task_id) for report in self.reports}
-        named |= {(sign.session_id, sign.task_id) for sign in self.signs} | set(self.releases)
+        named = self.spoken_of() | {(sign.session_id, sign.task_id) for sign in self.signs}
         ending = {closing.session_id for closing in self.closings}
         steered = {session_id for session_id, _ in self.capacities} | set(self.drains)
         return {session_id for session_id, _ in named} | steered | ending, {t for _, t in named}, ending
@@ -83,11 +88,14 @@ class Inbox:
 
 @dataclass(slots=True)
 class Outbox:
-    """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`."""
+    """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`.
+
+    `unheard`: news of the sessions that the slow poll has found."""
 
     attached: list[Attachment] = field(default_factory=list)
     verdicts: list[tuple[Report, Verdict]] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
+    unheard: doorbell.Ring = NO_NEWS
     more: bool = False
     promote_at: datetime | None = None
     lease_lost: bool = False
@@ -101,8 +109,7 @@ class Pass:
         self.node_id = node_id
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
-        self._looked_at: datetime | None = None
-        """When it was last looked for missed hand-overs."""
+        self._comparison = handover.Comparison()
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -119,8 +126,7 @@ class Pass:
             self._dispatcher.forget()
             raise
         try:
-            # After what came in: a task that its worker has just given back is not to be sent to it once more.
-            outbox.assignments += self._handed_over(inbox, held or {})
+            self._hand_over(inbox, held or {}, outbox)
             self._dispatch(inbox, outbox)
             outbox.promote_at = maintenance.next_promotion()
         except Exception as error:
@@ -172,16 +178,16 @@ class Pass:
             except Exception:
                 logger.exception("Dropped an item that cannot be dealt with: %r", single)
 
-    def _handed_over(self, inbox: Inbox, held: Held) -> list[Assignment]:
-        """What other processes have assigned here. What is lost in a failure is found by the tick."""
-        assignments: list[Assignment] = []
+    def _hand_over(self, inbox: Inbox, held: Held, outbox: Outbox) -> None:
+        """What others have done to the workers here and to their tasks. What a failure loses, the next tick finds.
+
+        After what came in: a task that its worker has just given back is not to be sent to it once more.
+        """
         if inbox.announced:
-            assignments += handover.announced(inbox.announced, held)
-        if inbox.tick and held:
-            since, self._looked_at = self._looked_at, database.now()
-            if sessions.has_company(self.node_id, since):
-                assignments += handover.missed(held)
-        return assignments
+            outbox.assignments += handover.announced(inbox.announced, held)
+        if inbox.tick and held and not outbox.lease_lost:
+            assignments, outbox.unheard = self._comparison.run(held, inbox.spoken_of())
+            outbox.assignments += assignments
 
     def _dispatch(self, inbox: Inbox, outbox: Outbox) -> None:
         self._dispatcher.hear(inbox.routes)

@@ -12,7 +12,6 @@ from enum import Enum, auto
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 
 from queueapp import doorbell, lifecycle
 from queueapp.conf import config
@@ -56,6 +55,10 @@ def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> N
     with transaction.atomic(savepoint=False):
         if not Node.objects.running().filter(pk=node_id).select_for_update().values_list("id"):
             raise NodeStopped
+        # Those of a transaction that was committed, though its answer was lost, come again.
+        given = {attachment.session_id for attachment in attachments}
+        stored = set(WorkerSession.objects.filter(pk__in=given).values_list("id", flat=True))
+        attachments = [attachment for attachment in attachments if attachment.session_id not in stored]
         Queue.objects.ensure(offer.subscription.name for attachment in attachments for offer in attachment.offers)
         WorkerSession.objects.bulk_create(
             WorkerSession(
@@ -146,15 +149,6 @@ def living_nodes(now: datetime) -> list[Node]:
     host, pid = socket.gethostname(), os.getpid()
     alive = Node.objects.running().filter(lease_until__gte=now)
     return [node for node in alive if node.host != host or not _is_dead(node.pid, pid)]
-
-
-def has_company(node_id: UUID, since: datetime | None) -> bool:
-    """Whether other processes serve, or served until after `since` (None: ever), which may have assigned tasks to
-    the workers of this one. Who ends in order gives his workers' tasks to others, and tells nobody any more."""
-    others = Node.objects.exclude(pk=node_id)
-    if since is not None:
-        others = others.filter(Q(stopped_at__isnull=True) | Q(stopped_at__gte=since))
-    return others.exists()
 
 
 class Lease(Enum):

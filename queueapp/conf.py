@@ -51,8 +51,8 @@ class Config:
     """The server ends a longer statement. 0, for a migration of a large table: no limit; so for the next two."""
     lock_timeout_seconds: float = 10.0
     idle_in_transaction_timeout_seconds: float = 10.0
-    """A process that stopped in the middle of a transaction loses its connection, and with it its locks. Where they
-    hold up all processes this is shorter: `database.brief_transaction`."""
+    """A process that stopped in the middle of a transaction loses its connection, and with it its locks. Shorter
+    where they hold up all processes: `database.brief_transaction`."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Config:

@@ -1,4 +1,4 @@
-"""A server process that is stopped (SIGSTOP, a frozen machine) exactly while it holds locks that all others need."""
+"""A server process that is stopped (SIGSTOP, a frozen machine) just when it holds locks that all others need."""
 
 from __future__ import annotations
 

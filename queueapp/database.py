@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import InternalError, OperationalError, connection, transaction
-from django.db.models import BooleanField, Func, Value
+from django.db.models import BigIntegerField, BooleanField, Func, Value
 from django.utils import timezone
 
 from queueapp.conf import config
@@ -129,6 +129,18 @@ class ArrayHas(_JsonTest):
 
     postgresql_sql = "jsonb_exists({0}, {1})"
     sqlite_sql = "EXISTS (SELECT 1 FROM json_each({0}) WHERE atom = {1})"
+
+
+class IdNumber(Func):
+    """A number for a UUID, its last 48 bits, which differ from id to id. PostgreSQL only."""
+
+    template = "('x' || right(%(expressions)s::text, 12))::bit(48)::bigint"
+    output_field = BigIntegerField()
+
+
+def id_number(value: UUID) -> int:
+    """The same of a UUID in memory."""
+    return value.int & 0xFFFF_FFFF_FFFF
 
 
 def as_uuid(value: Any) -> UUID:

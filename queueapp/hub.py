@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -150,19 +150,25 @@ class Hub:
         self.inbox.routes.extend(news.routes)
         self.inbox.roster = self.inbox.roster or news.roster
         self.inbox.announced.extend(news.assigned if news.foreign else ())
-        for revoked in news.revoked:
-            if link := self._links.get(revoked.session_id):
-                link.let_go(revoked.task_id, revoked.attempt)
-            self._tell_soon(revoked.session_id, Cancel(str(revoked.task_id), revoked.attempt, revoked.reason))
+        self._revoke(news.revoked)
         for session_id in news.drained:
             reason = RESTART_REASON if self.leaving else "Asked to finish and leave."
             self._tell_soon(session_id, DrainNotice(reason))
-        for session_id, code, reason in news.closed:
-            if link := self._links.pop(session_id, None):
-                self._loop.create_task(_quietly(link.close(code, reason)))
+        self._close(news.closed)
         # The process where it happened dispatches; this one needs to know only for when it has room.
         if self.inbox.announced or (not news.foreign and (news.routes or news.roster or news.scheduled)):
             self.wake()
+
+    def _revoke(self, attempts: Iterable[doorbell.Revoked]) -> None:
+        for revoked in attempts:
+            if link := self._links.get(revoked.session_id):
+                link.let_go(revoked.task_id, revoked.attempt)
+            self._tell_soon(revoked.session_id, Cancel(str(revoked.task_id), revoked.attempt, revoked.reason))
+
+    def _close(self, sessions: Iterable[tuple[UUID, int, str]]) -> None:
+        for session_id, code, reason in sessions:
+            if link := self._links.pop(session_id, None):
+                self._loop.create_task(_quietly(link.close(code, reason)))
 
     def _tell_soon(self, session_id: UUID, message: ServerMessage) -> None:
         link = self._links.get(session_id)
@@ -244,6 +250,8 @@ class Hub:
 
     async def _send(self, outbox: Outbox) -> None:
         """After the commit, one socket at a time: first the welcome, then acknowledgements, then tasks."""
+        self._close(outbox.closed)
+        self._revoke(outbox.revoked)
         for attachment in outbox.attached:
             if link := self._links.get(attachment.session_id):
                 await _quietly(link.welcome(config().ping_interval_seconds, SERVER))

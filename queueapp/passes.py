@@ -83,11 +83,16 @@ class Inbox:
 
 @dataclass(slots=True)
 class Outbox:
-    """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`."""
+    """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`.
+
+    `revoked` and `closed` are other processes' doings that were not heard of.
+    """
 
     attached: list[Attachment] = field(default_factory=list)
     verdicts: list[tuple[Report, Verdict]] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
+    revoked: list[doorbell.Revoked] = field(default_factory=list)
+    closed: list[tuple[UUID, int, str]] = field(default_factory=list)
     more: bool = False
     promote_at: datetime | None = None
     lease_lost: bool = False
@@ -141,7 +146,9 @@ class Pass:
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)
         if held and sessions.has_company(self.node_id):
-            outbox.assignments += handover.missed(held)
+            unsent, outbox.revoked = handover.missed(held)
+            outbox.assignments += unsent
+            outbox.closed = handover.ended(self.node_id, held)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
         try:

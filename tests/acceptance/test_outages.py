@@ -1,4 +1,7 @@
-"""The database and Redis go away and come back; the server processes stay."""
+"""The database and Redis go away and come back; the server processes stay.
+
+With `--long` they are away for as long as the guarantees say, else only for a little longer than a lease.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from processes import PATIENCE_SECONDS, Server, eventually, finish, receive
+from websockets.protocol import State
 
 from tests.servers import PostgresServer, RedisServer
 
@@ -65,33 +69,63 @@ async def flows(site: Site, worker) -> None:
     assert (await site.servers[0].task(task_id, wait=30))["result"] == "done"
 
 
-async def test_without_redis_tasks_still_flow_no_socket_is_closed_and_it_recovers(site: Site):
-    async with site.servers[1].worker("?task=t", **V1) as worker:
-        await receive(worker)
+async def test_without_redis_tasks_still_flow_no_socket_is_closed_and_it_recovers(site: Site, long: bool):
+    async with site.servers[1].worker("?task=t", **V1) as worker, site.servers[0].worker("?task=u", **V1) as other:
+        (welcome,) = await receive(worker)
+        await receive(other)
         await flows(site, worker)
         site.redis.kill()
-        for _ in range(3):
+        until = time.monotonic() + (30 if long else LEASE_SECONDS)
+        while time.monotonic() < until:
             await flows(site, worker)
+        assert {socket.state for socket in (worker, other)} == {State.OPEN}
         site.redis.start()
         await flows(site, worker)
+        await eventually(lambda: hears_of_a_cancellation(site, welcome["worker_id"], worker))
+        for server in site.servers:
+            await eventually(lambda server=server: is_ready(server))
 
 
-async def test_without_the_database_answers_are_503_no_socket_is_closed_and_no_result_is_lost(site: Site):
-    async with site.servers[1].worker("?task=t", **V1) as worker:
-        await receive(worker)
-        before, meanwhile = await site.servers[0].submit({"name": "t"}, {"name": "t"})
-        await receive(worker, 2)
+async def hears_of_a_cancellation(site: Site, worker_id: str, worker) -> bool:
+    """News that comes by Redis alone: a worker is told by its process what another one has done. Each is told once
+    at most; whether it was is known when the next task comes, at the latest at the poll."""
+    (cancelled,) = await site.servers[0].submit({"name": "t"})
+    await receive(worker)
+    async with site.servers[0].api("producer") as api:
+        await api.post(f"/tasks/{cancelled}/cancel")
+    (following,) = await site.servers[1].submit({"name": "t"})
+    (frame,) = await receive(worker)
+    if heard := frame["kind"] == "cancel":
+        assert frame["task_id"] == cancelled
+        (frame,) = await receive(worker)
+    assert frame["task_id"] == following
+    await finish(worker, frame)
+    await receive(worker)
+    assert [row["id"] for row in await site.servers[0].workers() if row["id"] == worker_id]
+    return heard
+
+
+async def is_ready(server: Server) -> bool:
+    async with server.api("producer") as api:
+        return (await api.get(f"http://127.0.0.1:{server.port}/readyz")).status_code == 200
+
+
+async def test_without_the_database_answers_are_503_no_socket_is_closed_and_no_result_is_lost(
+    site: Site, long: bool
+):
+    async with site.servers[1].worker("?task=t", **V1) as worker, site.servers[0].worker("?task=u", **V1) as other:
+        (welcome,) = await receive(worker)
+        await receive(other)
+        before, meanwhile, untold = await site.servers[0].submit(*[{"name": "t"}] * 3)
+        await receive(worker, 3)
         await finish(worker, {"task_id": before}, "before")
         assert (await receive(worker))[0]["status"] == "accepted"
         site.postgres.kill()
         await finish(worker, {"task_id": meanwhile}, "meanwhile")
-        until = time.monotonic() + 1.5 * LEASE_SECONDS
-        async with site.servers[0].api("producer") as api:
-            while time.monotonic() < until:
-                answer = await api.post("/tasks", json={"name": "t"})
-                assert answer.status_code == 503, answer.text
-                assert answer.headers["content-type"] == "application/problem+json"
-                assert json.loads(answer.text)["status"] == 503
+        until = time.monotonic() + (10 if long else 1.5 * LEASE_SECONDS)
+        while time.monotonic() < until:
+            for server in site.servers:
+                await is_told_503(server)
         site.postgres.start()
         # The result was kept, and is acknowledged now that it is durable.
         assert (await receive(worker))[0] == {
@@ -108,7 +142,23 @@ async def test_without_the_database_answers_are_503_no_socket_is_closed_and_no_r
         await eventually(submitted)
         assert (await site.servers[0].task(before))["result"] == "before"
         assert (await site.servers[0].task(meanwhile))["result"] == "meanwhile"
+        held = await site.servers[1].task(untold)
+        assert (held["state"], held["attempt"], held["worker"]) == ("assigned", 1, welcome["worker_id"])
+        await finish(worker, {"task_id": untold}, "after")
+        await receive(worker)
+        assert {socket.state for socket in (worker, other)} == {State.OPEN}
         await flows(site, worker)
+
+
+async def is_told_503(server: Server) -> None:
+    async with server.api("producer") as api:
+        answers = [await api.post("/tasks", json={"name": "t"}), await api.get("/tasks")]
+    for answer in answers:
+        assert answer.status_code == 503, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["retry-after"].isdecimal()
+        assert json.loads(answer.text)["status"] == 503
+        assert "database" in json.loads(answer.text)["detail"]
 
 
 async def test_a_worker_that_comes_while_the_database_is_away_is_asked_to_come_again(site: Site):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 from fleet import Fleet, submit
 
-from queueapp import database, lifecycle
-from queueapp.models import Task
+from queueapp import database, lifecycle, sessions
+from queueapp.doorbell import Revoked
+from queueapp.models import Task, new_id
 from queueapp.passes import Inbox
+from queueapp.registration import parse_query
+from queueapp.sessions import Attachment
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -70,11 +73,46 @@ class TestMissed:
         found = there.process.run(inbox(tick=True), {worker: {task_id: 1}}).assignments
         assert sorted(ids(found)) == sorted([task_id, other])
 
+    def test_one_that_was_taken_away_unheard_hides_none_that_came_unheard(self, here, there):
+        """As many tasks as were sent, and others."""
+        (worker,) = there.attach("task=t")
+        (cancelled,) = submit()
+        here.run()
+        lifecycle.cancel([cancelled], database.now())
+        (missed,) = submit()
+        here.run()
+        outbox = there.process.run(inbox(tick=True), {worker: {cancelled: 1}})
+        assert ids(outbox.assignments) == [missed]
+        assert outbox.revoked == [Revoked(worker, cancelled, 1, "cancelled")]
+
+    def test_what_agrees_with_the_rows_is_left_alone(self, here, there):
+        (worker,) = there.attach("task=t")
+        sent = submit(3)
+        here.run()
+        outbox = there.process.run(inbox(tick=True), {worker: dict.fromkeys(sent, 1)})
+        assert (outbox.assignments, outbox.revoked, outbox.closed) == ([], [], [])
+
+    def test_a_session_that_an_operator_ended_elsewhere_is_closed(self, here, there):
+        ended, attached = there.attach("task=t", "task=t")
+        sessions.disconnect([ended], database.now())
+        outbox = there.process.run(inbox(tick=True), {ended: {}, attached: {}})
+        assert outbox.closed == [(ended, 4409, "Disconnected by an operator.")]
+
+    def test_a_session_that_is_about_to_attach_is_not_taken_for_ended(self, here, there):
+        attachment = Attachment(new_id(), *_parsed("task=t"))
+        outbox = there.process.run(inbox(tick=True, attachments=[attachment]), {attachment.session_id: {}})
+        assert outbox.closed == []
+
     def test_a_process_alone_asks_for_nothing(self, there):
         (worker,) = there.attach("task=t")
         submit()
         there.run()
         assert not there.process.run(inbox(tick=True), {worker: {}}).assignments
+
+
+def _parsed(query: str):
+    parsed = parse_query(query.encode(), 100)
+    return parsed.options, parsed.offers
 
 
 def inbox(**members) -> Inbox:

@@ -16,7 +16,7 @@ help:
 	@echo "make demo    workers, real tasks, one worker killed half-way; ends by itself"
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
-	@echo "make chaos   five minutes of faults, one every two seconds, and an audit"
+	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
 	@echo "make bench   benchmarks: ratios measured in one run"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
 
@@ -47,7 +47,8 @@ check: $(VENV)/development
 	@$(CHECKING) $(BIN)/python -W error manage.py check --fail-level WARNING
 
 chaos: $(VENV)/development
-	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql tests/chaos $(ARGS)
+	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql --long \
+		tests/chaos tests/acceptance/test_recovery.py tests/acceptance/test_outages.py $(ARGS)
 
 bench: $(VENV)/runtime
 	@$(BIN)/python benchmarks/run.py $(ARGS)

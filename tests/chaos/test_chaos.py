@@ -1,4 +1,4 @@
-"""Three servers, ten workers, four producers, a fault every two seconds: nothing lost, nothing accepted twice.
+"""Three servers, ten workers, six producers, a fault every two seconds: nothing lost, nothing accepted twice.
 
 CHAOS_SECONDS says for how long (`make chaos`: 300), CHAOS_SEED repeats the faults of an earlier run.
 """

@@ -50,7 +50,7 @@ chaos: $(VENV)/development
 	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql --long \
 		tests/chaos tests/acceptance/test_recovery.py tests/acceptance/test_outages.py $(ARGS)
 
-bench: $(VENV)/runtime
+bench: $(VENV)/development
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 manage: $(VENV)/runtime $(DATA_DIR)/secret_key

@@ -83,8 +83,10 @@ class Hub:
         if self._task is not None:
             await self._task
         self._unlisten()
+        # The sockets are still open; what comes in from now on is for nobody.
+        inbox, self.inbox = self.inbox, Inbox()
         try:
-            await self._in_thread(self._finish)
+            await self._in_thread(lambda: self._finish(inbox))
         except DATABASE_AWAY:
             logger.warning("The database is away; another process takes the tasks back when the lease is over.")
         for link in links:
@@ -105,11 +107,11 @@ class Hub:
         if self.leaving and not any(link.held for link in self._links.values()):
             self._empty.set()
 
-    def _finish(self) -> None:
+    def _finish(self, inbox: Inbox) -> None:
         """On the database thread: the last inbox, and the end of the node."""
         try:
             if self._pass is not None:
-                self._pass.run(self.inbox)
+                self._pass.run(inbox)
             if self._node_id is not None:
                 sessions.stop_node(self._node_id, now())
         finally:

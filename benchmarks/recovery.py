@@ -126,6 +126,8 @@ async def server_ended(site: Site, number: signal.Signals) -> float:
                 await asyncio.to_thread(dying.start)
             else:
                 dying.process.send_signal(signal.SIGCONT)
+                # It learns that others have its tasks, and starts anew.
+                await orphaned.wait_closed()
 
 
 @asynccontextmanager

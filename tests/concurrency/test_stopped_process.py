@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from socket import socket
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from queueapp.lifecycle import Report
 from queueapp.models import Task
 from queueapp.passes import Inbox
 from tests.integration.fleet import Fleet, submit
+from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -61,6 +63,23 @@ def test_the_limits_of_a_brief_transaction_end_with_it():
     with database.brief_transaction():
         assert limits() == ["2s", "3s"]
     assert limits() == before == ["10s", "10s"]
+
+
+def test_one_that_reads_nothing_of_a_large_answer_lets_go_of_its_locks_too():
+    """As one that is stopped while its assignments come: to the server it is busy, not idle."""
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with PostgresServer(port) as server, psycopg.connect(server.url) as other:
+        options = connection.settings_dict["OPTIONS"]["options"]
+        with psycopg.connect(server.tcp_url, options=options) as stopped:
+            stopped.execute("SELECT pg_advisory_xact_lock(1)")
+            stopped.pgconn.send_query(b"SELECT repeat('x', 50000000)")
+            stopped.pgconn.flush()
+            # Without a limit of its own: the statement's, of half a minute, would not end it either.
+            other.execute("SET lock_timeout = '45s'")
+            other.execute("SELECT pg_advisory_xact_lock(1)")
+            stopped.close()
 
 
 @contextmanager

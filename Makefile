@@ -16,7 +16,7 @@ help:
 	@echo "make demo    workers, real tasks, one worker killed half-way; ends by itself"
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
-	@echo "make chaos   five minutes of faults, one every two seconds, and an audit"
+	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
 	@echo "make stateful  some thousand random lives of a queue against a model of the contract, on both databases"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
 	@echo "make simulation   2000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
@@ -50,7 +50,8 @@ check: $(VENV)/development
 	@$(CHECKING) $(BIN)/python -W error manage.py check --fail-level WARNING
 
 chaos: $(VENV)/development
-	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql tests/chaos $(ARGS)
+	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql --long \
+		tests/chaos tests/acceptance/test_recovery.py tests/acceptance/test_outages.py $(ARGS)
 
 stateful: $(VENV)/development
 	@STATEFUL_EXAMPLES=5000 STATEFUL_STEPS=60 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)
@@ -63,7 +64,7 @@ simulation: $(VENV)/development
 	@SIMULATION_SCHEDULES=$${SIMULATION_SCHEDULES:-2000} SIMULATION_POINTS=$${SIMULATION_POINTS:-0} \
 		$(BIN)/python -m pytest -n auto -q tests/simulation $(ARGS)
 
-bench: $(VENV)/runtime
+bench: $(VENV)/development
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 manage: $(VENV)/runtime $(DATA_DIR)/secret_key

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
-
 from queueapp import database, lifecycle
 from queueapp.conf import config
 from queueapp.domain.choice import Chooser, Load, tiers_allowed
@@ -104,7 +102,7 @@ class Dispatcher:
         workers as they were, there is nothing to look for."""
         if self._is_learned and not (roster_changed or self._hot or self._rung):
             return PassResult()
-        with transaction.atomic(savepoint=False):
+        with database.brief_transaction():
             database.lock_until_commit(database.DISPATCH_LOCK)
             sessions = list(
                 WorkerSession.objects.online()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError
 
 from queueapp import database, doorbell, handover, lifecycle, maintenance, sessions
 from queueapp.dispatch import Assignment, Dispatcher
@@ -161,7 +161,7 @@ class Pass:
             self._write_singly(inbox, outbox)
 
     def _write(self, inbox: Inbox, outbox: Outbox) -> None:
-        with database.noticing_loss(), doorbell.held() as rings, transaction.atomic():
+        with doorbell.held() as rings, database.brief_transaction():
             verdicts = _perform(self.node_id, inbox, database.now())
         outbox.attached += inbox.attachments
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)

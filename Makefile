@@ -8,7 +8,7 @@ MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR
 
 CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
 
-.PHONY: help run demo test check chaos bench manage format clean
+.PHONY: help run demo test check chaos stateful storm simulation bench manage format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,7 +16,10 @@ help:
 	@echo "make demo    workers, real tasks, one worker killed half-way; ends by itself"
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
-	@echo "make chaos   five minutes of faults, one every two seconds, and an audit"
+	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
+	@echo "make stateful  some thousand random lives of a queue against a model of the contract, on both databases"
+	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
+	@echo "make simulation   2000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
 	@echo "make bench   benchmarks: ratios measured in one run"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
 
@@ -47,9 +50,21 @@ check: $(VENV)/development
 	@$(CHECKING) $(BIN)/python -W error manage.py check --fail-level WARNING
 
 chaos: $(VENV)/development
-	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql tests/chaos $(ARGS)
+	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql --long \
+		tests/chaos tests/acceptance/test_recovery.py tests/acceptance/test_outages.py $(ARGS)
 
-bench: $(VENV)/runtime
+stateful: $(VENV)/development
+	@STATEFUL_EXAMPLES=5000 STATEFUL_STEPS=60 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)
+	@STATEFUL_EXAMPLES=1000 STATEFUL_STEPS=60 $(BIN)/python -m pytest -q --database=postgresql tests/stateful $(ARGS)
+
+storm: $(VENV)/development
+	@STORM_OPERATIONS=1000000 $(BIN)/python -m pytest -q -s --database=postgresql tests/concurrency/test_storm.py $(ARGS)
+
+simulation: $(VENV)/development
+	@SIMULATION_SCHEDULES=$${SIMULATION_SCHEDULES:-2000} SIMULATION_POINTS=$${SIMULATION_POINTS:-0} \
+		$(BIN)/python -m pytest -n auto -q tests/simulation $(ARGS)
+
+bench: $(VENV)/development
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
 manage: $(VENV)/runtime $(DATA_DIR)/secret_key

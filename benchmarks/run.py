@@ -1,6 +1,6 @@
 """`make bench`: every figure beside the one it is compared with, both measured in this run.
 
-Needs nothing but the server's own requirements; everything happens in a temporary directory.
+Everything happens in temporary directories, on servers of its own.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ def main() -> None:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        from benchmarks import backlog
+        from benchmarks import backlog, recovery
 
         backlog.report()
+        recovery.report()
 
 
 if __name__ == "__main__":

@@ -50,8 +50,9 @@ class Config:
     statement_timeout_seconds: float = 30.0
     """The server ends a longer statement. 0, for a migration of a large table: no limit; so for the next two."""
     lock_timeout_seconds: float = 10.0
-    idle_in_transaction_timeout_seconds: float = 30.0
-    """A process that stopped in the middle of a transaction loses its connection, and with it its locks."""
+    idle_in_transaction_timeout_seconds: float = 10.0
+    """A process that stopped in the middle of a transaction loses its connection, and with it its locks. Shorter
+    where they hold up all processes: `database.brief_transaction`."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Config:

@@ -14,6 +14,8 @@ from django.db import InternalError, OperationalError, connection, transaction
 from django.db.models import BooleanField, Func, Value
 from django.utils import timezone
 
+from queueapp.conf import config
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -124,15 +126,40 @@ def parts(rows: Sequence[R], size: int) -> Iterator[Sequence[R]]:
 
 
 @contextmanager
+def brief_transaction() -> Iterator[None]:
+    """A transaction with locks that every process needs: it neither holds them nor waits for them for long.
+
+    A process that stops in the middle of one (SIGSTOP, a frozen machine) would hold up all the others: the server
+    ends it, and lets go of its locks, after a third of a lease. Who waits for a lock gives up after half a lease,
+    so that a hub, which renews its lease on the same thread, comes to do so. OperationalError for either.
+    """
+    with noticing_loss(), transaction.atomic(savepoint=False):
+        if is_postgresql():
+            lease_ms = config().lease_seconds * 1000
+            with connection.cursor() as cursor:
+                # Until the end of this transaction: a setting of the session would stay in a pooled connection.
+                cursor.execute(
+                    "SELECT set_config('idle_in_transaction_session_timeout', %s, true), "
+                    "set_config('lock_timeout', %s, true)",
+                    [str(round(lease_ms / 3)), str(round(lease_ms / 2))],
+                )
+        yield
+
+
+@contextmanager
 def noticing_loss() -> Iterator[None]:
     """Raise OperationalError where the server has ended the connection for having been idle in a transaction, as
     it does to a process that was stopped for a while: psycopg calls that an internal error."""
     try:
         yield
     except InternalError as error:
-        if getattr(error.__cause__, "sqlstate", None) == IDLE_IN_TRANSACTION_TIMEOUT:
+        if was_idle_for_too_long(error):
             raise OperationalError(*error.args) from error
         raise
+
+
+def was_idle_for_too_long(error: InternalError) -> bool:
+    return getattr(error.__cause__, "sqlstate", None) == IDLE_IN_TRANSACTION_TIMEOUT
 
 
 def retried(verb: Callable[P, R]) -> Callable[P, R]:

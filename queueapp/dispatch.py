@@ -16,8 +16,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
-
 from queueapp import database, lifecycle, statements
 from queueapp.conf import config
 from queueapp.domain.choice import Chooser, Load, tiers_allowed
@@ -26,7 +24,7 @@ from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
 from queueapp.models import Queue, Route
 from queueapp.models import Subscription as SubscriptionRow
-from queueapp.ready import ReadyTask, ready_tasks, routes_with_ready_tasks
+from queueapp.ready import ReadyTask, Spill, ready_tasks, routes_with_ready_tasks, spilled_tasks
 from queueapp.statements import Given
 
 ROUTES_A_POLL = 1000
@@ -108,7 +106,7 @@ class Dispatcher:
         workers as they were, there is nothing to look for."""
         if self._is_learned and not (roster_changed or self._hot or self._rung):
             return PassResult()
-        with transaction.atomic(savepoint=False):
+        with database.brief_transaction():
             database.lock_until_commit(database.DISPATCH_LOCK)
             while True:
                 sessions = _online_sessions()
@@ -125,19 +123,20 @@ class Dispatcher:
         """None: a worker that would have been given a task is not any more what it was read to be."""
         paused = set(Queue.objects.paused().values_list("name", flat=True))
         plain: dict[UUID, int] = {}
-        spilling: dict[UUID, int] = {}
+        spilling: dict[UUID, Spill] = {}
         for route_id in self._hot:
             route = self._routes[route_id]
             if route.name in paused:
                 continue
             if room := fleet.room(route.tiers[:1]):
                 plain[route_id] = room
-            if room := fleet.room(route.tiers[1:]):
-                spilling[route_id] = room
+            if spill := fleet.spill(route.tiers):
+                spilling[route_id] = spill
         limit = config().pass_size
         ready = ready_tasks(plain, limit)
-        spilled = ready_tasks(spilling, limit, spilled_by=now) if spilling else []
-        choices = self._choose(_merged(ready, spilled), fleet, now)
+        spilled = spilled_tasks(spilling, limit, now) if spilling else []
+        first = _first(ready, spilled, limit)
+        choices = self._choose(first, fleet, now)
         if not fleet.is_still_so(choices):
             return None
         assigned = lifecycle.assign(choices, now)
@@ -147,7 +146,7 @@ class Dispatcher:
         return PassResult(
             [Assignment(task, attrs[task.route_id]) for task in assigned],
             # A task that somebody else changed meanwhile may be ready again.
-            more=len(assigned) < len(choices) or (bool(assigned) and limit in (len(ready), len(spilled))),
+            more=len(assigned) < len(choices) or (bool(assigned) and len(first) == limit),
         )
 
     def _choose(self, ready: Sequence[ReadyTask], fleet: _Fleet, now: datetime) -> list[Choice]:
@@ -270,6 +269,13 @@ class _Fleet:
             for session_id, max_outstanding in locked
         )
 
+    def spill(self, tiers: Tiers) -> Spill | None:
+        """None: no lower tier has room. The room is that of all tiers, for the first of those that may spill may
+        be taken by the first tier."""
+        lower = (level for level in range(1, len(tiers)) if self.room(tiers[level : level + 1]))
+        level = next(lower, None)
+        return Spill(self.room(tiers), level) if level is not None else None
+
     def tiers(self, tiers: Tiers) -> list[tuple[UUID, ...]]:
         known = self._tiers.get(tiers)
         if known is None:
@@ -294,8 +300,9 @@ def _outstanding() -> dict[UUID, int]:
     return {database.as_uuid(session_id): count for session_id, count in rows}
 
 
-def _merged(ready: list[ReadyTask], spilled: list[ReadyTask]) -> Sequence[ReadyTask]:
-    """In the contract's order, each once: a task that may spill is ready too."""
+def _first(ready: list[ReadyTask], spilled: list[ReadyTask], limit: int) -> Sequence[ReadyTask]:
+    """The first of both, as if looked for together: what comes later has its turn in the next pass."""
     if not spilled:
         return ready
-    return sorted({task.task_id: task for task in ready + spilled}.values(), key=lambda task: task.order)
+    both = {task.task_id: task for task in ready + spilled}
+    return sorted(both.values(), key=lambda task: task.order)[:limit]

@@ -1,15 +1,23 @@
-"""Tasks that another process has assigned to the workers of this one: read from the rows, before they are sent."""
+"""What others have done to the workers of this process and their tasks: read from the rows, before it is told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
 from uuid import UUID
 
 from queueapp.dispatch import Assignment
 from queueapp.domain.payloads import json_text
+from queueapp.domain.states import Outcome, SessionState
+from queueapp.doorbell import Revoked, Ring
 from queueapp.lifecycle import Assigned
-from queueapp.models import Task
+from queueapp.models import Attempt, Task, WorkerSession
+from queueapp.protocol import CloseCode
 from queueapp.querysets import TaskQuerySet
+
+COMPARED_AT_ONCE = 1000
+"""How many tasks a poll compares that look right, so that it stays short."""
 
 Held = Mapping[UUID, Mapping[UUID, int]]
 """What the workers of this process have been sent: session → task → attempt."""
@@ -20,12 +28,68 @@ def announced(task_ids: Iterable[UUID], held: Held) -> list[Assignment]:
     return _unsent(Task.objects.filter(pk__in=list(task_ids)), held)
 
 
-def missed(held: Held) -> list[Assignment]:
-    """What was assigned to these sessions and never announced. Sessions whose number of tasks is what was sent
-    are not looked at."""
-    counts = Task.objects.held_by(held).outstanding_by_session()
-    differing = [session_id for session_id, tasks in held.items() if counts.get(session_id, 0) != len(tasks)]
-    return _unsent(Task.objects.held_by(differing), held) if differing else []
+class Comparison:
+    """The slow poll behind what is announced, revoked, drained and closed: what this process has sent against the
+    rows. News is lost between processes, and within one when the answer to a commit is."""
+
+    def __init__(self) -> None:
+        self._compared_until = UUID(int=0)
+
+    def run(self, held: Held, spoken_of: Set[tuple[UUID, UUID]]) -> tuple[list[Assignment], Ring]:
+        """What these sessions were assigned and not sent, and what else became of them and of what they were sent.
+
+        Sessions whose number of tasks is not what was sent are looked at now; the others in turns, for as many
+        tasks may have been missed as were taken away. `spoken_of`: (session, task) that the sessions have just
+        ended themselves; what `held` says of these is past.
+        """
+        counts = Task.objects.held_by(held).outstanding_by_session()
+        differing = {session_id for session_id, tasks in held.items() if counts.get(session_id, 0) != len(tasks)}
+        compared = {session_id: held[session_id] for session_id in differing | self._in_turn(held)}
+        rows = set(Task.objects.held_by(compared).assigned().values_list("worker_id", "id", "attempt"))
+        sent = {(session_id, *task) for session_id, tasks in compared.items() for task in tasks.items()}
+        unsent = {task_id for session_id, task_id, _ in rows - sent if (session_id, task_id) not in spoken_of}
+        lost = [attempt for attempt in sent - rows if attempt[:2] not in spoken_of]
+        ring = replace(_ended(held), revoked=_revoked(sorted(lost)))
+        return announced(unsent, held) if unsent else [], ring
+
+    def _in_turn(self, held: Held) -> set[UUID]:
+        """The next sessions by id, that hold about as many tasks as may be compared at once."""
+        ids = sorted(held)
+        turn, tasks = set(), 0
+        for session_id in ids[bisect(ids, self._compared_until) :]:
+            turn.add(session_id)
+            tasks += len(held[session_id])
+            if tasks >= COMPARED_AT_ONCE and session_id != ids[-1]:
+                self._compared_until = session_id
+                return turn
+        self._compared_until = UUID(int=0)
+        return turn
+
+
+def _ended(held: Held) -> Ring:
+    """The sessions that others have closed or asked to leave. One that has no row yet is about to get it."""
+    others = WorkerSession.objects.filter(pk__in=list(held)).exclude(state=str(SessionState.ONLINE)).order_by("id")
+    closed, drained = [], []
+    for session_id, state, code, reason in others.values_list("id", "state", "close_code", "close_reason"):
+        if state == SessionState.GONE:
+            closed.append((session_id, code or CloseCode.GOING_AWAY, reason))
+        else:
+            drained.append(session_id)
+    return Ring(drained=tuple(drained), closed=tuple(closed), foreign=True)
+
+
+def _revoked(lost: Sequence[tuple[UUID, UUID, int]]) -> tuple[Revoked, ...]:
+    """These attempts have ended; how, their rows say."""
+    if not lost:
+        return ()
+    ended = Attempt.objects.filter(task__in={task_id for _, task_id, _ in lost})
+    outcomes = {
+        (task, number): outcome for task, number, outcome in ended.values_list("task", "number", "outcome")
+    }
+    return tuple(
+        Revoked(session_id, task_id, attempt, outcomes.get((task_id, attempt), str(Outcome.DONE)))
+        for session_id, task_id, attempt in lost
+    )
 
 
 def _unsent(tasks: TaskQuerySet, held: Held) -> list[Assignment]:

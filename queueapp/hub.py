@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -83,8 +83,10 @@ class Hub:
         if self._task is not None:
             await self._task
         self._unlisten()
+        # The sockets are still open; what comes in from now on is for nobody.
+        inbox, self.inbox = self.inbox, Inbox()
         try:
-            await self._in_thread(self._finish)
+            await self._in_thread(lambda: self._finish(inbox))
         except DATABASE_AWAY:
             logger.warning("The database is away; another process takes the tasks back when the lease is over.")
         await _close_all(links, RESTART_REASON)
@@ -104,11 +106,11 @@ class Hub:
         if self.leaving and not any(link.held for link in self._links.values()):
             self._empty.set()
 
-    def _finish(self) -> None:
+    def _finish(self, inbox: Inbox) -> None:
         """On the database thread: the last inbox, and the end of the node."""
         try:
             if self._pass is not None:
-                self._pass.run(self.inbox)
+                self._pass.run(inbox)
             if self._node_id is not None:
                 sessions.stop_node(self._node_id, now())
         finally:
@@ -149,19 +151,26 @@ class Hub:
         self.inbox.routes.extend(news.routes)
         self.inbox.roster = self.inbox.roster or news.roster
         self.inbox.announced.extend(news.assigned if news.foreign else ())
-        for revoked in news.revoked:
-            if link := self._links.get(revoked.session_id):
-                link.let_go(revoked.task_id, revoked.attempt)
-                link.tell([Cancel(str(revoked.task_id), revoked.attempt, revoked.reason)])
+        self._revoke(news.revoked)
         for session_id in news.drained:
-            if link := self._links.get(session_id):
+            if (link := self._links.get(session_id)) and not link.drains:
+                link.drains = True
                 link.tell([DrainNotice(RESTART_REASON if self.leaving else "Asked to finish and leave.")])
-        for session_id, code, reason in news.closed:
-            if link := self._links.pop(session_id, None):
-                self._loop.create_task(_quietly(link.close(code, reason)))
+        self._close(news.closed)
         # The process where it happened dispatches; this one needs to know only for when it has room.
         if self.inbox.announced or (not news.foreign and (news.routes or news.roster or news.scheduled)):
             self.wake()
+
+    def _revoke(self, attempts: Iterable[doorbell.Revoked]) -> None:
+        for revoked in attempts:
+            if link := self._links.get(revoked.session_id):
+                link.let_go(revoked.task_id, revoked.attempt)
+                link.tell([Cancel(str(revoked.task_id), revoked.attempt, revoked.reason)])
+
+    def _close(self, sessions: Iterable[tuple[UUID, int, str]]) -> None:
+        for session_id, code, reason in sessions:
+            if link := self._links.pop(session_id, None):
+                self._loop.create_task(_quietly(link.close(code, reason)))
 
     # ---- passes
 
@@ -197,6 +206,7 @@ class Hub:
             raise
         if outbox.lease_lost:
             await self._start_anew()
+        self._hear(outbox.unheard)
         self._send(outbox)
         self._next_promotion = outbox.promote_at
         if outbox.more:

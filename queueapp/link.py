@@ -27,6 +27,7 @@ LAST_WORDS_SECONDS = 1.0
 class Link:
     """`v1`: the worker asked for the subprotocol, and knows all messages; others see nothing but tasks.
     `batch`: its frames may carry arrays. `held`: the tasks it was sent and has not ended, with the attempt.
+    `drains`: it was told to finish and leave.
 
     What is said goes out in its order, in the background: a worker that does not read holds up nobody else. What
     it can be owed is bounded by what it may hold.
@@ -39,6 +40,7 @@ class Link:
     send_text: Send
     close_socket: Close
     held: dict[UUID, int] = field(default_factory=dict)
+    drains: bool = False
     _outgoing: deque[str] = field(default_factory=deque)
     _sending: asyncio.Task[None] | None = None
 

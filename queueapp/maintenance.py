@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.db.models import Min
 
-from queueapp import lifecycle, sessions
+from queueapp import database, lifecycle, sessions
 from queueapp.models import Task
 
 
@@ -18,7 +18,7 @@ def tick(now: datetime, reap: bool = True) -> None:
     next time, or at once by the repetition here while there is much.
     """
     if reap:
-        sessions.reap_dead_nodes(now)
+        _briefly(sessions.reap_dead_nodes, now)
     for step in (lifecycle.time_out, lifecycle.expire, lifecycle.promote):
         _repeat(step, now)
 
@@ -30,5 +30,10 @@ def next_promotion() -> datetime | None:
 
 def _repeat(step: Callable[[datetime], int], now: datetime, times: int = 10) -> None:
     for _ in range(times):
-        if not step(now):
+        if not _briefly(step, now):
             return
+
+
+def _briefly(step: Callable[[datetime], int], now: datetime) -> int:
+    with database.brief_transaction():
+        return step(now)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError
 
 from queueapp import database, doorbell, handover, lifecycle, maintenance, sessions
 from queueapp.dispatch import Assignment, Dispatcher
@@ -25,6 +25,8 @@ from queueapp.sessions import Attachment, Closing, Lease
 logger = logging.getLogger(__name__)
 
 DATABASE_AWAY = (OperationalError, InterfaceError)
+
+NO_NEWS = doorbell.Ring()
 
 
 @dataclass(slots=True)
@@ -73,10 +75,13 @@ class Inbox:
             return False
         return len({report.task_id for report in self.reports if report.done}) == len(self.reports)
 
+    def spoken_of(self) -> set[tuple[UUID, UUID]]:
+        """The sessions with the tasks of which they say that they are done with them."""
+        return {(report.session_id, report.task_id) for report in self.reports} | set(self.releases)
+
     def concerned(self) -> tuple[set[UUID], set[UUID], set[UUID]]:
         """The sessions and the tasks that the items name, and the sessions that end."""
-        named = {(report.session_id, report.task_id) for report in self.reports}
-        named |= {(sign.session_id, sign.task_id) for sign in self.signs} | set(self.releases)
+        named = self.spoken_of() | {(sign.session_id, sign.task_id) for sign in self.signs}
         ending = {closing.session_id for closing in self.closings}
         steered = {session_id for session_id, _ in self.capacities} | set(self.drains)
         return {session_id for session_id, _ in named} | steered | ending, {t for _, t in named}, ending
@@ -95,11 +100,14 @@ class Inbox:
 
 @dataclass(slots=True)
 class Outbox:
-    """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`."""
+    """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`.
+
+    `unheard`: news of the sessions that the slow poll has found."""
 
     attached: list[Attachment] = field(default_factory=list)
     verdicts: list[tuple[Report, Verdict]] = field(default_factory=list)
     assignments: list[Assignment] = field(default_factory=list)
+    unheard: doorbell.Ring = NO_NEWS
     more: bool = False
     promote_at: datetime | None = None
     lease_lost: bool = False
@@ -113,6 +121,7 @@ class Pass:
         self.node_id = node_id
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
+        self._comparison = handover.Comparison()
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -123,15 +132,14 @@ class Pass:
         outbox = Outbox()
         try:
             if inbox.tick:
-                self._tick(outbox, held or {})
-            if inbox.announced:
-                outbox.assignments += handover.announced(inbox.announced, held or {})
+                self._tick(outbox)
             if inbox.brings_anything():
                 self._take_in(inbox, outbox)
         except DATABASE_AWAY:
             self._dispatcher.forget()
             raise
         try:
+            self._hand_over(inbox, held or {}, outbox)
             self._dispatch(inbox, outbox)
             outbox.promote_at = maintenance.next_promotion()
         except Exception as error:
@@ -141,7 +149,7 @@ class Pass:
                 logger.exception("Tasks could not be assigned.")
         return outbox
 
-    def _tick(self, outbox: Outbox, held: Held) -> None:
+    def _tick(self, outbox: Outbox) -> None:
         now = database.now()
         with doorbell.held() as rings:
             lease = sessions.renew_lease(self.node_id, now)
@@ -153,8 +161,6 @@ class Pass:
             self._dispatcher.poll(now)
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)
-        if held and sessions.has_company(self.node_id):
-            outbox.assignments += handover.missed(held)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
         try:
@@ -168,7 +174,7 @@ class Pass:
             self._write_singly(inbox, outbox)
 
     def _write(self, inbox: Inbox, outbox: Outbox) -> None:
-        with database.noticing_loss(), doorbell.held() as rings, transaction.atomic():
+        with doorbell.held() as rings, database.brief_transaction():
             verdicts = _perform(self.node_id, inbox, database.now())
         outbox.attached += inbox.attachments
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
@@ -184,6 +190,17 @@ class Pass:
                 raise
             except Exception:
                 logger.exception("Dropped an item that cannot be dealt with: %r", single)
+
+    def _hand_over(self, inbox: Inbox, held: Held, outbox: Outbox) -> None:
+        """What others have done to the workers here and to their tasks. What a failure loses, the next tick finds.
+
+        After what came in: a task that its worker has just given back is not to be sent to it once more.
+        """
+        if inbox.announced:
+            outbox.assignments += handover.announced(inbox.announced, held)
+        if inbox.tick and held and not outbox.lease_lost:
+            assignments, outbox.unheard = self._comparison.run(held, inbox.spoken_of())
+            outbox.assignments += assignments
 
     def _dispatch(self, inbox: Inbox, outbox: Outbox) -> None:
         self._dispatcher.hear(inbox.routes)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from django.db import transaction
-
 from queueapp import database, doorbell
 from queueapp.models import Queue
 
@@ -22,7 +20,7 @@ def resume(names: Iterable[str]) -> set[str]:
 
 
 def _set_paused(names: Iterable[str], paused: bool, by: str, note: str, paused_at: datetime | None) -> set[str]:
-    with transaction.atomic():
+    with database.brief_transaction():
         # A pass that has read `paused` is over before this begins, the next reads what is written here.
         database.lock_until_commit(database.DISPATCH_LOCK)
         rows = Queue.objects.filter(name__in=list(names), paused=not paused).order_by("name")

@@ -27,7 +27,10 @@ _COLUMNS = ", ".join(
 _READY = "task.state = 'pending' AND task.delayed_until IS NULL"
 """Literals, not parameters, so that SQLite knows the partial index to apply."""
 _ORDER = "task.priority DESC, task.available_at, task.id"
-_WANTED = Given("wanted", route_id="uuid", number="integer")
+_WANTED = Given("wanted", route_id="uuid", number="integer", levels="integer")
+
+Wanted = tuple[UUID, int, int]
+"""A route, how many of its tasks, and how many levels down they may go (0: they need not spill)."""
 
 
 class ReadyTask(NamedTuple):
@@ -48,23 +51,24 @@ class ReadyTask(NamedTuple):
         return -self.priority, self.available_at, self.task_id
 
 
-def ready_tasks(room: Mapping[UUID, int], limit: int, spilled_by: datetime | None = None) -> list[ReadyTask]:
-    """Up to `limit` ready tasks of the routes, best first; of each route no more than there is room for.
+class Spill(NamedTuple):
+    """The room for a route's tasks that may go `levels` down from the most specific workers, or further."""
 
-    With `spilled_by` only tasks that by then may go to less specific workers.
-    """
-    wanted = [(route_id, min(number, limit)) for route_id, number in room.items()]
-    if database.is_postgresql():
-        return [ReadyTask._make(row) for row in _top_of_routes(wanted, "wanted.number", limit, spilled_by)]
-    by_number: dict[int, list[tuple[UUID, int]]] = {}
-    for route_id, number in wanted:  # SQLite takes no column for a limit
-        by_number.setdefault(number, []).append((route_id, number))
-    tasks = [
-        _of_sqlite(row)
-        for number, routes in by_number.items()
-        for row in _top_of_routes(routes, number, limit, spilled_by)
-    ]
-    return sorted(tasks, key=lambda task: task.order)[:limit]
+    room: int
+    levels: int
+
+
+def ready_tasks(room: Mapping[UUID, int], limit: int) -> list[ReadyTask]:
+    """Up to `limit` ready tasks of the routes, best first; of each route no more than there is room for."""
+    return _best([(route_id, min(number, limit), 0) for route_id, number in room.items()], limit, _READY)
+
+
+def spilled_tasks(spills: Mapping[UUID, Spill], limit: int, now: datetime) -> list[ReadyTask]:
+    """As `ready_tasks`, of those that have waited long enough for the levels of their route."""
+    wanted = [(route_id, min(spill.room, limit), spill.levels) for route_id, spill in spills.items()]
+    waited = f"{database.elapsed_seconds('task.waiting_since')} >= wanted.levels * task.spill_after_seconds"
+    condition = f"{_READY} AND task.spill_after_seconds IS NOT NULL AND {waited}"
+    return _best(wanted, limit, condition, database.adapt(now))
 
 
 def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
@@ -88,14 +92,23 @@ def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
     return [database.as_uuid(row[0]) for row in rows]
 
 
+def _best(wanted: list[Wanted], limit: int, condition: str, *parameters: Any) -> list[ReadyTask]:
+    if database.is_postgresql():
+        return list(map(ReadyTask._make, _top_of_routes(wanted, "wanted.number", limit, condition, *parameters)))
+    by_number: dict[int, list[Wanted]] = {}
+    for each in wanted:  # SQLite takes no column for a limit
+        by_number.setdefault(each[1], []).append(each)
+    tasks = [
+        _of_sqlite(row)
+        for number, routes in by_number.items()
+        for row in _top_of_routes(routes, number, limit, condition, *parameters)
+    ]
+    return sorted(tasks, key=lambda task: task.order)[:limit]
+
+
 def _top_of_routes(
-    wanted: Iterable[tuple[UUID, int]], number: int | str, limit: int, spilled_by: datetime | None
+    wanted: Iterable[Wanted], number: int | str, limit: int, condition: str, *parameters: Any
 ) -> list[tuple[Any, ...]]:
-    condition, parameters = _READY, []
-    if spilled_by is not None:
-        elapsed = database.elapsed_seconds("task.waiting_since")
-        condition += f" AND task.spill_after_seconds IS NOT NULL AND {elapsed} >= task.spill_after_seconds"
-        parameters = [database.adapt(spilled_by)]
     if database.is_postgresql():
         joined = f"""
             wanted CROSS JOIN LATERAL (

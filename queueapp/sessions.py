@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from queueapp import doorbell, lifecycle
+from queueapp import database, doorbell, lifecycle
 from queueapp.conf import config
 from queueapp.domain.errors import NodeStopped
 from queueapp.domain.states import Outcome, SessionState
@@ -55,6 +55,10 @@ def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> N
     with transaction.atomic(savepoint=False):
         if not Node.objects.running().filter(pk=node_id).select_for_update().values_list("id"):
             raise NodeStopped
+        # Those of a transaction that was committed, though its answer was lost, come again.
+        given = {attachment.session_id for attachment in attachments}
+        stored = set(WorkerSession.objects.filter(pk__in=given).values_list("id", flat=True))
+        attachments = [attachment for attachment in attachments if attachment.session_id not in stored]
         Queue.objects.ensure(offer.subscription.name for attachment in attachments for offer in attachment.offers)
         WorkerSession.objects.bulk_create(
             WorkerSession(
@@ -85,7 +89,7 @@ def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> N
 
 def drain(session_ids: Iterable[UUID]) -> set[UUID]:
     """Give the sessions no more tasks; what they hold they may finish. Returns those that were online."""
-    with transaction.atomic(savepoint=False):
+    with database.brief_transaction():
         drained = _lock(WorkerSession.objects.online().filter(pk__in=list(session_ids)))
         WorkerSession.objects.filter(pk__in=drained).update(state=str(SessionState.DRAINING))
         doorbell.ring(roster=bool(drained), drained=tuple(sorted(drained)))
@@ -122,7 +126,7 @@ def disconnect(session_ids: Iterable[UUID], now: datetime) -> set[UUID]:
     """An operator's word: end the sessions, release their tasks uncounted, close with 4409."""
     reason = "Disconnected by an operator."
     code = CloseCode.DISCONNECTED
-    with transaction.atomic(savepoint=False):
+    with database.brief_transaction():
         ended = close([Closing(i, Outcome.RELEASED, code, reason) for i in session_ids], now)
         doorbell.ring(closed=tuple((session_id, int(code), reason) for session_id in sorted(ended)))
         return ended
@@ -134,7 +138,7 @@ def disconnect(session_ids: Iterable[UUID], now: datetime) -> set[UUID]:
 def start_node(now: datetime) -> UUID:
     """Enter this process, with a lease. Its predecessors here that died are reaped at once."""
     host, pid = socket.gethostname(), os.getpid()
-    with transaction.atomic():
+    with database.brief_transaction():
         reap([node for node in Node.objects.running().filter(host=host) if _is_dead(node.pid, pid)], now)
         node = Node.objects.create(host=host, pid=pid, started_at=now, lease_until=lease_end(now))
         return node.pk
@@ -145,11 +149,6 @@ def living_nodes(now: datetime) -> list[Node]:
     host, pid = socket.gethostname(), os.getpid()
     alive = Node.objects.running().filter(lease_until__gte=now)
     return [node for node in alive if node.host != host or not _is_dead(node.pid, pid)]
-
-
-def has_company(node_id: UUID) -> bool:
-    """Whether other processes serve, which may assign tasks to the workers of this one."""
-    return Node.objects.running().exclude(pk=node_id).exists()
 
 
 class Lease(Enum):
@@ -170,13 +169,13 @@ def renew_lease(node_id: UUID, now: datetime) -> Lease:
 
 def stop_node(node_id: UUID, now: datetime) -> None:
     """An orderly end: the node's sessions are closed, their tasks released."""
-    with transaction.atomic():
+    with database.brief_transaction():
         reap(list(Node.objects.running().filter(pk=node_id)), now)
 
 
 def reap_dead_nodes(now: datetime) -> int:
     """End the nodes whose lease is over, and release what their workers held: the server let go of them."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         dead = list(Node.objects.dead(now).order_by("id").select_for_update())
         reap(dead, now)
         return len(dead)

@@ -4,6 +4,8 @@
 database run on real PostgreSQL and Redis servers: those of TEST_DATABASE_URL (any database of a server on which
 the user may create some) and TEST_REDIS_URL, else ones of our own. Without a server the run fails.
 
+`--long` is for `make chaos`: the same tests with the times of the guarantees instead of short ones.
+
 The environment's own settings of the queue are set aside, so that the tests run the same everywhere.
 """
 
@@ -33,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--database", choices=("sqlite", "postgresql"), default="sqlite", help="what the tests run on"
     )
+    parser.addoption("--long", action="store_true", help="outages and silences as long as those that are promised")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -173,8 +173,10 @@ class PostgresServer(_Server):
     for the disk (fsync), which no test here could see and which makes the suite several times slower.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tcp_port: int | None = None) -> None:
+        """With a port it listens at `tcp_url` too, on this machine only."""
         super().__init__()
+        self._tcp_port = tcp_port
         try:
             if os.geteuid() == 0:
                 self._become_somebody()
@@ -186,16 +188,24 @@ class PostgresServer(_Server):
 
     @property
     def url(self) -> str:
-        return f"postgres://postgres@/postgres?host={self.directory}"
+        return f"postgres://postgres@/postgres?host={self.directory}" + (
+            f"&port={self._tcp_port}" if self._tcp_port else ""
+        )
+
+    @property
+    def tcp_url(self) -> str:
+        return f"postgres://postgres@127.0.0.1:{self._tcp_port}/postgres"
 
     def _command(self) -> list[str]:
         settings = {
-            "listen_addresses": "",
+            "listen_addresses": "127.0.0.1" if self._tcp_port else "",
             "unix_socket_directories": str(self.directory),
             "max_connections": "300",
             "fsync": "off",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        if self._tcp_port:
+            options += ["-c", f"port={self._tcp_port}"]
         return [str(self._binaries / "postgres"), "-D", str(self.directory / "data"), *options]
 
     def _answers(self) -> bool:

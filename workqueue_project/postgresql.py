@@ -23,6 +23,11 @@ KEEPALIVES = {
     "tcp_user_timeout": 20_000,  # milliseconds: what has been sent and is not acknowledged
 }
 
+UNREAD_SECONDS = 5.0
+"""For how long the server waits for a client that reads nothing of a large answer, as one that is stopped does.
+Until the answer is read the server counts a transaction as busy, and no other limit ends it. Shorter than a lease,
+because it may hold locks that all processes need. Over a Unix socket there is no such limit."""
+
 _ADDRESS = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
 """Parts of the address that may also stand in the URL's query, as `postgres:///name?host=/directory` does."""
 
@@ -64,5 +69,6 @@ def _server_settings(config: Config) -> str:
         "statement_timeout": config.statement_timeout_seconds,
         "lock_timeout": config.lock_timeout_seconds,
         "idle_in_transaction_session_timeout": config.idle_in_transaction_timeout_seconds,
+        "tcp_user_timeout": UNREAD_SECONDS,
     }
     return " ".join(f"-c {name}={round(value * 1000)}" for name, value in seconds.items())

@@ -13,12 +13,13 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.views import defaults
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
+from queueapp import database
 from queueapp.api.parameters import InvalidParameters
 from queueapp.domain.errors import (
     FieldError,
@@ -73,6 +74,8 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
             response = _problem(503, "The database cannot be reached now. Nothing was promised; try again.")
             response["Retry-After"] = str(RETRY_AFTER_SECONDS)
             return response
+        case InternalError() if database.was_idle_for_too_long(exception):
+            return exception_handler(OperationalError(), context)
     response_of_drf = drf_exception_handler(exception, context)
     if response_of_drf is None:
         return None

@@ -14,6 +14,7 @@ from django.db.models import Case, F, Value, When
 from queueapp import doorbell, statements
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.lifecycle.ending import keep_attempt
+from queueapp.lifecycle.submitting import by_unique_key
 from queueapp.models import Attempt, Task
 from queueapp.statements import Given
 
@@ -72,7 +73,7 @@ def retry(task_ids: Iterable[UUID], now: datetime) -> set[UUID]:
             .select_for_update()
             .defer("data", "result")
         )
-        for task in tasks:
+        for task in sorted(tasks, key=by_unique_key):
             if _make_pending(task, now):
                 retried.add(task.id)
         doorbell.ring(routes={task.route_id for task in tasks if task.id in retried})

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -41,7 +41,26 @@ _TASKS = Given(
     expires_at="timestamptz",
     delayed_until="timestamptz",
 )
-_DELAYED_UNTIL = -1
+
+
+class _Row(NamedTuple):
+    """Of `_TASKS`, in the order of its columns."""
+
+    task_id: UUID
+    route_id: UUID
+    name: str
+    data: str
+    priority: int
+    max_attempts: int
+    timeout_seconds: float
+    spill_after_seconds: float | None
+    retry_on: str | None
+    backoff: str | None
+    tags: str | None
+    unique_key: str | None
+    traceparent: str | None
+    expires_at: datetime | None
+    delayed_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +86,11 @@ def submit(submissions: Sequence[Submission], by: ApiKey | None, now: datetime) 
                 raise
 
 
+def by_unique_key(task: Task | _Row) -> tuple[str, str]:
+    """The order in which whoever makes several tasks live takes their unique keys."""
+    return task.name, task.unique_key or ""
+
+
 def route_id_of(name: str, attrs: dict[str, str]) -> UUID:
     """128 bits of SHA-256 over the pair: equal pairs meet on every process without asking the database."""
     digest = hashlib.sha256(f"{name}\0{canonical_text(attrs)}".encode()).digest()
@@ -82,7 +106,7 @@ def _insert(
 ) -> list[Receipt]:
     routes: dict[UUID, Submission] = {}
     route_ids = _RouteIds()
-    rows: list[tuple[Any, ...]] = []
+    rows: list[_Row] = []
     receipts: list[Receipt] = []
     ready: set[UUID] = set()
     taken = dict(live)
@@ -99,17 +123,17 @@ def _insert(
             route_id = route_ids.of(submission)
             routes.setdefault(route_id, submission)
             row = _row(task_id, route_id, submission, queues[submission.name], now)
-            if row[_DELAYED_UNTIL] is None:
+            if row.delayed_until is None:
                 ready.add(route_id)
             rows.append(row)
             receipts.append(Receipt(task_id, created=True))
         ordered = [(route_id, routes[route_id]) for route_id in sorted(routes)]
         _insert_routes(ordered, now)
-        for part in database.parts(rows, BATCH):
-            statements.execute(
-                _insert_tasks_statement(), [_TASKS.rows(part), database.adapt(now), by.pk if by else None]
-            )
-        doorbell.ring(routes=ready, scheduled=any(row[_DELAYED_UNTIL] for row in rows))
+        made = database.adapt(now), by.pk if by else None
+        # In the order of their unique keys: two submissions of the same keys would wait for each other without it.
+        for part in database.parts(sorted(rows, key=by_unique_key), BATCH):
+            statements.execute(_insert_tasks_statement(), [_TASKS.rows(part), *made])
+        doorbell.ring(routes=ready, scheduled=any(row.delayed_until for row in rows))
     return receipts
 
 
@@ -158,10 +182,9 @@ def _insert_tasks_statement() -> str:
         """
 
 
-def _row(task_id: UUID, route_id: UUID, s: Submission, queue: Queue, now: datetime) -> tuple[Any, ...]:
-    """In the order of `_TASKS`."""
+def _row(task_id: UUID, route_id: UUID, s: Submission, queue: Queue, now: datetime) -> _Row:
     spill_after_seconds = queue.spill_after_seconds if s.spill_after_seconds is None else s.spill_after_seconds
-    return (
+    return _Row(
         task_id,
         route_id,
         s.name,

@@ -26,3 +26,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def server(prepared: Server, tmp_path: Path) -> Iterator[Server]:
     with started_copy(prepared, tmp_path) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def long(pytestconfig: pytest.Config) -> bool:
+    """Whether to take the times that are promised rather than short ones."""
+    return bool(pytestconfig.getoption("--long"))

@@ -10,9 +10,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import httpx
@@ -148,6 +148,41 @@ class Server:
             return (await api.get("/workers")).json()["results"]
 
 
+class HoldingWorker:
+    """A worker process that takes tasks and ends none."""
+
+    def __init__(self, server: Server, query: str) -> None:
+        self._url = f"ws://127.0.0.1:{server.port}/work/queue{query}"
+        self._environment = {**os.environ, "WORKQUEUE_TOKEN": server.keys["worker"]}
+        self._leash = Leash()
+
+    async def __aenter__(self) -> Self:
+        program = Path(__file__).with_name("holding_worker.py")
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, str(program), self._url, env=self._environment, stdout=asyncio.subprocess.PIPE
+        )
+        self._leash.hold(self._process.pid)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        self._leash.close()
+
+    async def receive(self, count: int) -> list[dict[str, Any]]:
+        assert self._process.stdout is not None
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return [json.loads(await self._process.stdout.readline()) for _ in range(count)]
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self._process.wait()
+
+
 @contextmanager
 def backing(template: str = "template1") -> Iterator[dict[str, str]]:
     """The environment of servers that share a database of their own, a copy of the template, and Redis. On SQLite
@@ -177,6 +212,23 @@ def started_copy(prepared: Server, directory: Path, **environment: str) -> Itera
         finally:
             if server.running:
                 server.kill()
+
+
+@contextmanager
+def cluster(prepared: Server, directory: Path, size: int, **environment: str) -> Iterator[list[Server]]:
+    """Several of them over one database and one Redis, with the keys of the prepared one."""
+    with ExitStack() as stack:
+        backed = stack.enter_context(backing(database_name(prepared.environment["DATABASE_URL"])))
+        servers = []
+        for number in range(size):
+            data_dir = directory / str(number)
+            shutil.copytree(prepared.data_dir, data_dir)
+            server = Server(data_dir, **backed, **environment)
+            server.keys = prepared.keys
+            server.start()
+            stack.callback(lambda server=server: server.kill() if server.running else None)
+            servers.append(server)
+        yield servers
 
 
 async def receive(socket: ClientConnection, count: int = 1) -> list[dict[str, Any]]:

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import websockets
-from processes import PATIENCE_SECONDS, Server, backing, eventually, finish, receive
-
-from tests.servers import database_name
+from processes import PATIENCE_SECONDS, Server, cluster, eventually, finish, receive
 
 pytestmark = pytest.mark.only_on("postgresql", reason="the embedded set-up is one process")
 
 V1 = {"subprotocols": ["workqueue.v1"]}
-
-
-@contextmanager
-def cluster(prepared: Server, directory: Path, size: int, **environment: str) -> Iterator[list[Server]]:
-    with ExitStack() as stack:
-        backed = stack.enter_context(backing(database_name(prepared.environment["DATABASE_URL"])))
-        servers = []
-        for number in range(size):
-            data_dir = directory / str(number)
-            shutil.copytree(prepared.data_dir, data_dir)
-            server = Server(data_dir, **backed, **environment)
-            server.keys = prepared.keys
-            server.start()
-            stack.callback(lambda server=server: server.kill() if server.running else None)
-            servers.append(server)
-        yield servers
 
 
 @pytest.fixture

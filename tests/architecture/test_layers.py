@@ -16,6 +16,7 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "migrations" not in p
 OWNER = PACKAGE / "lifecycle"
 LINES_OF_A_FILE = 400
 
+SET_STATE = re.compile(r"\bstate\s*=")
 STATE_IN_SQL = re.compile(r"update\s+queueapp_task\b.*?\bset\b.*?\bstate\s*=", re.IGNORECASE | re.DOTALL)
 
 
@@ -55,6 +56,9 @@ def writes_of_task_state(source: str) -> list[int]:
                 of_sessions = any("SessionState" in ast.unparse(keyword.value) for keyword in keywords)
                 if not of_sessions and any(keyword.arg == "state" for keyword in keywords):
                     lines.append(node.lineno)
+            case ast.Call(func=ast.Attribute(attr="update_tasks"), args=[assignments, *_]):
+                if SET_STATE.search(ast.unparse(assignments)):
+                    lines.append(node.lineno)
             case ast.Call(func=ast.Name(id="Task"), keywords=keywords) if any(k.arg == "state" for k in keywords):
                 lines.append(node.lineno)
             case ast.Attribute(attr="state", ctx=ast.Store(), value=owner) if ast.unparse(owner) != "self":
@@ -80,6 +84,7 @@ def test_the_lifecycle_does_write_it_where_this_test_can_see():
         "tasks.update(finished_at=now, state=str(TaskState.FAILED))",
         "task.state = 'failed'",
         "Task(name='a', state='failed')",
+        "given.update_tasks('attempt = 1, state = given.new', 'true', 'id')",
         "cursor.execute('UPDATE queueapp_task AS task SET worker_id = NULL, state = %s')",
         "cursor.execute(f'update queueapp_task set state = {state}')",
     ],

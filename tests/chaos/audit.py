@@ -8,7 +8,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +54,9 @@ class Books:
     def outcomes(self) -> Counter[str]:
         return Counter(attempt.outcome for attempts in self.attempts.values() for attempt in attempts)
 
-    def longest_pause(self) -> tuple[float, datetime]:
-        """Between one task's end and the next one's: how many seconds, and from when."""
-        ends: list[datetime] = sorted(task.finished_at for task in self.tasks if task.finished_at)
-        return max(((later - earlier).total_seconds(), earlier) for earlier, later in pairwise(ends))
+    def ends(self) -> list[datetime]:
+        """When the tasks ended."""
+        return [task.finished_at for task in self.tasks if task.finished_at]
 
 
 class Journals:

@@ -7,6 +7,8 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,23 @@ EVERY_SECONDS = 2.0
 Fault = Callable[[Any], Awaitable[None]]
 
 
+@dataclass
+class Spell:
+    """From when to when a fault had its victim."""
+
+    kind: str
+    number: int
+    began: datetime
+    ended: datetime = field(default=datetime.max.replace(tzinfo=UTC))
+
+
 class Storm:
     """Faults overlap; only what already suffers one is spared a second. Each ends with its victim running."""
 
     def __init__(self, site: Site, dice: random.Random, longest_freeze_seconds: float) -> None:
         self.counts: Counter[str] = Counter()
         self.history: list[str] = []
+        self.spells: list[Spell] = []
         self.deserters: list[str] = []
         """Who was found dead before the fault that was meant for it."""
         self._site = site
@@ -58,20 +71,23 @@ class Storm:
         number, victim = self._dice.choice(able[kind])
         self.counts[kind] += 1
         self.history.append(f"{at_seconds:.1f} s: {kind} ({number})")
+        spell = Spell(kind, number, datetime.now(UTC))
+        self.spells.append(spell)
         if not getattr(victim, "running", True):
             self.deserters.append(f"{self.history[-1]}, which had ended by itself: {_last_line(victim.log)}")
-        task = asyncio.create_task(self._afflict(self._kinds[kind][1], victim))
+        task = asyncio.create_task(self._afflict(self._kinds[kind][1], victim, spell))
         self._under_way.add(task)
 
     def _well(self, victims: list[Any]) -> list[tuple[int, Any]]:
         return [(n, victim) for n, victim in enumerate(victims) if id(victim) not in self._suffering]
 
-    async def _afflict(self, fault: Fault, victim: Any) -> None:
+    async def _afflict(self, fault: Fault, victim: Any, spell: Spell) -> None:
         self._suffering.add(id(victim))
         try:
             await fault(victim)
         finally:
             self._suffering.discard(id(victim))
+            spell.ended = datetime.now(UTC)
 
     def end(self) -> list[str]:
         """Those who ended by themselves, now that all should be running."""

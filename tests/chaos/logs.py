@@ -14,6 +14,8 @@ ALLOWED = (
     # Redis is away: the layer writes a traceback for each attempt to come back, and when it is stopped meanwhile.
     re.compile(r"channels_redis\.pubsub: Unexpected exception"),
     re.compile(r"redis\.exceptions\.|Connection(Refused|Reset)|BrokenPipe|asyncio\.exceptions\.CancelledError"),
+    # redis-py writes to a connection that another task has just found broken and let go of (`_writer` is None).
+    re.compile(r"AttributeError: 'NoneType' object has no attribute 'writelines'"),
     # The database is away, and that is what producers are told.
     re.compile(r"django\.request: Service Unavailable"),
 )

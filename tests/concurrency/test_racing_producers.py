@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from queueapp import lifecycle
+from queueapp import database, lifecycle
 from queueapp.lifecycle import submitting
 from queueapp.models import Task
 from tests.concurrency.interleaving import BEFORE_COMMIT, after, interleave
@@ -33,14 +33,29 @@ class TestOneUniqueKey:
         assert (first.created, second.created) == (True, False)
 
     def test_two_bulk_submissions_of_the_same_keys_in_opposite_orders_both_succeed(self, monkeypatch):
-        """Guard: `database.retried` around `_insert`: they deadlock, and PostgreSQL ends one of them."""
+        """Guard: `_insert` takes the keys in their order. (Otherwise they deadlock, and `database.retried` begins
+        again what PostgreSQL has ended.)"""
         monkeypatch.setattr(submitting, "BATCH", 1)  # one statement a task, between which one can stop
+        monkeypatch.setattr(database, "RETRIES", 1)
         first, second = interleave(
             lambda: submit("a", "b"), after("INSERT INTO queueapp_task"), lambda: submit("b", "a")
         )
         assert {receipt.task_id for receipt in first} == {receipt.task_id for receipt in second}
         assert sorted([first[0].created, second[0].created]) == [False, True]
         assert Task.objects.count() == 2
+
+    def test_a_retry_and_a_submission_of_the_same_keys_do_not_wait_for_each_other(self, monkeypatch):
+        """Guard: `retry` takes the keys in their order, as `submit` does."""
+        monkeypatch.setattr(database, "RETRIES", 1)
+        old = [receipt.task_id for receipt in submit("b", "a")]
+        lifecycle.cancel(old, NOW)
+        retried, receipts = interleave(
+            lambda: lifecycle.retry(old, NOW),
+            after("UPDATE queueapp_task"),
+            lambda: [*submit("a", "b")],
+        )
+        assert retried == set(old)
+        assert [receipt.task_id for receipt in receipts] == old[::-1]
 
     def test_a_submission_that_meets_the_retry_of_its_key_names_the_retried_task(self):
         """Guards: the constraint; `submit` reads again after it was refused."""

@@ -128,6 +128,12 @@ class TestSpill:
         fleet.run(tick=True)
         assert holder_of(waiting.pk) == general
 
+    def test_those_that_may_spill_fill_both_levels_in_one_pass(self, fleet):
+        general, special = fleet.attach("task=t&_max_outstanding=2", "task=t&cloud=aws&_max_outstanding=2")
+        submit(4, attrs={"cloud": "aws"}, spill_after=0)
+        fleet.run()
+        assert holders() == {general: 2, special: 2}
+
     def test_many_that_may_not_spill_yet_hold_back_none_that_somebody_can_take(self, fleet, settings):
         settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=10)
         general, _ = fleet.attach("task=t&_max_outstanding=5", "task=t&cloud=aws&_max_outstanding=1")
@@ -136,6 +142,30 @@ class TestSpill:
         fleet.run()
         fleet.run(tick=True)
         assert holder_of(other) == general
+
+    def test_many_that_may_not_spill_so_far_down_yet_hold_back_none_that_may(self, fleet, settings):
+        settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=10)
+        full = ["task=t&cloud=aws&zone=a&_max_outstanding=1", "task=t&cloud=aws&_max_outstanding=1"]
+        general, *_ = fleet.attach("task=t&_max_outstanding=20", *full)
+        submit(2, attrs={"cloud": "aws", "zone": "a"}, spill_after=0)
+        fleet.run()
+        submit(30, attrs={"cloud": "aws", "zone": "a"}, spill_after=30, priority=9)
+        other = submit(1, attrs={"cloud": "aws"}, spill_after=30)[0]
+        Task.objects.update(waiting_since=database.now() - timedelta(seconds=31))
+        fleet.run()
+        fleet.run(tick=True)
+        assert holder_of(other) == general
+
+    def test_a_full_pass_gives_none_to_a_less_specific_worker_before_those_of_higher_priority(
+        self, fleet, settings
+    ):
+        settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=2)
+        general, _ = fleet.attach("task=t&_max_outstanding=4", "task=t&cloud=aws&_max_outstanding=1")
+        submit(2, attrs={"cloud": "aws"}, spill_after=0)
+        urgent = submit(4, priority=9)
+        while fleet.run(roster=True).more:
+            pass
+        assert [holder_of(task_id) for task_id in urgent] == [general] * 4
 
     def test_without_spill_after_it_waits_however_long(self, fleet):
         _, special = fleet.attach("task=t", "task=t&cloud=aws&_max_outstanding=1")

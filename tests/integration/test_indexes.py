@@ -11,7 +11,7 @@ from rows import NOW, assigned, pending, session
 from queueapp import lifecycle, maintenance
 from queueapp.domain.states import Outcome
 from queueapp.models import Route, Task
-from queueapp.ready import ready_tasks, routes_with_ready_tasks
+from queueapp.ready import Spill, ready_tasks, routes_with_ready_tasks, spilled_tasks
 
 pytestmark = [
     pytest.mark.django_db,
@@ -68,8 +68,8 @@ def test_the_ready_tasks_of_a_route_come_from_task_ready_in_their_order(rows):
 
 
 def test_the_tasks_of_a_route_that_may_spill_come_from_their_own_index(rows):
-    room = dict.fromkeys(Route.objects.values_list("id", flat=True), 10)
-    (plan,) = plans(lambda: ready_tasks(room, 100, spilled_by=NOW))
+    spills = dict.fromkeys(Route.objects.values_list("id", flat=True), Spill(room=10, levels=1))
+    (plan,) = plans(lambda: spilled_tasks(spills, 100, NOW))
     assert "INDEX task_ready_spilling (route_id=?" in plan, plan
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from queueapp.domain.states import Outcome
 from queueapp.lifecycle import Report, SignOfLife
 from queueapp.models import Task, WorkerSession, new_id
 from queueapp.passes import Inbox
-from queueapp.registration import parse_query
+from queueapp.registration import Options, parse_query
 from queueapp.sessions import Attachment, Closing
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,11 +87,12 @@ class TestFailure:
         (worker,) = fleet.attach("task=t")
         task, waiting = submit()[0], submit(name="u")[0]
         fleet.run()
-        twice = attachment("task=u")
-        outbox = fleet.run(attachments=[twice, twice, twice], reports=[Report(worker, task, done=True)])
+        good = attachment("task=u")
+        bad = replace(attachment("task=u"), options=Options(max_outstanding=-1))
+        outbox = fleet.run(attachments=[bad, good], reports=[Report(worker, task, done=True)])
         assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
         assert Task.objects.get(pk=task).state == "succeeded"
-        assert holder_of(waiting) == twice.session_id
+        assert holder_of(waiting) == good.session_id
         assert "Dropped an item" in caplog.text
 
     def test_a_result_whose_commit_was_made_and_not_answered_is_accepted_when_it_comes_again(self, fleet):

@@ -12,8 +12,9 @@ from fleet import Fleet, holder_of, holders, submit
 
 from queueapp import database, doorbell, sessions
 from queueapp.domain.states import Outcome, SessionState
-from queueapp.models import Attempt, Node, Queue, Task, WorkerSession
-from queueapp.sessions import Closing
+from queueapp.models import Attempt, Node, Queue, Task, WorkerSession, new_id
+from queueapp.registration import parse_query
+from queueapp.sessions import Attachment, Closing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,6 +35,13 @@ def rings():
 
 
 class TestAttach:
+    def test_again_after_a_commit_whose_answer_was_lost_changes_nothing(self, fleet):
+        parsed = parse_query(b"task=a", 1)
+        attachments = [Attachment(new_id(), parsed.options, parsed.offers)]
+        sessions.attach(fleet.node_id, attachments, database.now())
+        assert fleet.run(attachments=attachments).attached == attachments
+        assert WorkerSession.objects.get().subscriptions.count() == 1
+
     def test_a_session_is_stored_with_its_subscriptions_and_their_queues(self, fleet):
         (worker,) = fleet.attach("task=a,b&cloud=gcp,aws&_name=mine&_version=2&_max_outstanding=7")
         row = WorkerSession.objects.get(pk=worker)

@@ -1,0 +1,1 @@
+"""The real lifecycle, sessions, dispatchers and passes of several processes, driven against a plain model."""

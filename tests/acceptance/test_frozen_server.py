@@ -89,16 +89,22 @@ async def test_one_that_is_frozen_with_the_dispatch_lock_does_not_stop_the_other
         await receive(worker)
 
         async def caught() -> bool:
-            """Both take the lock each second: the next time, if the other one has it now."""
+            """Whoever dispatches waits for the worker's row. Mostly the one that was given the task; if it was the
+            other one, in its slow poll, the next time."""
             with site.holding("queueapp_workersession"):
+                await site.frozen.submit({"name": "t"})
                 await eventually(lambda: someone_waits(site))
-                if not await site.waits(with_the_dispatch_lock=True):
-                    return False
-                site.freeze()
-                return True
+                if await site.waits(with_the_dispatch_lock=True):
+                    site.freeze()
+                    return True
+            await finish(worker, (await receive(worker))[0])
+            await receive(worker)
+            return False
 
         await eventually(caught)
-        await is_done_by(site.other, "t", worker)
+        (task,) = await receive(worker)
+        await finish(worker, task, "done")
+        assert (await receive(worker))[0]["status"] == "accepted"
         site.thaw()
         # It is told that its transaction is over, and goes on.
         async with site.frozen.worker("?task=u", **V1) as own:

@@ -42,7 +42,7 @@ def test_the_results_of_a_pass_that_outlived_its_transaction_are_kept_for_the_ne
 def test_a_request_that_outlived_its_transaction_is_answered_503():
     _, token = create_key("a producer", "producer")
     client = Client(headers={"Authorization": f"Bearer {token}"})
-    with stopping_before('INSERT INTO "queueapp_task"'):
+    with stopping_before("INSERT INTO queueapp_task"):
         answer = client.post("/api/v1/tasks", {"name": "t"}, content_type="application/json")
     assert (answer.status_code, answer["Retry-After"]) == (503, "1")
     connection.close()

@@ -17,7 +17,7 @@ help:
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
 	@echo "make chaos   five minutes of faults, one every two seconds, and an audit"
-	@echo "make bench   benchmarks: ratios measured in one run"
+	@echo 'make bench   benchmarks: ratios measured in one run, half an hour (ARGS="--quick": minutes; ARGS="--help")'
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
 
 run: $(VENV)/runtime $(DATA_DIR)/secret_key
@@ -49,8 +49,8 @@ check: $(VENV)/development
 chaos: $(VENV)/development
 	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql tests/chaos $(ARGS)
 
-bench: $(VENV)/runtime
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(VENV)/runtime $(VENV)-bench/installed
+	@$(VENV)-bench/bin/python -m benchmarks.run --python $(abspath $(BIN)/python) $(ARGS)
 
 manage: $(VENV)/runtime $(DATA_DIR)/secret_key
 	@$(MANAGE) $(ARGS)
@@ -60,7 +60,7 @@ format: $(VENV)/development
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DATA_DIR)
+	rm -rf $(VENV) $(VENV)-bench $(DATA_DIR)
 
 $(DATA_DIR)/secret_key: | $(VENV)/runtime
 	@mkdir -p $(DATA_DIR)
@@ -70,6 +70,11 @@ $(VENV)/runtime: requirements.txt
 	@.ci/venv $(VENV) requirements.txt
 	@touch $@
 
-$(VENV)/development: requirements-dev.txt requirements.txt
+$(VENV)/development: requirements-dev.txt requirements.txt benchmarks/requirements-load.txt
 	@.ci/venv $(VENV) requirements-dev.txt
 	@touch $@ $(VENV)/runtime
+
+# Of its own: the server's has nothing of the load or of the other queues in it.
+$(VENV)-bench/installed: benchmarks/requirements.txt benchmarks/requirements-load.txt
+	@.ci/venv $(VENV)-bench benchmarks/requirements.txt
+	@touch $@

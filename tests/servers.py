@@ -169,12 +169,14 @@ class _Server:
 class PostgresServer(_Server):
     """PostgreSQL with an empty cluster. `url` names its database `postgres`.
 
-    It keeps what was committed when it is killed. It would not when the machine loses power: it does not wait
-    for the disk (fsync), which no test here could see and which makes the suite several times slower.
+    It keeps what was committed when it is killed. Unless it is `durable` it would not when the machine loses
+    power: it does not wait for the disk (fsync), which no test here could see and which makes the suite several
+    times slower. What is measured must be durable.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, durable: bool = False) -> None:
         super().__init__()
+        self._durable = durable
         try:
             if os.geteuid() == 0:
                 self._become_somebody()
@@ -193,7 +195,8 @@ class PostgresServer(_Server):
             "listen_addresses": "",
             "unix_socket_directories": str(self.directory),
             "max_connections": "300",
-            "fsync": "off",
+            "fsync": "on" if self._durable else "off",
+            "synchronous_commit": "on",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(self._binaries / "postgres"), "-D", str(self.directory / "data"), *options]

@@ -20,14 +20,14 @@ import msgspec
 import picows
 import uvloop
 
+from benchmarks import timing
 from benchmarks.rows import Rows
+from benchmarks.submissions import submission
 
 PATIENCE_SECONDS = 600
 HANDSHAKE_SECONDS = 60
 ATTACHING_AT_ONCE = 50
 POLL_SECONDS = 0.005
-ACCOUNTS = 10
-"""So many routes a task name has."""
 
 
 class Frame(msgspec.Struct):
@@ -110,6 +110,8 @@ class Load:
         self._batch = False
         self.leaving = False
         self.lost: list[str] = []
+        self.first_received = 0.0
+        self.on_task: Callable[[int], None] | None = None
         self._results = self._acks = self._wanted = 0
         self._all_answered = asyncio.Event()
 
@@ -134,30 +136,44 @@ class Load:
     async def run(self, tasks: int, bulk: int, names: Sequence[str]) -> dict[str, Any]:
         """Submit the tasks in arrays; the clock stops when every result is durable."""
         finished_before = self._rows.succeeded()
-        self._results = self._acks = 0
-        self._wanted = tasks
-        self._all_answered.clear()
+        self._expect(tasks)
         started, cpu_before = time.perf_counter(), _cpu_seconds()
-        async with aiohttp.ClientSession(headers=self._headers) as session:
-            for start in range(0, tasks, bulk):
-                url = self._urls[start // bulk % len(self._urls)]
-                await self._submit(session, url, range(start, min(start + bulk, tasks)), names)
+        await self.submit(tasks, bulk, names)
         submitted = time.perf_counter()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not self._all_answered.is_set():
-                self._check()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._all_answered.wait(), 1)
-            if not self._batch:
-                await self._until(lambda: not self._rows.anything_assigned())
+        await self._all_durable()
         ended, cpu_after = time.perf_counter(), _cpu_seconds()
-        if (finished := self._rows.succeeded() - finished_before) != tasks:
-            raise RuntimeError(f"Of {tasks} tasks {finished} have a result in the database.")
+        self._check_finished(finished_before + tasks)
         return {
             "seconds": ended - started,
             "submit_seconds": submitted - started,
             "cpu_seconds": cpu_after - cpu_before,
         }
+
+    async def submit(self, tasks: int, bulk: int, names: Sequence[str]) -> dict[str, Any]:
+        async with self.session() as session:
+            for start in range(0, tasks, bulk):
+                url = self._urls[start // bulk % len(self._urls)]
+                numbers = range(start, min(start + bulk, tasks))
+                await self.post(session, url, [submission(n, names[n % len(names)]) for n in numbers])
+        return {}
+
+    async def work_off(self, tasks: int, workers: int, names: Sequence[str]) -> dict[str, Any]:
+        """What is pending, by workers that come now; from the first task that one of them gets."""
+        finished_before = self._rows.succeeded()
+        self._expect(tasks)
+        cpu_before, self.first_received = _cpu_seconds(), 0.0
+        await self.attach(workers, True, names)
+        await self._all_durable()
+        ended, cpu_after = time.perf_counter(), _cpu_seconds()
+        self._check_finished(finished_before + tasks)
+        await self.detach()
+        return {"seconds": ended - self.first_received, "cpu_seconds": cpu_after - cpu_before}
+
+    async def round_trips(self, tasks: int) -> dict[str, Any]:
+        return await timing.round_trips(self, tasks)
+
+    async def pace(self, rate: float, seconds: float) -> dict[str, Any]:
+        return await timing.pace(self, rate, seconds)
 
     async def detach(self) -> dict[str, Any]:
         self.leaving = True
@@ -175,7 +191,11 @@ class Load:
             self.lost.append(how)
 
     def received(self, data: msgspec.Raw) -> None:
-        """A task has come; who measures latency reads from its data when it was sent."""
+        """A task has come. Who measures latency knows by the number in its data when it was sent."""
+        if not self.first_received:
+            self.first_received = time.perf_counter()
+        if self.on_task is not None:
+            self.on_task(msgspec.json.decode(data)["n"])
 
     def answered(self, results: int) -> None:
         self._results += results
@@ -189,7 +209,46 @@ class Load:
         if self._acks >= self._wanted:
             self._all_answered.set()
 
-    # ----
+    # ---- what producers do
+
+    @property
+    def url(self) -> str:
+        return self._urls[0]
+
+    def session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(headers=self._headers)
+
+    async def post(self, session: aiohttp.ClientSession, url: str, body: object, **headers: str) -> dict[str, Any]:
+        """Submit a task, or an array of them."""
+        async with session.post(
+            f"{url}/api/v1/tasks",
+            data=msgspec.json.encode(body),
+            headers={"Content-Type": "application/json", **headers},
+        ) as answer:
+            if answer.status != 201:
+                raise RuntimeError(f"{answer.status}: {await answer.text()}")
+            return msgspec.json.decode(await answer.read())
+
+    # ---- when all is done
+
+    def _expect(self, tasks: int) -> None:
+        self._results = self._acks = 0
+        self._wanted = tasks
+        self._all_answered.clear()
+
+    async def _all_durable(self) -> None:
+        """With acknowledgements when they are there; else when all results were sent and no task is assigned."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self._all_answered.is_set():
+                self._check()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._all_answered.wait(), 1)
+            if not self._batch:
+                await self._until(lambda: not self._rows.anything_assigned())
+
+    def _check_finished(self, wanted: int) -> None:
+        if (finished := self._rows.succeeded()) != wanted:
+            raise RuntimeError(f"{finished} tasks have a result in the database, not {wanted}.")
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         """Of the database, which tells nobody."""
@@ -217,26 +276,6 @@ class Load:
             offers = [{"name": name, "filter": {"cloud": "aws"}} for name in names]
             worker.transport.send(picows.WSMsgType.TEXT, msgspec.json.encode(offers))
         return worker
-
-    async def _submit(
-        self, session: aiohttp.ClientSession, url: str, numbers: range, names: Sequence[str]
-    ) -> None:
-        tasks = [
-            {
-                "name": names[number % len(names)],
-                "attrs": {"cloud": "aws", "account": str(number % ACCOUNTS)},
-                "data": {"n": number},
-            }
-            for number in numbers
-        ]
-        async with session.post(
-            f"{url}/api/v1/tasks",
-            data=msgspec.json.encode(tasks),
-            headers={"Content-Type": "application/json"},
-        ) as answer:
-            if answer.status != 201:
-                raise RuntimeError(f"{answer.status}: {await answer.text()}")
-            await answer.read()
 
 
 def _cpu_seconds() -> float:

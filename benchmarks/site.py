@@ -40,6 +40,7 @@ class Site:
     def __init__(self, python: str) -> None:
         self.python = python
         self._stack = ExitStack()
+        self._keys: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> Self:
         directory = tempfile.mkdtemp(prefix="workqueue-bench-")
@@ -118,22 +119,33 @@ class Site:
         return done.stdout.strip()
 
     @contextmanager
-    def queue(
-        self, database: Database, program: Program = "serve", processes: int = 1, **environment: str
-    ) -> Iterator[Queue]:
-        """Servers with a database of their own, and a load that is aimed at them. Several need Redis."""
+    def queue(self, database: Database, program: Program = "serve") -> Iterator[Queue]:
+        """A server with a new database, and a load that is aimed at it."""
+        with self.database(database) as url, self.queue_at(url, program) as queue:
+            yield queue
+
+    @contextmanager
+    def queue_at(self, url: str, program: Program = "serve", processes: int = 0) -> Iterator[Queue]:
+        """The same on a database that is there. `processes`: so many, which hear of each other through Redis; 0:
+        one, without."""
+        environment = {"DATABASE_URL": url}
+        if processes:
+            environment |= {"REDIS_URL": self.redis.url, "WORKQUEUE_CHANNEL_PREFIX": uuid4().hex}
+        keys = self._keys_at(url)
         with ExitStack() as stack:
-            url = stack.enter_context(self.database(database))
-            environment = {"DATABASE_URL": url, **environment}
-            if processes > 1:
-                environment |= {"REDIS_URL": self.redis.url, "WORKQUEUE_CHANNEL_PREFIX": uuid4().hex}
-            keys = {
-                role: self.manage(environment, "create_api_key", role, "--role", role)
+            servers = [
+                stack.enter_context(_running_server(self, program, environment)) for _ in range(processes or 1)
+            ]
+            load = stack.enter_context(running_load([server.url for server in servers], keys, url))
+            yield Queue(servers, load, url, self.postgres_pid if url.startswith("postgres") else None)
+
+    def _keys_at(self, url: str) -> dict[str, str]:
+        if url not in self._keys:
+            self._keys[url] = {
+                role: self.manage({"DATABASE_URL": url}, "create_api_key", role, "--role", role)
                 for role in ("producer", "worker")
             }
-            servers = [stack.enter_context(_running_server(self, program, environment)) for _ in range(processes)]
-            load = stack.enter_context(running_load([server.url for server in servers], keys, url))
-            yield Queue(servers, load, url, self.postgres_pid if database == "postgresql" else None)
+        return self._keys[url]
 
 
 class ServerProcess:
@@ -160,11 +172,22 @@ class Queue:
     def detach(self) -> None:
         self.load.ask("detach")
 
-    def measure(self, tasks: int, names: Sequence[str] = ("bench",), bulk: int = BULK) -> Measurement:
-        """Submit and finish so many tasks with the workers that are attached."""
+    def measure(self, tasks: int, names: Sequence[str] = ("bench",)) -> Measurement:
+        """Submit so many tasks and finish them with the workers that are attached."""
+        return self._measured("run", tasks, bulk=BULK, names=names)
+
+    def submit(self, tasks: int, names: Sequence[str] = ("bench",)) -> None:
+        """For later: nobody is attached."""
+        self.load.ask("submit", tasks=tasks, bulk=BULK, names=names)
+
+    def work_off(self, tasks: int, workers: int, names: Sequence[str] = ("bench",)) -> Measurement:
+        """Attach workers to so many pending tasks; from the first that one of them gets to the last result."""
+        return self._measured("work_off", tasks, workers=workers, names=names)
+
+    def _measured(self, verb: str, tasks: int, **arguments: Any) -> Measurement:
         servers = {f"server {number}": server.pid for number, server in enumerate(self.servers)}
         meter = Meter(database=self._postgres_pid, **servers)
-        answer = self.load.ask("run", tasks=tasks, bulk=bulk, names=names)
+        answer = self.load.ask(verb, tasks=tasks, **arguments)
         used = meter.used_us(tasks)
         cpu_us = {
             "server": sum(used.pop(name) for name in servers),

@@ -11,7 +11,7 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Point, Ratio, Target, medians
 from benchmarks.measurement import Measurement
 from benchmarks.rows import Rows
-from benchmarks.site import Database
+from benchmarks.site import TITLES, Database
 
 TITLE = "Backlog: assignments a second, from the first task that a worker gets to the last result"
 
@@ -20,7 +20,6 @@ NOBODYS_SHARE = 0.99
 PART = 50_000
 """Rows of the backlog that are made at a time."""
 TARGET = Target(0.8)
-TITLES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def _of_kind(bench: Bench, database: Database, kind: Kind, sizes: tuple[int, ...
             "/s",
             ratios=to_smallest,
             cpu_us=medians(each.cpu_us for each in measured[size]),
-            point=Point(f"backlog_{database}", kind.title, size),
+            point=Point(f"Assignments with a backlog, {TITLES[database]}", kind.title, size),
             note=f"{tasks:,} tasks, {WORKERS} workers, _batch=1",
         )
 

@@ -16,7 +16,7 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Point, Ratio, Target, medians
 from benchmarks.measurement import Measurement
 from benchmarks.raw_sql import BATCH, RawSql
-from benchmarks.site import Database, Program
+from benchmarks.site import TITLES, Database, Program
 
 TITLE = "End to end, tasks a second until every result is durable"
 
@@ -40,9 +40,9 @@ class Case:
     batch: bool
 
     def __str__(self) -> str:
-        database = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}[self.database]
         program = "" if self.program == "serve" else ", stock Daphne"
-        return f"{database}{program}, {self.workers} workers, {'_batch=1' if self.batch else 'single frames'}"
+        frames = "_batch=1" if self.batch else "single frames"
+        return f"{TITLES[self.database]}{program}, {self.workers} workers, {frames}"
 
     @property
     def is_headline(self) -> bool:
@@ -102,7 +102,7 @@ def _figures(rounds: Rounds, limits: Rounds) -> Iterator[Figure]:
         yield _figure(LIMIT, every_limit, ())
     for case, measured in rounds.items():
         if isinstance(case, Case):
-            point = Point(f"end_to_end_{case.database}", str(case).split(", ")[-1], case.workers)
+            point = Point(f"End to end, {TITLES[case.database]}", str(case).split(", ")[-1], case.workers)
             ratios = tuple(_ratios(case, rounds, limits))
             yield _figure(str(case), measured, ratios, None if case.program == "daphne" else point)
     for name, title in PEERS.items():

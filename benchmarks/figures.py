@@ -40,7 +40,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where a figure stands on a chart. `chart` is the name of its file."""
+    """Where a figure stands on a chart. `chart` is its title."""
 
     chart: str
     series: str

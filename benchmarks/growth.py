@@ -10,13 +10,12 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Point, Ratio, medians
 from benchmarks.measurement import Measurement
 from benchmarks.rows import Rows
-from benchmarks.site import Database
+from benchmarks.site import TITLES, Database
 
 TITLE = "Growth: end to end, with no past and after many finished tasks"
 
 WORKERS = 50
 WARM_UP_TASKS = 500
-TITLES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
@@ -48,6 +47,6 @@ def _on(bench: Bench, database: Database, pasts: tuple[int, ...]) -> Iterator[Fi
             "/s",
             ratios=() if past == pasts[0] else (Ratio.of_rounds("with none", own, young),),
             cpu_us=medians(each.cpu_us for each in measured[past]),
-            point=Point("growth", TITLES[database], past),
+            point=Point("Throughput after finished tasks", TITLES[database], past),
             note=f"{bench.tasks:,} tasks, {WORKERS} workers, single frames",
         )

@@ -10,13 +10,12 @@ from statistics import median, quantiles
 from benchmarks import peers
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure, Point, Ratio, Target
-from benchmarks.site import Database
+from benchmarks.site import TITLES, Database
 
 TITLE = "Latency: idle, one task at a time; and at half of the throughput that was measured just before"
 
 WORKERS = 50
 WARM_UP_TASKS = 100
-TITLES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 ROUND_TRIP_TARGET = Target(1, at_most=True)
 TAIL_TARGET = Target(10, at_most=True)
@@ -72,9 +71,9 @@ def _figures(database: Database, samples: Samples, rates: list[float]) -> Iterat
                 to_celery = (Ratio.of_rounds("Celery's p50", p50s, theirs, ROUND_TRIP_TARGET),)
             tail = TAIL_TARGET if (state, key) == ("half load", "to_worker") else None
             to_p50 = (Ratio.of_rounds("its p50", p99s, p50s, tail),)
-            point = Point("latency", f"{TITLES[database]}, {what}, p50", state)
+            point = Point(f"Latency, {TITLES[database]}", f"{what}, p50", state)
             yield Figure.of_rounds(f"{name}, p50", p50s, "ms", ratios=to_celery, note=note, point=point)
-            point = Point("latency", f"{TITLES[database]}, {what}, p99", state)
+            point = Point(f"Latency, {TITLES[database]}", f"{what}, p99", state)
             yield Figure.of_rounds(f"{name}, p99", p99s, "ms", ratios=to_p50, note=note, point=point)
 
 

@@ -41,6 +41,6 @@ def measure(bench: Bench) -> Iterator[Figure]:
             "/s",
             ratios=() if processes == 1 else (Ratio.of_rounds("one process", own, one),),
             cpu_us=medians(each.cpu_us for each in measured),
-            point=Point("processes", frames, processes),
+            point=Point("Throughput by server processes", frames, processes),
             note=f"{bench.tasks:,} tasks, {WORKERS} workers",
         )

@@ -12,7 +12,7 @@ import resource
 import sys
 from pathlib import Path
 
-from benchmarks import report
+from benchmarks import charts, report
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.site import Database, Site
@@ -34,6 +34,7 @@ def main() -> None:
             report.print_section(section.TITLE, sections[name])
             if arguments.save:
                 report.write_json(arguments.save / "results.json", about, sections)
+                charts.draw(arguments.save, sections[name])
 
 
 def _arguments() -> argparse.Namespace:

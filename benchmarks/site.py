@@ -28,6 +28,7 @@ BULK = 1000
 """Tasks in one submission."""
 
 Database = Literal["postgresql", "sqlite"]
+TITLES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 Program = Literal["serve", "daphne"]
 
 

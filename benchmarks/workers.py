@@ -74,7 +74,7 @@ def _figures(workers: int, visits: list[Visit], fewest: list[Visit], is_most: bo
     title = f"{workers:,} attached"
     rates = [visit.attached_per_second for visit in visits]
     yield Figure.of_rounds(
-        f"{title}: attached", rates, "workers/s", point=Point("workers_attaching", "attached", workers)
+        f"{title}: attached", rates, "workers/s", point=Point("Attaching workers", "attached", workers)
     )
     idle = [visit.idle_percent for visit in visits]
     target = IDLE_TARGET if workers == IDLE_TARGET_WORKERS else None
@@ -93,6 +93,6 @@ def _figures(workers: int, visits: list[Visit], fewest: list[Visit], is_most: bo
         "/s",
         ratios=ratios,
         cpu_us=medians(visit.work.cpu_us for visit in visits),
-        point=Point("workers_throughput", "end to end", workers),
+        point=Point("Throughput by attached workers", "end to end", workers),
         note=f"{visits[0].work.tasks:,} tasks, single frames",
     )

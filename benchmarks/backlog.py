@@ -17,6 +17,9 @@ TITLE = "Backlog: assignments a second, from the first task that a worker gets t
 
 WORKERS = 50
 NOBODYS_SHARE = 0.99
+MOST_TASKS = 10_000
+"""A hundredth of a million."""
+WARM_UP_TASKS = 500
 PART = 50_000
 """Rows of the backlog that are made at a time."""
 TARGET = Target(0.8)
@@ -51,8 +54,8 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 def _of_kind(bench: Bench, database: Database, kind: Kind, sizes: tuple[int, ...]) -> Iterator[Figure]:
     """Each size has a database of its own, so that they can take turns. The tasks that can be taken are equally
-    many at all sizes: a hundredth of the largest, and enough to measure a rate."""
-    tasks = max(1_000, round(sizes[-1] * (1 - NOBODYS_SHARE)))
+    many at all sizes, for a hundredth of the smallest would not do to measure a rate."""
+    tasks = min(bench.tasks, MOST_TASKS)
     measured: dict[int, list[Measurement]] = defaultdict(list)
     with ExitStack() as stack:
         urls = {size: stack.enter_context(bench.site.database(database)) for size in sizes}
@@ -61,6 +64,8 @@ def _of_kind(bench: Bench, database: Database, kind: Kind, sizes: tuple[int, ...
         for _ in range(bench.rounds):
             for size, url in urls.items():
                 with bench.site.queue_at(url) as queue:
+                    queue.submit(WARM_UP_TASKS, kind.task_names)
+                    queue.work_off(WARM_UP_TASKS, WORKERS, kind.task_names)
                     queue.submit(tasks, kind.task_names)
                     measured[size].append(queue.work_off(tasks, WORKERS, kind.task_names))
     smallest = [each.per_second for each in measured[sizes[0]]]

@@ -16,6 +16,8 @@ TITLE = "Latency: idle, one task at a time; and at half of the throughput that w
 
 WORKERS = 50
 WARM_UP_TASKS = 100
+BULK = 50
+"""Tasks in one submission under load: the throughput of which the half is taken is measured with the same."""
 
 ROUND_TRIP_TARGET = Target(1, at_most=True)
 TAIL_TARGET = Target(10, at_most=True)
@@ -50,8 +52,8 @@ def _one_round(bench: Bench, database: Database, samples: Samples, rates: dict[s
         queue.attach(WORKERS)
         queue.load.ask("round_trips", tasks=WARM_UP_TASKS)
         idle = queue.load.ask("round_trips", tasks=_idle_tasks(bench))
-        half = queue.measure(bench.tasks).per_second / 2
-        paced = queue.load.ask("pace", rate=half, seconds=3 if bench.quick else 20)
+        half = queue.measure(bench.tasks, BULK).per_second / 2
+        paced = queue.load.ask("pace", rate=half, seconds=3 if bench.quick else 30, bulk=BULK)
         rates[database].append(half)
     for state, measured in (("idle", idle), ("half load", paced)):
         for what, seconds in measured.items():

@@ -172,8 +172,8 @@ class Load:
     async def round_trips(self, tasks: int) -> dict[str, Any]:
         return await timing.round_trips(self, tasks)
 
-    async def pace(self, rate: float, seconds: float) -> dict[str, Any]:
-        return await timing.pace(self, rate, seconds)
+    async def pace(self, rate: float, seconds: float, bulk: int) -> dict[str, Any]:
+        return await timing.pace(self, rate, seconds, bulk)
 
     async def detach(self) -> dict[str, Any]:
         self.leaving = True

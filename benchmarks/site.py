@@ -173,9 +173,9 @@ class Queue:
     def detach(self) -> None:
         self.load.ask("detach")
 
-    def measure(self, tasks: int, names: Sequence[str] = ("bench",)) -> Measurement:
+    def measure(self, tasks: int, bulk: int = BULK) -> Measurement:
         """Submit so many tasks and finish them with the workers that are attached."""
-        return self._measured("run", tasks, bulk=BULK, names=names)
+        return self._measured("run", tasks, bulk=bulk, names=["bench"])
 
     def submit(self, tasks: int, names: Sequence[str] = ("bench",)) -> None:
         """For later: nobody is attached."""

@@ -14,8 +14,8 @@ from benchmarks.submissions import submission
 if TYPE_CHECKING:
     from benchmarks.load import Load
 
-ARRAY_EVERY_SECONDS = 0.02
-PROBE_EVERY_SECONDS = 0.05
+PROBE_EVERY_SECONDS = 0.2
+POLL_SECONDS = 0.01
 PATIENCE_SECONDS = 120
 
 
@@ -35,8 +35,8 @@ async def round_trips(load: Load, tasks: int) -> dict[str, Any]:
     return {"to_worker": to_worker, "to_result": to_result}
 
 
-async def pace(load: Load, rate: float, seconds: float) -> dict[str, Any]:
-    """So many tasks a second in small arrays, whether or not the server keeps up, and among them single ones
+async def pace(load: Load, rate: float, seconds: float, bulk: int) -> dict[str, Any]:
+    """So many tasks a second in arrays of `bulk`, whether or not the server keeps up, and among them single ones
     whose producers wait. Each task's time begins when it was due, not when there was time to send it."""
     due: list[float] = []
     to_worker: list[float] = []
@@ -57,25 +57,20 @@ async def pace(load: Load, rate: float, seconds: float) -> dict[str, Any]:
         to_result.append(time.perf_counter() - due[number])
 
     async with load.session() as session, asyncio.timeout(seconds + PATIENCE_SECONDS):
-        arrays = probes = 0
-        while (elapsed := time.perf_counter() - started) < seconds:
-            if elapsed >= arrays * ARRAY_EVERY_SECONDS:
-                at = arrays * ARRAY_EVERY_SECONDS
-                arrays += 1
-                wanted = round(rate * arrays * ARRAY_EVERY_SECONDS)
-                numbers = range(len(due), max(wanted, len(due)))
-                due += [started + at] * len(numbers)
-                if numbers:
-                    sendings.append(asyncio.create_task(send_array(numbers)))
-            if elapsed >= probes * PROBE_EVERY_SECONDS:
-                due.append(started + probes * PROBE_EVERY_SECONDS)
-                probes += 1
+        next_array = next_probe = started
+        while (now := time.perf_counter()) < started + seconds:
+            if now >= next_array:
+                due += [next_array] * bulk
+                sendings.append(asyncio.create_task(send_array(range(len(due) - bulk, len(due)))))
+                next_array += bulk / rate
+            if now >= next_probe:
+                due.append(next_probe)
                 sendings.append(asyncio.create_task(send_probe(len(due) - 1)))
-            next_due = min(arrays * ARRAY_EVERY_SECONDS, probes * PROBE_EVERY_SECONDS)
-            await asyncio.sleep(max(0.0, started + next_due - time.perf_counter()))
+                next_probe += PROBE_EVERY_SECONDS
+            await asyncio.sleep(min(next_array, next_probe) - time.perf_counter())
         await asyncio.gather(*sendings)
         while len(to_worker) < len(due):  # noqa: ASYNC110 - the last are on their way
-            await asyncio.sleep(ARRAY_EVERY_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
     load.on_task = None
     return {"to_worker": to_worker, "to_result": to_result}
 

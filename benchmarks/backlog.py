@@ -20,6 +20,7 @@ NOBODYS_SHARE = 0.99
 MOST_TASKS = 10_000
 """A hundredth of a million."""
 WARM_UP_TASKS = 500
+FIRST_NOTE = "a server that has just started, and its first workers"
 PART = 50_000
 """Rows of the backlog that are made at a time."""
 TARGET = Target(0.8)
@@ -56,6 +57,7 @@ def _of_kind(bench: Bench, database: Database, kind: Kind, sizes: tuple[int, ...
     """Each size has a database of its own, so that they can take turns. The tasks that can be taken are equally
     many at all sizes, for a hundredth of the smallest would not do to measure a rate."""
     tasks = min(bench.tasks, MOST_TASKS)
+    first: dict[int, list[Measurement]] = defaultdict(list)
     measured: dict[int, list[Measurement]] = defaultdict(list)
     with ExitStack() as stack:
         urls = {size: stack.enter_context(bench.site.database(database)) for size in sizes}
@@ -65,7 +67,7 @@ def _of_kind(bench: Bench, database: Database, kind: Kind, sizes: tuple[int, ...
             for size, url in urls.items():
                 with bench.site.queue_at(url) as queue:
                     queue.submit(WARM_UP_TASKS, kind.task_names)
-                    queue.work_off(WARM_UP_TASKS, WORKERS, kind.task_names)
+                    first[size].append(queue.work_off(WARM_UP_TASKS, WORKERS, kind.task_names))
                     queue.submit(tasks, kind.task_names)
                     measured[size].append(queue.work_off(tasks, WORKERS, kind.task_names))
     smallest = [each.per_second for each in measured[sizes[0]]]
@@ -81,6 +83,10 @@ def _of_kind(bench: Bench, database: Database, kind: Kind, sizes: tuple[int, ...
             cpu_us=medians(each.cpu_us for each in measured[size]),
             point=Point(f"Assignments with a backlog, {TITLES[database]}", kind.title, size),
             note=f"{tasks:,} tasks, {WORKERS} workers, _batch=1",
+        )
+        waited = [each.first_after_seconds for each in first[size]]
+        yield Figure.of_rounds(
+            f"{TITLES[database]}, {size:,} pending, {kind.title}: first task after", waited, "s", note=FIRST_NOTE
         )
 
 

@@ -161,13 +161,17 @@ class Load:
         """What is pending, by workers that come now; from the first task that one of them gets."""
         finished_before = self._rows.succeeded()
         self._expect(tasks)
-        cpu_before, self.first_received = _cpu_seconds(), 0.0
+        started, cpu_before, self.first_received = time.perf_counter(), _cpu_seconds(), 0.0
         await self.attach(workers, True, names)
         await self._all_durable()
         ended, cpu_after = time.perf_counter(), _cpu_seconds()
         self._check_finished(finished_before + tasks)
         await self.detach()
-        return {"seconds": ended - self.first_received, "cpu_seconds": cpu_after - cpu_before}
+        return {
+            "seconds": ended - self.first_received,
+            "first_after_seconds": self.first_received - started,
+            "cpu_seconds": cpu_after - cpu_before,
+        }
 
     async def round_trips(self, tasks: int) -> dict[str, Any]:
         return await timing.round_trips(self, tasks)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.request import urlopen
 from uuid import uuid4
 
 import msgspec
@@ -24,6 +26,7 @@ from tests.servers import Leash, PostgresServer, RedisServer, database_name, fre
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 60
 STOP_SECONDS = 60
+PORTS = (20_000, 32_000)
 BULK = 1000
 """Tasks in one submission."""
 
@@ -195,7 +198,7 @@ class Queue:
             "load": answer["cpu_seconds"] / tasks * 1e6,
             **used,
         }
-        return Measurement(tasks, answer["seconds"], cpu_us)
+        return Measurement(tasks, answer["seconds"], cpu_us, answer.get("first_after_seconds", 0.0))
 
 
 class LoadProcess:
@@ -264,24 +267,24 @@ def _running_server(site: Site, program: Program, environment: Mapping[str, str]
     # Those that attached are let go at once: what is measured has ended before.
     own = {**site.environment(environment), "WORKQUEUE_DRAIN_GRACE_SECONDS": "0.1"}
     with log.open("wb") as said, leashed([site.python, *command], env=own, stdout=said, stderr=said) as process:
-        _await_port(process, port, log)
+        _await_answer(process, port, log)
         yield ServerProcess(process, port)
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the system gives to outgoing connections, of which one could come first."""
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
-def _await_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     give_up_at = time.monotonic() + START_SECONDS
     while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if process.poll() is not None or time.monotonic() > give_up_at:
-                raise RuntimeError(f"The server did not start: {log.read_text(errors='replace')}") from None
-            time.sleep(0.05)
-        else:
+        with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/healthz", timeout=START_SECONDS):
             return
+        if process.poll() is not None or time.monotonic() > give_up_at:
+            raise RuntimeError(f"The server did not start: {log.read_text(errors='replace')}")
+        time.sleep(0.05)

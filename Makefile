@@ -8,7 +8,7 @@ MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR
 
 CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
 
-.PHONY: help run demo test check chaos stateful storm simulation bench manage format clean
+.PHONY: help run demo test check chaos stateful storm simulation bench recovery manage format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -20,7 +20,8 @@ help:
 	@echo "make stateful  some thousand random lives of a queue against a model of the contract, on both databases"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
 	@echo "make simulation   2000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
-	@echo "make bench   benchmarks: ratios measured in one run"
+	@echo 'make bench   benchmarks: ratios measured in one run, half an hour (ARGS="--quick": minutes; ARGS="--help")'
+	@echo "make recovery   how soon work goes on after something dies, each time beside its limit"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
 
 run: $(VENV)/runtime $(DATA_DIR)/secret_key
@@ -64,8 +65,11 @@ simulation: $(VENV)/development
 	@SIMULATION_SCHEDULES=$${SIMULATION_SCHEDULES:-2000} SIMULATION_POINTS=$${SIMULATION_POINTS:-0} \
 		$(BIN)/python -m pytest -n auto -q tests/simulation $(ARGS)
 
-bench: $(VENV)/development
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(VENV)/runtime $(VENV)-bench/installed
+	@$(VENV)-bench/bin/python -m benchmarks.run --python $(abspath $(BIN)/python) $(ARGS)
+
+recovery: $(VENV)/development
+	@$(BIN)/python -m benchmarks.recovery
 
 manage: $(VENV)/runtime $(DATA_DIR)/secret_key
 	@$(MANAGE) $(ARGS)
@@ -75,7 +79,7 @@ format: $(VENV)/development
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(DATA_DIR)
+	rm -rf $(VENV) $(VENV)-bench $(DATA_DIR)
 
 $(DATA_DIR)/secret_key: | $(VENV)/runtime
 	@mkdir -p $(DATA_DIR)
@@ -85,6 +89,11 @@ $(VENV)/runtime: requirements.txt
 	@.ci/venv $(VENV) requirements.txt
 	@touch $@
 
-$(VENV)/development: requirements-dev.txt requirements.txt
+$(VENV)/development: requirements-dev.txt requirements.txt benchmarks/requirements-load.txt
 	@.ci/venv $(VENV) requirements-dev.txt
 	@touch $@ $(VENV)/runtime
+
+# Of its own: the server's has nothing of the load or of the other queues in it.
+$(VENV)-bench/installed: benchmarks/requirements.txt benchmarks/requirements-load.txt
+	@.ci/venv $(VENV)-bench benchmarks/requirements.txt
+	@touch $@

@@ -1,76 +1,97 @@
-"""What a backlog that nobody can take costs the tasks that somebody can: submit to assigned, one at a time.
-
-Without sockets: the lifecycle, the dispatcher and the database, as a server process runs them.
-"""
+"""What a backlog that nobody can take costs the tasks that somebody can: 99 % of what is pending match nobody."""
 
 from __future__ import annotations
 
-import statistics
-import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 
-from rich.console import Console
-from rich.table import Table
+from benchmarks.bench import Bench
+from benchmarks.figures import Figure, Point, Ratio, Target, medians
+from benchmarks.measurement import Measurement
+from benchmarks.rows import Rows
+from benchmarks.site import TITLES, Database
 
-from queueapp import database, doorbell, lifecycle, sessions
-from queueapp.domain.submission import Submission
-from queueapp.lifecycle import Report
-from queueapp.models import new_id
-from queueapp.passes import Inbox, Pass
-from queueapp.registration import parse_query
-from queueapp.sessions import Attachment
+TITLE = "Backlog: assignments a second, from the first task that a worker gets to the last result"
 
-ROUNDS = 200
-BACKLOGS = (0, 1_000, 10_000, 100_000)
-BATCH = 5_000
-
-
-class Process:
-    """A server process with one worker, which matches only `cloud=aws`."""
-
-    def __init__(self) -> None:
-        self.passes = Pass(sessions.start_node(database.now()))
-        self._rung: list = []
-        doorbell.listen(lambda news: self._rung.extend(news.routes))
-        query = parse_query(b"task=bench&cloud=aws", 100)
-        self.worker = new_id()
-        self.run(attachments=[Attachment(self.worker, query.options, query.offers)])
-
-    def run(self, **inbox: object):
-        routes, self._rung[:] = list(self._rung), []
-        return self.passes.run(Inbox(routes=routes, **inbox))
-
-    def round_trip_seconds(self) -> float:
-        """From the submission of one task to its assignment; it is finished afterwards, off the clock."""
-        started = time.perf_counter()
-        lifecycle.submit([Submission("bench", {"cloud": "aws"})], None, database.now())
-        (assignment,) = self.run().assignments
-        seconds = time.perf_counter() - started
-        self.run(reports=[Report(self.worker, assignment.task.task_id, done=True)])
-        return seconds
+WORKERS = 50
+NOBODYS_SHARE = 0.99
+MOST_TASKS = 10_000
+"""A hundredth of a million."""
+WARM_UP_TASKS = 500
+FIRST_NOTE = "a server that has just started, and its first workers"
+PART = 50_000
+"""Rows of the backlog that are made at a time."""
+TARGET = Target(0.8)
 
 
-def grow_backlog(current: int, wanted: int) -> None:
-    """Tasks of the worker's name whose attributes nobody accepts, each set of attributes different."""
-    for start in range(current, wanted, BATCH):
-        numbers = range(start, min(start + BATCH, wanted))
-        lifecycle.submit(
-            [Submission("bench", {"cloud": "azure", "node": str(n)}) for n in numbers], None, database.now()
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What the backlog, and the workers' subscriptions, are made of."""
+
+    title: str
+    names: int
+    distinct: bool
+
+    @property
+    def task_names(self) -> list[str]:
+        return [f"bench{number}" if number else "bench" for number in range(self.names)]
+
+
+KINDS = (
+    Kind("ten routes", names=1, distinct=False),
+    Kind("all attributes distinct", names=1, distinct=True),
+    Kind("1,000 task names", names=1000, distinct=True),
+)
+
+
+def measure(bench: Bench) -> Iterator[Figure]:
+    sizes = (1_000, 10_000) if bench.quick else (1_000, 100_000, 1_000_000)
+    for database in bench.databases[:1] if bench.quick else bench.databases:
+        for kind in KINDS[1:2] if bench.quick else KINDS:
+            yield from _of_kind(bench, database, kind, sizes)
+
+
+def _of_kind(bench: Bench, database: Database, kind: Kind, sizes: tuple[int, ...]) -> Iterator[Figure]:
+    """Each size has a database of its own, so that they can take turns. The tasks that can be taken are equally
+    many at all sizes, for a hundredth of the smallest would not do to measure a rate."""
+    tasks = min(bench.tasks, MOST_TASKS)
+    first: dict[int, list[Measurement]] = defaultdict(list)
+    measured: dict[int, list[Measurement]] = defaultdict(list)
+    with ExitStack() as stack:
+        urls = {size: stack.enter_context(bench.site.database(database)) for size in sizes}
+        for size, url in urls.items():
+            _fill(url, round(size * NOBODYS_SHARE), kind)
+        for _ in range(bench.rounds):
+            for size, url in urls.items():
+                with bench.site.queue_at(url) as queue:
+                    queue.submit(WARM_UP_TASKS, kind.task_names)
+                    first[size].append(queue.work_off(WARM_UP_TASKS, WORKERS, kind.task_names))
+                    queue.submit(tasks, kind.task_names)
+                    measured[size].append(queue.work_off(tasks, WORKERS, kind.task_names))
+    smallest = [each.per_second for each in measured[sizes[0]]]
+    for size in sizes:
+        own = [each.per_second for each in measured[size]]
+        target = TARGET if size == sizes[-1] else None
+        to_smallest = () if size == sizes[0] else (Ratio.of_rounds(f"with {sizes[0]:,}", own, smallest, target),)
+        yield Figure.of_rounds(
+            f"{TITLES[database]}, {size:,} pending, {kind.title}",
+            own,
+            "/s",
+            ratios=to_smallest,
+            cpu_us=medians(each.cpu_us for each in measured[size]),
+            point=Point(f"Assignments with a backlog, {TITLES[database]}", kind.title, size),
+            note=f"{tasks:,} tasks, {WORKERS} workers, _batch=1",
+        )
+        waited = [each.first_after_seconds for each in first[size]]
+        yield Figure.of_rounds(
+            f"{TITLES[database]}, {size:,} pending, {kind.title}: first task after", waited, "s", note=FIRST_NOTE
         )
 
 
-def report() -> None:
-    process = Process()
-    table = Table(title="One task that somebody can take, behind tasks that nobody can (submit to assigned)")
-    for column in ("pending that nobody matches", "median ms", "p99 ms", "median, to an empty queue"):
-        table.add_column(column, justify="right")
-    base, size = 0.0, 0
-    for wanted in BACKLOGS:
-        grow_backlog(size, wanted)
-        size = wanted
-        process.run(tick=True)  # learns of the new routes, as a server does within a second
-        seconds = [process.round_trip_seconds() for _ in range(ROUNDS)]
-        median = statistics.median(seconds)
-        base = base or median
-        p99 = statistics.quantiles(seconds, n=100)[98]
-        table.add_row(f"{wanted:,}", f"{median * 1e3:.2f}", f"{p99 * 1e3:.2f}", f"{median / base:.2f}")
-    Console().print(table)
+def _fill(url: str, number: int, kind: Kind) -> None:
+    with closing(Rows(url)) as rows:
+        for start in range(0, number, PART):
+            rows.add_backlog(range(start, min(start + PART, number)), kind.task_names, kind.distinct)
+        rows.settle()

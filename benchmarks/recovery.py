@@ -1,4 +1,4 @@
-"""How soon tasks are with others, and producers served again, after something dies: each time beside its limit.
+"""`make recovery`: how soon tasks are with others, and producers served, after something dies, beside its limit.
 
 Three server processes with their default settings on a PostgreSQL and a Redis of their own, and workers as
 processes where one is killed or frozen. A time begins with the signal and ends when the heir has read the last of
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ REDIS_AWAY_SECONDS = 30.0
 POSTGRESQL_AWAY_SECONDS = 10.0
 UNHEARD_SECONDS = 3 * Config().poll_interval_seconds
 """A poll for each doorbell on a task's way: to the dispatch, to the worker's process, to the producer's."""
-V1 = {"subprotocols": ["workqueue.v1"]}
+V1: dict[str, Any] = {"subprotocols": ["workqueue.v1"]}
 
 Seconds = list[float]
 
@@ -56,7 +57,7 @@ class Site:
             else:
                 server.prepare()
             server.start()
-            stack.callback(lambda server=server: server.kill() if server.running else None)
+            stack.callback(_killed, server)
             self.servers.append(server)
 
     def name(self) -> str:
@@ -73,6 +74,11 @@ class Site:
         async with server.worker(f"?task={name}", **V1) as heir:
             await receive(heir)
             yield heir
+
+
+def _killed(server: Server) -> None:
+    if server.running:
+        server.kill()
 
 
 async def inherited(heir: Any, began: float) -> float:
@@ -179,7 +185,7 @@ async def postgresql_away(site: Site) -> float:
         await asyncio.sleep(POSTGRESQL_AWAY_SECONDS)
         await asyncio.to_thread(site.postgres.start)
         began = time.monotonic()
-        await asyncio.gather(*(eventually(lambda server=server: accepts(server)) for server in site.servers))
+        await asyncio.gather(*(eventually(partial(accepts, server)) for server in site.servers))
         await round_trip()
         return time.monotonic() - began
 
@@ -222,6 +228,10 @@ async def measure(console: Console) -> None:
     console.print(table)
 
 
-def report() -> None:
+def main() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     asyncio.run(measure(Console()))
+
+
+if __name__ == "__main__":
+    main()

@@ -169,14 +169,16 @@ class _Server:
 class PostgresServer(_Server):
     """PostgreSQL with an empty cluster. `url` names its database `postgres`.
 
-    It keeps what was committed when it is killed. It would not when the machine loses power: it does not wait
-    for the disk (fsync), which no test here could see and which makes the suite several times slower.
+    It keeps what was committed when it is killed. Unless it is `durable` it would not when the machine loses
+    power: it does not wait for the disk (fsync), which no test here could see and which makes the suite several
+    times slower. What is measured must be durable.
     """
 
-    def __init__(self, tcp_port: int | None = None) -> None:
+    def __init__(self, tcp_port: int | None = None, durable: bool = False) -> None:
         """With a port it listens at `tcp_url` too, on this machine only."""
         super().__init__()
         self._tcp_port = tcp_port
+        self._durable = durable
         try:
             if os.geteuid() == 0:
                 self._become_somebody()
@@ -201,7 +203,8 @@ class PostgresServer(_Server):
             "listen_addresses": "127.0.0.1" if self._tcp_port else "",
             "unix_socket_directories": str(self.directory),
             "max_connections": "300",
-            "fsync": "off",
+            "fsync": "on" if self._durable else "off",
+            "synchronous_commit": "on",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         if self._tcp_port:

@@ -57,7 +57,7 @@ class Site:
             else:
                 server.prepare()
             server.start()
-            stack.callback(_killed, server)
+            stack.callback(server.kill_if_running)
             self.servers.append(server)
 
     def name(self) -> str:
@@ -74,11 +74,6 @@ class Site:
         async with server.worker(f"?task={name}", **V1) as heir:
             await receive(heir)
             yield heir
-
-
-def _killed(server: Server) -> None:
-    if server.running:
-        server.kill()
 
 
 async def inherited(heir: Any, began: float) -> float:

@@ -65,6 +65,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         self.link: Link | None = None
         self.ended = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._frame_limit_bytes = config().frame_limit_bytes
         self._unusable_at: deque[float] = deque()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -79,18 +80,19 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         except StopConsumer:
             pass
         finally:
-            await self.disconnect(CloseCode.GOING_AWAY)
+            self._ended_by_the_peer()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Without Channels' query for old connections before each message: nothing here uses one."""
         try:
             match message["type"]:
-                case "websocket.connect":
-                    await self.websocket_connect(message)
                 case "websocket.receive":
-                    await self.websocket_receive(message)
+                    await self.receive(message.get("text"))
+                case "websocket.connect":
+                    await self.connect()
                 case _:
-                    await self.websocket_disconnect(message)
+                    self._ended_by_the_peer(message.get("code") or CloseCode.GOING_AWAY)
+                    raise StopConsumer
         except StopConsumer:
             raise
         except Exception:
@@ -171,7 +173,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         options = self.query.options
         v1 = SUBPROTOCOL in self.scope["subprotocols"]
         self.link = Link(
-            self.session_id, v1, options.batch, options.max_outstanding, self.send, self._close_by_hub
+            self.session_id, v1, options.batch, options.max_outstanding, self._send_text, self._close_by_hub
         )
         key = self.identity.api_key
         remote = ":".join(map(str, self.scope.get("client") or ()))
@@ -179,21 +181,21 @@ class WorkerConsumer(AsyncWebsocketConsumer):
 
     # ---- frames
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    async def receive(self, text: str | None) -> None:
         if self.ended:
             return
-        if text_data is None:
+        if text is None:
             await self._refuse(Unusable("binary", "Frames are JSON text."))
-        elif _is_larger(text_data, config().frame_limit_bytes):
-            await self._end(CloseCode.TOO_LARGE, f"A frame has at most {config().frame_limit_bytes} bytes.")
+        elif _is_larger(text, self._frame_limit_bytes):
+            await self._end(CloseCode.TOO_LARGE, f"A frame has at most {self._frame_limit_bytes} bytes.")
         elif self.link is None:
-            await self._introduce(text_data)
+            await self._introduce(text)
         else:
-            refused = [message for message in parse_frame(text_data) if not await self._take(message)]
+            refused = [message for message in parse_frame(text) if not self._take(message)]
             for message in refused[:1]:
                 await self._refuse(message)
 
-    async def _take(self, message: WorkerMessage) -> bool:
+    def _take(self, message: WorkerMessage) -> bool:
         """Put the message into the hub's inbox. False: it is of no use."""
         inbox, session_id = self.hub.inbox, self.session_id
         match message:
@@ -246,12 +248,15 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         if self.link is not None and not self.ended:
             self.link.tell([message])
 
+    async def _send_text(self, text: str) -> None:
+        await self.base_send({"type": "websocket.send", "text": text})
+
     # ---- ends
 
-    async def disconnect(self, code: int) -> None:
+    def _ended_by_the_peer(self, code: int = CloseCode.GOING_AWAY) -> None:
         self.ended = True
         self._expect_nothing()
-        self.hub.detach(self.session_id, Outcome.LOST, code or CloseCode.GOING_AWAY, "The connection ended.")
+        self.hub.detach(self.session_id, Outcome.LOST, code, "The connection ended.")
 
     async def _end(self, code: CloseCode, reason: str) -> None:
         """Close from our side. The tasks are given to others now, not when the peer answers."""

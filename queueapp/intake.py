@@ -15,7 +15,7 @@ import msgspec
 
 from queueapp.domain.errors import FieldError, InvalidSubmission, TooManySubmissions
 from queueapp.domain.names import attribute_problem, is_task_name
-from queueapp.domain.payloads import MAX_DEPTH, UNSTORABLE, parse_json
+from queueapp.domain.payloads import MAX_DEPTH, may_be_unstorable, parse_json
 from queueapp.domain.submission import MAX_ATTEMPTS, PRIORITIES, Limits, Submission, parse_submission
 
 
@@ -61,7 +61,7 @@ def _quickly(decode: Callable[[str], Any], body: bytes) -> Any:
     """What msgspec reads, which is stricter than the standard library; None where a closer look is needed."""
     try:
         text = body.decode()
-        return None if UNSTORABLE.search(text) else decode(text)
+        return None if may_be_unstorable(text) else decode(text)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return None
 

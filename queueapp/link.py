@@ -7,6 +7,8 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -97,7 +99,13 @@ def task_frame(assignment: Assignment) -> TaskFrame:
         data=msgspec.Raw(task.data.encode()),
         attempt=task.attempt,
         timeout=task.timeout_seconds,
-        deadline=task.deadline.isoformat().replace("+00:00", "Z"),
+        deadline=_rfc3339(task.deadline),
         priority=task.priority,
         traceparent=task.traceparent or msgspec.UNSET,
     )
+
+
+@lru_cache(maxsize=64)
+def _rfc3339(time: datetime) -> str:
+    """Kept, for the tasks of a pass have a deadline for each timeout, and not for each task."""
+    return time.isoformat().replace("+00:00", "Z")

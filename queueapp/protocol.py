@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from queueapp.domain.errors import InvalidJson
-from queueapp.domain.payloads import MAX_DEPTH, UNSTORABLE, check_json, json_text
+from queueapp.domain.payloads import MAX_DEPTH, check_json, json_text, may_be_unstorable
 
 SUBPROTOCOL = "workqueue.v1"
 ERROR_TEXT_LENGTH = 10_000
@@ -114,8 +113,7 @@ def serialise_many(messages: Iterable[ServerMessage], batch: bool) -> list[str]:
 # ---- worker to server
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What became of a task. `payload` is JSON text: the result's data, or an error's details."""
 
     task_id: str
@@ -126,8 +124,7 @@ class Result:
     retry: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """A sign of life. `progress` is between 0 and 1."""
 
     task_id: str
@@ -135,29 +132,24 @@ class Progress:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Extend:
+class Extend(msgspec.Struct, frozen=True):
     task_id: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     task_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
+class Drain(msgspec.Struct, frozen=True):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Capacity:
+class Capacity(msgspec.Struct, frozen=True):
     max_outstanding: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unusable:
+class Unusable(msgspec.Struct, frozen=True):
     """A frame, or one element of an array, that could not be used: `code` for programs, `message` for people."""
 
     code: str
@@ -183,15 +175,22 @@ class _Envelope(msgspec.Struct):
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_envelopes = msgspec.json.Decoder(list[_Envelope]).decode
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}:]', re.DOTALL)
 """A string, also one without an end: trying each of its quotes as a beginning would take hours for a mebibyte."""
 _PAYLOADS = ("data", "error", "details")
 
 
 def parse_frame(text: str) -> list[WorkerMessage]:
-    """The messages in a text frame: one, or as many as its array has elements. Never raises."""
+    """The messages in a text frame: one, or as many as its array has elements. Never raises.
+
+    The quick way for what msgspec reads and nothing suspicious is in; the thorough way for the rest.
+    """
     if text.lstrip()[:1] != "[":
         return [_parse_one(text)]
+    envelopes = _read_quickly(_decode_envelopes, text)
+    if envelopes is not None:
+        return [_from_envelope(envelope) for envelope in envelopes]
     try:
         elements = msgspec.json.decode(text, type=list[msgspec.Raw])
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
@@ -209,14 +208,36 @@ def parse_auth(text: str) -> str | None:
 
 
 def _parse_one(text: str) -> WorkerMessage:
-    """The quick way for what msgspec reads and nothing suspicious is in; the thorough way for the rest."""
-    if UNSTORABLE.search(text) is None and text.count("[") + text.count("{") <= MAX_DEPTH:
-        try:
-            return _from_envelope(_decode_envelope(text))
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            pass
+    envelopes = _read_quickly(_decode_alone, text)
+    if envelopes is not None:
+        return _from_envelope(envelopes[0])
     loaded = _load(text)
     return _not_json(text) if loaded is None else _from_loaded(loaded)
+
+
+def _decode_alone(text: str) -> list[_Envelope]:
+    return [_decode_envelope(text)]
+
+
+def _read_quickly(decode: Callable[[str], list[_Envelope]], text: str) -> list[_Envelope] | None:
+    if may_be_unstorable(text):
+        return None
+    try:
+        envelopes = decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    if _may_be_deep(text) and any(_may_be_deep(payload) for each in envelopes for payload in _payloads(each)):
+        return None
+    return envelopes
+
+
+def _may_be_deep(text: str) -> bool:
+    return text.count("[") + text.count("{") > MAX_DEPTH
+
+
+def _payloads(envelope: _Envelope) -> Iterator[str]:
+    for name in _PAYLOADS:
+        yield bytes(getattr(envelope, name)).decode()
 
 
 def _load(text: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import cast
 from uuid import UUID
@@ -159,7 +158,7 @@ def _submit(request: Request, submissions: list[Submission], now: datetime) -> l
     require_names(request, {submission.name for submission in submissions})
     traceparent = request.headers.get("traceparent", "")
     if TRACEPARENT.fullmatch(traceparent):  # one that is malformed is to be ignored, says W3C Trace Context
-        submissions = [replace(submission, traceparent=traceparent) for submission in submissions]
+        submissions = [submission._replace(traceparent=traceparent) for submission in submissions]
     return lifecycle.submit(submissions, key_of(request), now)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from queueapp.domain.errors import FieldError, InvalidJson, InvalidSubmission
 from queueapp.domain.names import attribute_problem, is_storable, is_task_name
@@ -31,8 +31,7 @@ class Limits:
     bulk: int = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """A task to be. None means that the queue's default, or else the general one, applies.
 
     `data` is JSON text; durations are in seconds; `available_at` None is now.

@@ -94,6 +94,10 @@ class Server:
         self._reader.wait(PATIENCE_SECONDS)
         return status
 
+    def kill_if_running(self) -> None:
+        if self.running:
+            self.kill()
+
     @property
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -226,7 +230,7 @@ def cluster(prepared: Server, directory: Path, size: int, **environment: str) ->
             server = Server(data_dir, **backed, **environment)
             server.keys = prepared.keys
             server.start()
-            stack.callback(lambda server=server: server.kill() if server.running else None)
+            stack.callback(server.kill_if_running)
             servers.append(server)
         yield servers
 

@@ -9,7 +9,7 @@ from django.utils.module_loading import import_string
 
 from queueapp import database, sessions
 from queueapp.conf import config
-from queueapp.server import uvicorn
+from queueapp.server import memory, uvicorn
 
 
 class Command(BaseCommand):
@@ -24,8 +24,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, host: str, port: int, daphne: bool, **options: Any) -> None:
         self._refuse_to_be_second()
+        application = import_string(settings.ASGI_APPLICATION)
+        memory.settle()
         served = serve_on_daphne if daphne else serve_on_uvicorn
-        if not served(import_string(settings.ASGI_APPLICATION), host, port):
+        if not served(application, host, port):
             raise CommandError(f"Cannot listen on {host}:{port}: is another process using it?")
 
     def _refuse_to_be_second(self) -> None:

@@ -117,7 +117,10 @@ def as_uuid(value: Any) -> UUID:
 
 
 def as_datetime(value: Any) -> datetime:
-    """A time from a raw statement; SQLite's come without their zone, which is UTC."""
+    """A time from a raw statement; SQLite's come without their zone, which is UTC, and those of its functions as
+    texts."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
     return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 

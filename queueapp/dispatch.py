@@ -22,10 +22,10 @@ from queueapp.domain.choice import Chooser, Load, tiers_allowed
 from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
 from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
-from queueapp.models import Queue, Route
+from queueapp.models import Route
 from queueapp.models import Subscription as SubscriptionRow
 from queueapp.ready import ReadyTask, Spill, ready_tasks, routes_with_ready_tasks, spilled_tasks
-from queueapp.statements import Given
+from queueapp.statements import NAMED
 
 ROUTES_A_POLL = 1000
 """How many routes one slow poll looks at: the index is swept in turns, so that a poll stays short."""
@@ -38,8 +38,6 @@ NEW_ROUTES_OVERLAP = timedelta(seconds=120)
 
 SessionRow = tuple[UUID, int, Any]
 """Id, `max_outstanding`, `idle_since` (as the driver has it: it is only compared)."""
-
-_CHOSEN = Given("chosen", session_id="uuid")
 
 Tiers = tuple[frozenset[Profile], ...]
 
@@ -121,7 +119,7 @@ class Dispatcher:
 
     def _assign(self, fleet: _Fleet, now: datetime) -> PassResult | None:
         """None: a worker that would have been given a task is not any more what it was read to be."""
-        paused = set(Queue.objects.paused().values_list("name", flat=True))
+        paused = {name for (name,) in statements.execute("SELECT name FROM queueapp_queue WHERE paused")}
         plain: dict[UUID, int] = {}
         spilling: dict[UUID, Spill] = {}
         for route_id in self._hot:
@@ -256,13 +254,12 @@ class _Fleet:
         """Lock the chosen workers, so that none of them goes before its tasks are its own, and see whether they
         are online with the capacity that was counted on."""
         chosen = {choice.session_id for choice in choices}
-        locked = statements.execute(
+        locked = statements.rows_of(
+            chosen,
             f"""
-            WITH {_CHOSEN.table} SELECT id, max_outstanding FROM queueapp_workersession
-            WHERE id IN (SELECT session_id FROM chosen) AND gone_at IS NULL AND state = 'online'
-            ORDER BY id {database.for_update()}
+            SELECT id, max_outstanding FROM queueapp_workersession
+            WHERE id IN ({NAMED}) AND gone_at IS NULL AND state = 'online' ORDER BY id {database.for_update()}
             """,
-            [_CHOSEN.rows((session_id,) for session_id in chosen)],
         )
         return len(locked) == len(chosen) and all(
             max_outstanding == self._capacities[database.as_uuid(session_id)]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from uuid import UUID
 
+from queueapp import database, statements
 from queueapp.dispatch import Assignment
 from queueapp.domain.payloads import json_text
 from queueapp.domain.states import Outcome, SessionState
 from queueapp.doorbell import Revoked, Ring
 from queueapp.lifecycle import Assigned
-from queueapp.models import Attempt, Task, WorkerSession
+from queueapp.models import Attempt, Task
 from queueapp.protocol import CloseCode
 from queueapp.querysets import TaskQuerySet
+from queueapp.statements import NAMED
 
 COMPARED_AT_ONCE = 1000
 """How many tasks a poll compares that look right, so that it stays short."""
@@ -42,10 +44,10 @@ class Comparison:
         tasks may have been missed as were taken away. `spoken_of`: (session, task) that the sessions have just
         ended themselves; what `held` says of these is past.
         """
-        counts = Task.objects.held_by(held).outstanding_by_session()
+        counts = _counts(held)
         differing = {session_id for session_id, tasks in held.items() if counts.get(session_id, 0) != len(tasks)}
         compared = {session_id: held[session_id] for session_id in differing | self._in_turn(held)}
-        rows = set(Task.objects.held_by(compared).assigned().values_list("worker_id", "id", "attempt"))
+        rows = _attempts(compared)
         sent = {(session_id, *task) for session_id, tasks in compared.items() for task in tasks.items()}
         unsent = {task_id for session_id, task_id, _ in rows - sent if (session_id, task_id) not in spoken_of}
         lost = [attempt for attempt in sent - rows if attempt[:2] not in spoken_of]
@@ -54,7 +56,7 @@ class Comparison:
 
     def _in_turn(self, held: Held) -> set[UUID]:
         """The next sessions by id, that hold about as many tasks as may be compared at once."""
-        ids = sorted(held)
+        ids = sorted(session_id for session_id, tasks in held.items() if tasks)
         turn, tasks = set(), 0
         for session_id in ids[bisect(ids, self._compared_until) :]:
             turn.add(session_id)
@@ -66,11 +68,36 @@ class Comparison:
         return turn
 
 
+def _counts(session_ids: Iterable[UUID]) -> dict[UUID, int]:
+    rows = statements.rows_of(
+        session_ids,
+        f"SELECT worker_id, COUNT(*) FROM queueapp_task WHERE worker_id IN ({NAMED}) GROUP BY worker_id",
+    )
+    return {database.as_uuid(session_id): count for session_id, count in rows}
+
+
+def _attempts(session_ids: Collection[UUID]) -> set[tuple[UUID, UUID, int]]:
+    """(session, task, number) of the attempts that are under way."""
+    if not session_ids:
+        return set()
+    rows = statements.rows_of(
+        session_ids, f"SELECT worker_id, id, attempt FROM queueapp_task WHERE worker_id IN ({NAMED})"
+    )
+    return {(database.as_uuid(row[0]), database.as_uuid(row[1]), row[2]) for row in rows}
+
+
 def _ended(held: Held) -> Ring:
     """The sessions that others have closed or asked to leave. One that has no row yet is about to get it."""
-    others = WorkerSession.objects.filter(pk__in=list(held)).exclude(state=str(SessionState.ONLINE)).order_by("id")
+    rows = statements.rows_of(
+        held,
+        f"""
+        SELECT id, state, close_code, close_reason FROM queueapp_workersession
+        WHERE id IN ({NAMED}) AND state <> 'online' ORDER BY id
+        """,
+    )
     closed, drained = [], []
-    for session_id, state, code, reason in others.values_list("id", "state", "close_code", "close_reason"):
+    for session_id, state, code, reason in rows:
+        session_id = database.as_uuid(session_id)
         if state == SessionState.GONE:
             closed.append((session_id, code or CloseCode.GOING_AWAY, reason))
         else:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import psycopg
@@ -76,6 +77,17 @@ class Given:
             UPDATE queueapp_task AS task SET {assignments} FROM {self.name}
             WHERE task.id = {self.name}.task_id AND {condition} RETURNING {returning}
             """
+
+
+_IDS = Given("named", named_id="uuid")
+
+
+def rows_of(ids: Iterable[UUID], statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """What a statement returns that speaks of `IN ({NAMED})`: the rows with these ids."""
+    return execute(f"WITH {_IDS.table} {statement}", [_IDS.rows((each,) for each in ids), *parameters])
+
+
+NAMED = "SELECT named_id FROM named"
 
 
 def execute(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

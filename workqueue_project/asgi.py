@@ -8,6 +8,10 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workqueue_project.settings")
 django_application = get_asgi_application()
 
-from queueapp.routing import websocket_urlpatterns  # noqa: E402 - models can be imported only now
+# Models can be imported only now.
+from queueapp.api.handler import with_keys_apart  # noqa: E402
+from queueapp.routing import websocket_urlpatterns  # noqa: E402
 
-application = ProtocolTypeRouter({"http": django_application, "websocket": URLRouter(websocket_urlpatterns)})
+application = ProtocolTypeRouter(
+    {"http": with_keys_apart(django_application), "websocket": URLRouter(websocket_urlpatterns)}
+)

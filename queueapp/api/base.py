@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -17,6 +20,11 @@ from queueapp.domain.errors import NotFound
 T = TypeVar("T")
 
 UNKNOWN_LENGTH = "-1"
+
+APART = "workqueue.apart"
+
+THREADS = 8
+"""Of a process for its requests. More would only wait for each other's turn at the interpreter."""
 
 
 class ApiView(APIView):
@@ -50,4 +58,22 @@ async def off_loop(work: Callable[[], T]) -> T:
         finally:
             connections.close_all()
 
-    return await sync_to_async(run, thread_sensitive=False)()
+    return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, run)
+
+
+async def in_its_thread(request: HttpRequest, work: Callable[[], T]) -> T:
+    """Run a view proper where Django runs the others of this request, and its middleware: a transaction that
+    surrounds the request, as in tests, holds there. A request with a key has no such thread."""
+    return await (off_loop(work) if is_apart(request) else sync_to_async(work)())
+
+
+def set_apart(request: HttpRequest) -> None:
+    """Note that no middleware runs on a thread of this request's own."""
+    request.META[APART] = True
+
+
+def is_apart(request: HttpRequest) -> bool:
+    return APART in request.META
+
+
+_threads = ThreadPoolExecutor(THREADS, thread_name_prefix="api")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
@@ -19,6 +20,7 @@ from queueapp.querysets import TaskQuerySet, WorkerSessionQuerySet
 
 PAGING = ("cursor", "limit")
 ATTRIBUTE = "attr."
+PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=\"?(\d{1,9})\b", re.IGNORECASE)
 
 TaskFilter = Callable[[TaskQuerySet, str], TaskQuerySet]
 
@@ -86,6 +88,13 @@ def wait_seconds(given: QueryDict) -> float:
     if not (math.isfinite(seconds) and seconds >= 0):
         raise InvalidParameters([invalid("wait", "must be a number of seconds, 0 or more")])
     return min(seconds, config().max_wait_seconds)
+
+
+def preferred_wait_seconds(headers: Mapping[str, str]) -> float:
+    """Of `Prefer: wait=SECONDS`, at most as long as the setting allows; 0 when it is not there or not understood,
+    for a preference that is not understood is to be ignored."""
+    found = PREFER_WAIT.search(headers.get("Prefer", ""))
+    return min(float(found[1]), config().max_wait_seconds) if found else 0.0
 
 
 def _unknown(known: Collection[str]) -> str:

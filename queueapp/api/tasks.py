@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
@@ -16,10 +15,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from queueapp import database, lifecycle
-from queueapp.api.base import ApiView, off_loop
+from queueapp.api.base import ApiView, in_its_thread, off_loop
 from queueapp.api.documents import attempt_document, latest_attempt_document, task_document
 from queueapp.api.pagination import ByNumber, NewestFirst
-from queueapp.api.parameters import PAGING, InvalidParameters, allow_only, filtered_tasks, wait_seconds
+from queueapp.api.parameters import (
+    PAGING,
+    InvalidParameters,
+    allow_only,
+    filtered_tasks,
+    preferred_wait_seconds,
+    wait_seconds,
+)
 from queueapp.api.parsers import BodyParser
 from queueapp.api.permissions import key_of, may_touch, require_names, visible_task, visible_tasks
 from queueapp.api.refusals import BadRequest, Conflict
@@ -69,6 +75,27 @@ class TaskList(ApiView):
         return Response({"count": len(ids), "ids": ids}, status=201)
 
 
+_task_list = TaskList.as_view()
+
+
+@csrf_exempt
+async def task_list(request: HttpRequest) -> HttpResponseBase:
+    """The tasks, or a submission. One task with `Prefer: wait=SECONDS` (RFC 7240) is answered when it is terminal
+    or the seconds are over; `Preference-Applied` says so."""
+    response = await in_its_thread(request, lambda: _task_list(request))
+    seconds = preferred_wait_seconds(request.headers) if request.method == "POST" else 0.0
+    if not seconds or not isinstance(response, Response) or "state" not in (response.data or {}):
+        return response
+    if response.status_code not in (200, 201):
+        return response
+    task_id = UUID(response.data["id"])
+    if response.data["state"] not in TERMINAL_STATES:
+        await until_terminal(task_id, seconds)
+        response.data = await off_loop(lambda: task_document(Task.objects.select_related("route").get(pk=task_id)))
+    response["Preference-Applied"] = f"wait={seconds:g}"
+    return response
+
+
 class TaskDetail(ApiView):
     def get(self, request: Request, task_id: UUID) -> Response:
         allow_only(request.query_params, ("wait",))
@@ -91,7 +118,7 @@ async def task_detail(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
 
     seconds = _seconds_to_wait(request)
     if not seconds:
-        return await sync_to_async(read)()
+        return await in_its_thread(request, read)
     response = await off_loop(read)
     if not isinstance(response, Response) or response.status_code != 200:
         return response

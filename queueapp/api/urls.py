@@ -8,7 +8,7 @@ from queueapp.api.base import UnknownPath
 app_name = "api"
 
 urlpatterns = [
-    path("tasks", tasks.TaskList.as_view(), name="tasks"),
+    path("tasks", tasks.task_list, name="tasks"),
     path("tasks/<uuid:task_id>", tasks.task_detail, name="task"),
     path("tasks/<uuid:task_id>/attempts", tasks.AttemptList.as_view(), name="attempts"),
     path("tasks/<uuid:task_id>/cancel", tasks.CancelTask.as_view(), name="cancel-task"),

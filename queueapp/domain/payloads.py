@@ -21,8 +21,8 @@ _LONG_NUMBER = re.compile(r"[0-9]{200}")
 
 
 def may_be_unstorable(text: str) -> bool:
-    """Whether a JSON text may hold an escaped NUL or surrogate, or a number that is infinite. A quick look, which is
-    true of all that do and of few others."""
+    """Whether a JSON text may hold an escaped NUL or surrogate, or a number that is infinite. A quick look, which
+    is true of all that do and of few others."""
     if "\\u" in text or _LONG_NUMBER.search(text) is not None:
         return True
     # Ids and digests are full of the former; the latter costs ten times as much.

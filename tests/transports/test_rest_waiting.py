@@ -141,3 +141,42 @@ class TestUntilTerminal:
         waiter.cancel()
         await asyncio.gather(waiter, return_exceptions=True)
         assert number_waiting() == 0
+
+
+class TestPrefer:
+    """`Prefer: wait=SECONDS` with a submission."""
+
+    async def post(self, key: str, body: Any, prefer: str) -> Any:
+        headers = {"authorization": f"Bearer {key}", "prefer": prefer}
+        return await AsyncClient().post("/api/v1/tasks", body, content_type="application/json", headers=headers)
+
+    @pytest.mark.usefixtures("_slow_poll")
+    async def test_answers_with_the_task_once_it_has_ended(self, key: str):
+        submitting = asyncio.create_task(self.post(key, {"name": "tag"}, "respond-async, wait=60"))
+        await waiters(1)
+        await asyncio.to_thread(cancel_all)
+        response = await submitting
+        assert (response.status_code, response.json()["state"]) == (201, "cancelled")
+        assert response["Preference-Applied"] == "wait=60"
+        assert response["Location"].endswith(response.json()["id"])
+
+    async def test_answers_when_the_seconds_are_over(self, key: str):
+        response = await self.post(key, {"name": "tag"}, "wait=1")
+        assert (response.status_code, response.json()["state"]) == (201, "pending")
+        assert response["Preference-Applied"] == "wait=1"
+
+    @pytest.mark.parametrize("prefer", ["wait=0", "wait=soon", "return=minimal", "await=5"])
+    async def test_that_asks_for_nothing_is_answered_at_once(self, key: str, prefer: str):
+        response = await self.post(key, {"name": "tag"}, prefer)
+        assert response.status_code == 201
+        assert "Preference-Applied" not in response
+
+    async def test_does_not_hold_for_an_array_nor_for_what_is_refused(self, key: str):
+        for body, status in (([{"name": "tag"}], 201), ({"name": ""}, 400)):
+            response = await self.post(key, body, "wait=60")
+            assert response.status_code == status
+            assert "Preference-Applied" not in response
+
+
+def cancel_all() -> None:
+    lifecycle.cancel(list(Task.objects.values_list("id", flat=True)), database.now())

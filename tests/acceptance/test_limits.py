@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -64,16 +65,17 @@ async def test_the_limit_of_a_frame_is_in_bytes(server):
         assert await closed(worker) == 1009
 
 
+HANDSHAKE = (
+    "GET /work/queue?task={task} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+    "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    "Authorization: Bearer {key}\r\n\r\n"
+)
+
+
 async def test_a_peer_that_does_not_answer_pings_is_let_go_and_its_task_given_to_others(server):
     """Over a bare TCP connection that makes the handshake and then falls silent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(
-        (
-            "GET /work/queue?task=silent HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-            f"Authorization: Bearer {server.keys['worker']}\r\n\r\n"
-        ).encode()
-    )
+    writer.write(HANDSHAKE.format(task="silent", key=server.keys["worker"]).encode())
     await reader.readuntil(b"\r\n\r\n")
     (task_id,) = await server.submit({"name": "silent"})
     received = b""
@@ -84,3 +86,18 @@ async def test_a_peer_that_does_not_answer_pings_is_let_go_and_its_task_given_to
         (task,) = await receive(heir)
         assert (task["task_id"], task["attempt"]) == (task_id, 2)
     writer.close()
+
+
+async def test_a_peer_that_does_not_read_holds_up_nobody_and_is_let_go_with_what_was_not_sent(server):
+    """What is to be sent to it fills the buffers on its way, which then stand still."""
+    with socket.create_connection(("127.0.0.1", server.port)) as deaf:
+        deaf.sendall(HANDSHAKE.format(task="large", key=server.keys["worker"]).encode())
+        assert b"101 Switching Protocols" in deaf.recv(1000)
+        ids = await server.submit(*[{"name": "large", "data": "x" * 200_000}] * 45)
+        async with server.worker("?task=other") as other:
+            await server.submit({"name": "other"})
+            await receive(other)
+        async with server.worker("?task=large", max_size=None) as heir:
+            tasks = await receive(heir, len(ids))
+    assert sorted(task["task_id"] for task in tasks) == sorted(ids)
+    assert {task["attempt"] for task in tasks} == {2}

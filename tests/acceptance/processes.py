@@ -48,6 +48,8 @@ class Server:
         self.port = 0
         self.process: subprocess.Popen[str] | None = None
         self.keys: dict[str, str] = {}
+        self.options: tuple[str, ...] = ()
+        """Of `serve`, beside the port."""
 
     def prepare(self) -> None:
         """Make the database and a key for each role: seconds, which the tests share by copying the result."""
@@ -62,7 +64,7 @@ class Server:
 
     def start(self) -> None:
         """Returns once it listens; the port stays the same over restarts."""
-        command = [sys.executable, "manage.py", "serve", "--port", str(self.port)]
+        command = [sys.executable, "manage.py", "serve", "--port", str(self.port), *self.options]
         self.process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stderr=subprocess.PIPE, text=True)
         self._leash = Leash()
         self._leash.hold(self.process.pid)

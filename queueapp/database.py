@@ -112,6 +112,16 @@ class ArrayHas(_JsonTest):
     sqlite_sql = "EXISTS (SELECT 1 FROM json_each({0}) WHERE atom = {1})"
 
 
+def object_has_one_of(column: str) -> str:
+    """SQL for whether a JSON object has a member (a parameter) whose text is in a JSON array (another)."""
+    if is_postgresql():
+        return f"{column} ->> %s::text IN (SELECT jsonb_array_elements_text(%s::jsonb))"
+    return (
+        f"EXISTS (SELECT 1 FROM json_each({column}) AS member WHERE member.key = %s "
+        "AND member.atom IN (SELECT value FROM json_each(%s)))"
+    )
+
+
 def as_uuid(value: Any) -> UUID:
     return value if isinstance(value, UUID) else UUID(hex=value)
 

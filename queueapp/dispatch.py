@@ -24,7 +24,14 @@ from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
 from queueapp.models import Route
 from queueapp.models import Subscription as SubscriptionRow
-from queueapp.ready import ReadyTask, Spill, ready_tasks, routes_with_ready_tasks, spilled_tasks
+from queueapp.ready import (
+    ReadyTask,
+    Spill,
+    ready_routes_for,
+    ready_tasks,
+    routes_with_ready_tasks,
+    spilled_tasks,
+)
 from queueapp.statements import NAMED
 
 ROUTES_A_POLL = 1000
@@ -199,9 +206,8 @@ class Dispatcher:
         for route_id, route in known.items():
             self._remember(route_id, route.name, json.loads(route.attrs))
         self._hot &= self._routes.keys()
-        offered = {subscription.name for profile in added for subscription in profile}
-        unknown = Route.objects.filter(name__in=offered).with_ready_tasks().values_list("id", "name", "attrs")
-        for route_id, name, attrs in unknown.iterator(chunk_size=2000):
+        offered = {subscription for profile in added for subscription in profile}
+        for route_id, name, attrs in ready_routes_for(offered):
             if self._remember(route_id, name, attrs):
                 self._hot.add(route_id)
 

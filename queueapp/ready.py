@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from queueapp import database, statements
+from queueapp.domain.matching import Subscription
 from queueapp.statements import Given
 
 _COLUMNS = ", ".join(
@@ -28,6 +29,8 @@ _READY = "task.state = 'pending' AND task.delayed_until IS NULL"
 """Literals, not parameters, so that SQLite knows the partial index to apply."""
 _ORDER = "task.priority DESC, task.available_at, task.id"
 _WANTED = Given("wanted", route_id="uuid", number="integer", levels="integer")
+
+SUBSCRIPTIONS_A_STATEMENT = 100
 
 Wanted = tuple[UUID, int, int]
 """A route, how many of its tasks, and how many levels down they may go (0: they need not spill)."""
@@ -90,6 +93,33 @@ def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
         [database.adapt(after or UUID(int=0)), limit],
     )
     return [database.as_uuid(row[0]) for row in rows]
+
+
+def ready_routes_for(subscriptions: Collection[Subscription]) -> Iterator[tuple[UUID, str, dict[str, str]]]:
+    """The routes that match one of the subscriptions and have ready tasks: id, name and attributes. Those that do
+    not match stay in the database, however many they are."""
+    ordered = sorted(subscriptions, key=repr)
+    for start in range(0, len(ordered), SUBSCRIPTIONS_A_STATEMENT):
+        part = [_matching(subscription) for subscription in ordered[start : start + SUBSCRIPTIONS_A_STATEMENT]]
+        rows = statements.execute(
+            f"""
+            SELECT route.id, route.name, route.attrs FROM queueapp_route AS route
+            WHERE ({" OR ".join(condition for condition, _ in part)})
+                AND EXISTS (SELECT 1 FROM queueapp_task AS task WHERE task.route_id = route.id AND {_READY})
+            """,
+            [parameter for _, parameters in part for parameter in parameters],
+        )
+        for route_id, name, attrs in rows:
+            yield database.as_uuid(route_id), name, json.loads(attrs) if isinstance(attrs, str) else attrs
+
+
+def _matching(subscription: Subscription) -> tuple[str, list[Any]]:
+    """A condition on `route` with its parameters; what it lets through is matched once more where it counts."""
+    conditions, parameters = ["route.name = %s"], [subscription.name]
+    for criterion, accepted in subscription.criteria:
+        conditions.append(database.object_has_one_of("route.attrs"))
+        parameters += [criterion, json.dumps(sorted(accepted))]
+    return f"({' AND '.join(conditions)})", parameters
 
 
 def _best(wanted: list[Wanted], limit: int, condition: str, *parameters: Any) -> list[ReadyTask]:

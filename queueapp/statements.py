@@ -79,15 +79,15 @@ class Given:
             """
 
 
+NAMED = "SELECT named_id FROM named"
+"""The ids that are given to `rows_of`, for `IN (…)`."""
+
 _IDS = Given("named", named_id="uuid")
 
 
 def rows_of(ids: Iterable[UUID], statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """What a statement returns that speaks of `IN ({NAMED})`: the rows with these ids."""
+    """Run a statement that speaks of `IN ({NAMED})`, the rows with these ids, and what it returns."""
     return execute(f"WITH {_IDS.table} {statement}", [_IDS.rows((each,) for each in ids), *parameters])
-
-
-NAMED = "SELECT named_id FROM named"
 
 
 def execute(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

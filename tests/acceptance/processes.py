@@ -243,6 +243,13 @@ async def receive(socket: ClientConnection, count: int = 1) -> list[dict[str, An
         return [json.loads(await socket.recv()) for _ in range(count)]
 
 
+async def closed(socket: ClientConnection) -> int | None:
+    """The code with which the server has closed it."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await socket.wait_closed()
+    return socket.close_code
+
+
 async def finish(socket: ClientConnection, task: dict[str, Any], data: Any = None) -> None:
     await socket.send(json.dumps({"task_id": task["task_id"], "result": "done", "data": data}))
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from processes import PATIENCE_SECONDS, Server, finish, receive, started_copy
+from processes import Server, closed, finish, receive, started_copy
 
 
 @pytest.fixture
@@ -16,12 +16,6 @@ def server(prepared: Server, tmp_path) -> Iterator[Server]:
         server.options = ("--daphne",)
         server.start()
         yield server
-
-
-async def closed(socket) -> int | None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await socket.wait_closed()
-    return socket.close_code
 
 
 async def test_a_task_is_done_and_a_lost_one_is_done_by_another(server: Server):

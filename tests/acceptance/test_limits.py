@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from processes import PATIENCE_SECONDS, Server, receive, started_copy
+from processes import PATIENCE_SECONDS, Server, closed, receive, started_copy
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,6 @@ def server(prepared: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     }
     with started_copy(prepared, tmp_path_factory.mktemp("limits"), **limits) as server:
         yield server
-
-
-async def closed(socket) -> int | None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await socket.wait_closed()
-    return socket.close_code
 
 
 async def test_no_registration_in_time_closes_with_4408(server):

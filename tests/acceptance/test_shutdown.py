@@ -9,19 +9,13 @@ from pathlib import Path
 
 import pytest
 import websockets
-from processes import PATIENCE_SECONDS, Server, finish, receive, started_copy
+from processes import PATIENCE_SECONDS, Server, closed, finish, receive, started_copy
 
 
 @pytest.fixture
 def server(prepared: Server, tmp_path: Path) -> Iterator[Server]:
     with started_copy(prepared, tmp_path, WORKQUEUE_DRAIN_GRACE_SECONDS="5") as server:
         yield server
-
-
-async def end_of(socket) -> int | None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await socket.wait_closed()
-    return socket.close_code
 
 
 async def test_a_worker_may_finish_what_it_holds_and_comes_again(server: Server):
@@ -33,7 +27,7 @@ async def test_a_worker_may_finish_what_it_holds_and_comes_again(server: Server)
         assert notice == {"kind": "drain", "reason": "The server restarts."}
         await finish(worker, {"task_id": held[0]}, "finished in time")
         assert (await receive(worker))[0]["status"] == "accepted"
-        assert await end_of(worker) == 1012
+        assert await closed(worker) == 1012
         assert await ending == 0
     server.start()
     task = await server.task(held[0])
@@ -45,7 +39,7 @@ async def test_what_is_not_finished_in_the_grace_is_given_back_uncounted(server:
         (task_id,) = await server.submit({"name": "t", "max_attempts": 1})
         await receive(worker)
         ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-        assert await end_of(worker) == 1012
+        assert await closed(worker) == 1012
         assert await ending == 0
     server.start()
     async with server.worker("?task=t") as worker:

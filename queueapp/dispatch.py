@@ -107,8 +107,8 @@ class Dispatcher:
         if self._is_learned and not (roster_changed or self._hot or self._rung):
             return PassResult()
         while (result := self._run_once(now)) is None:
-            # Each choice in a transaction of its own, which lets go of the workers that were locked for it: those of
-            # the next may come before them by id, and nobody may lock workers but in the order of their ids.
+            # Each choice in a transaction of its own, at whose end the workers that were locked for it are free:
+            # those of the next may come before them, and all lock workers in the order of their ids.
             pass
         return result
 

@@ -154,9 +154,11 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
     return written
 
 
-def keep_attempt(task: Task, outcome: Outcome, now: datetime) -> None:
-    """Store the ended attempt of a task that a verb outside this module ends."""
-    Attempt.objects.bulk_create([_attempt(Ending(task, outcome), now)])
+def keep_attempts(tasks: Iterable[Task], outcome: Outcome, now: datetime) -> list[doorbell.Revoked]:
+    """Store the ended attempts of tasks that a verb outside this module ends. What to tell their holders."""
+    endings = [Ending(task, outcome) for task in tasks]
+    Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings)
+    return [_revoked(ending) for ending in endings]
 
 
 def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:

@@ -68,7 +68,7 @@ class TestOneUniqueKey:
         assert receipt == lifecycle.Receipt(old.task_id, created=False)
 
     def test_a_retry_that_meets_a_submission_of_its_key_leaves_the_task_as_it_is(self):
-        """Guards: the constraint; `_make_pending` takes a refusal for an answer and loses its savepoint only."""
+        """Guards: the constraint; `_make_pending_by_key` loses its savepoint only, and reads the keys again."""
         [old] = submit("k")
         [other] = rows.pending()
         lifecycle.cancel([old.task_id, other], NOW)

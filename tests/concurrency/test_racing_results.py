@@ -164,7 +164,7 @@ class TestASignOfLifeThatIsWrittenMeanwhile:
         assert row(task_id).state == "succeeded"
 
     def test_of_a_batch_that_waited_for_one_task_all_are_accepted(self, worker):
-        """Guard: the same; what was written at the first look is not asked for again."""
+        """Guard: the same."""
         task_ids = rows.assigned(worker, 3)
         _, verdicts = interleave(
             lambda: self.prolong(worker, task_ids[1]),

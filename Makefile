@@ -54,8 +54,8 @@ chaos: $(VENV)/development
 		tests/chaos tests/acceptance/test_recovery.py tests/acceptance/test_outages.py $(ARGS)
 
 stateful: $(VENV)/development
-	@STATEFUL_EXAMPLES=5000 STATEFUL_STEPS=60 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)
-	@STATEFUL_EXAMPLES=1000 STATEFUL_STEPS=60 $(BIN)/python -m pytest -q --database=postgresql tests/stateful $(ARGS)
+	@STATEFUL_EXAMPLES=1000 STATEFUL_STEPS=50 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)
+	@STATEFUL_EXAMPLES=300 STATEFUL_STEPS=50 $(BIN)/python -m pytest -q --database=postgresql tests/stateful $(ARGS)
 
 storm: $(VENV)/development
 	@STORM_OPERATIONS=1000000 $(BIN)/python -m pytest -q -s --database=postgresql tests/concurrency/test_storm.py $(ARGS)

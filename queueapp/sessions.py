@@ -137,6 +137,7 @@ def disconnect(session_ids: Collection[UUID], now: datetime) -> set[UUID]:
 # ---- nodes
 
 
+@database.retried
 def start_node(now: datetime) -> UUID:
     """Enter this process, with a lease. Its predecessors here that died are reaped at once."""
     host, pid = socket.gethostname(), os.getpid()
@@ -169,6 +170,7 @@ def renew_lease(node_id: UUID, now: datetime) -> Lease:
     return Lease.LAPSED if own.update(lease_until=lease_end(now)) else Lease.LOST
 
 
+@database.retried
 def stop_node(node_id: UUID, now: datetime) -> None:
     """An orderly end: the node's sessions are closed, their tasks released."""
     with database.brief_transaction():

@@ -1,4 +1,5 @@
-"""Verbs that people and producers call begin again when PostgreSQL has ended their transaction for another's sake.
+"""Verbs that are called outside a pass begin again when PostgreSQL has ended their transaction for another's sake.
+A pass is run again by its hub.
 
 A trigger raises once what PostgreSQL raises then: a race that is lost for certain.
 """
@@ -12,7 +13,7 @@ import pytest
 from django.db import connection
 
 from queueapp import lifecycle, queues, sessions
-from queueapp.models import Queue
+from queueapp.models import Node, Queue
 from tests.integration import rows
 from tests.integration.rows import NOW, submission
 
@@ -103,6 +104,20 @@ def resume_one() -> Callable[[], None]:
     return resume
 
 
+def start_one() -> None:
+    assert Node.objects.running().filter(pk=sessions.start_node(NOW)).exists()
+
+
+def stop_one() -> Callable[[], None]:
+    node = rows.node()
+
+    def stop():
+        sessions.stop_node(node.pk, NOW)
+        assert not Node.objects.running().exists()
+
+    return stop
+
+
 @pytest.mark.parametrize(
     ("table", "prepare"),
     [
@@ -114,8 +129,21 @@ def resume_one() -> Callable[[], None]:
         ("queueapp_workersession", disconnect_one),
         ("queueapp_queue", pause_one),
         ("queueapp_queue", resume_one),
+        ("queueapp_node", lambda: start_one),
+        ("queueapp_node", stop_one),
     ],
-    ids=["submit", "cancel", "retry", "retry of a unique key", "drain", "disconnect", "pause", "resume"],
+    ids=[
+        "submit",
+        "cancel",
+        "retry",
+        "retry of a unique key",
+        "drain",
+        "disconnect",
+        "pause",
+        "resume",
+        "start of a node",
+        "stop of a node",
+    ],
 )
 def test_what_lost_against_another_is_done_again(table, prepare):
     """Guard: `database.retried` on each of the verbs."""

@@ -17,7 +17,7 @@ help:
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
 	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
-	@echo "make stateful  some thousand random lives of a queue against a model of the contract, on both databases"
+	@echo "make stateful  a thousand random lives of a queue against a model of the contract, on both databases"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
 	@echo "make simulation   2000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
 	@echo "make bench   benchmarks: ratios measured in one run"

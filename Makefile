@@ -17,7 +17,7 @@ help:
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
 	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
-	@echo "make stateful  some thousand random lives of a queue against a model of the contract, on both databases"
+	@echo "make stateful  a thousand random lives of a queue against a model of the contract, on both databases"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
 	@echo "make simulation   2000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
 	@echo 'make bench   benchmarks: ratios measured in one run, half an hour (ARGS="--quick": minutes; ARGS="--help")'
@@ -55,8 +55,8 @@ chaos: $(VENV)/development
 		tests/chaos tests/acceptance/test_recovery.py tests/acceptance/test_outages.py $(ARGS)
 
 stateful: $(VENV)/development
-	@STATEFUL_EXAMPLES=5000 STATEFUL_STEPS=60 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)
-	@STATEFUL_EXAMPLES=1000 STATEFUL_STEPS=60 $(BIN)/python -m pytest -q --database=postgresql tests/stateful $(ARGS)
+	@STATEFUL_EXAMPLES=1000 STATEFUL_STEPS=50 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)
+	@STATEFUL_EXAMPLES=300 STATEFUL_STEPS=50 $(BIN)/python -m pytest -q --database=postgresql tests/stateful $(ARGS)
 
 storm: $(VENV)/development
 	@STORM_OPERATIONS=1000000 $(BIN)/python -m pytest -q -s --database=postgresql tests/concurrency/test_storm.py $(ARGS)

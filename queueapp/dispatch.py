@@ -107,25 +107,29 @@ class Dispatcher:
         self._seen_routes_until = now
 
     def run_pass(self, now: datetime, roster_changed: bool = True) -> PassResult:
-        """Assign what can be assigned, at most `pass_size` tasks, in one transaction. With nothing hot, and the
-        workers as they were, there is nothing to look for."""
+        """Assign what can be assigned, at most `pass_size` tasks. With nothing hot, and the workers as they were,
+        there is nothing to look for."""
         if self._is_learned and not (roster_changed or self._hot or self._rung):
             return PassResult()
+        while (result := self._run_once(now)) is None:
+            # Each choice in a transaction of its own, at whose end the workers that were locked for it are free:
+            # those of the next may come before them, and all lock workers in the order of their ids.
+            pass
+        return result
+
+    def _run_once(self, now: datetime) -> PassResult | None:
+        """None: a worker that would have been given a task is not any more what it was read to be."""
         with database.brief_transaction():
             database.lock_until_commit(database.DISPATCH_LOCK)
-            while True:
-                sessions = _online_sessions()
-                self._learn_profiles(sessions)
-                self._learn_routes()
-                self._is_learned = True
-                if not self._hot:
-                    return PassResult()
-                result = self._assign(_Fleet(sessions, self._profiles), now)
-                if result is not None:
-                    return result
+            sessions = _online_sessions()
+            self._learn_profiles(sessions)
+            self._learn_routes()
+            self._is_learned = True
+            if not self._hot:
+                return PassResult()
+            return self._assign(_Fleet(sessions, self._profiles), now)
 
     def _assign(self, fleet: _Fleet, now: datetime) -> PassResult | None:
-        """None: a worker that would have been given a task is not any more what it was read to be."""
         paused = {name for (name,) in statements.execute("SELECT name FROM queueapp_queue WHERE paused")}
         plain: dict[UUID, int] = {}
         spilling: dict[UUID, Spill] = {}

@@ -228,8 +228,11 @@ def _perform(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
         verdicts = lifecycle.finish(inbox.reports, now)
     if inbox.signs:
         lifecycle.prolong(inbox.signs, now)
+    given_back: dict[UUID, list[UUID]] = {}
     for session_id, task_id in inbox.releases:
-        lifecycle.release(session_id, [task_id], now)
+        given_back.setdefault(session_id, []).append(task_id)
+    for session_id, task_ids in given_back.items():
+        lifecycle.release(session_id, task_ids, now)
     for session_id, max_outstanding in inbox.capacities:
         sessions.set_capacity(session_id, max_outstanding)
     if inbox.drains:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 from queueapp import database, doorbell
 from queueapp.models import Queue
 
 
-def pause(names: Iterable[str], by: str, note: str, now: datetime) -> set[str]:
+def pause(names: Collection[str], by: str, note: str, now: datetime) -> set[str]:
     """Assign nothing from these queues until they are resumed. What is assigned already goes on."""
     return _set_paused(names, True, by, note, now)
 
 
-def resume(names: Iterable[str]) -> set[str]:
+def resume(names: Collection[str]) -> set[str]:
     """Assign from these queues again."""
     return _set_paused(names, False, "", "", None)
 
 
-def _set_paused(names: Iterable[str], paused: bool, by: str, note: str, paused_at: datetime | None) -> set[str]:
+@database.retried
+def _set_paused(names: Collection[str], paused: bool, by: str, note: str, paused_at: datetime | None) -> set[str]:
     with database.brief_transaction():
         # A pass that has read `paused` is over before this begins, the next reads what is written here.
         database.lock_until_commit(database.DISPATCH_LOCK)

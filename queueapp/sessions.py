@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -87,7 +87,8 @@ def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> N
         doorbell.ring(roster=True)
 
 
-def drain(session_ids: Iterable[UUID]) -> set[UUID]:
+@database.retried
+def drain(session_ids: Collection[UUID]) -> set[UUID]:
     """Give the sessions no more tasks; what they hold they may finish. Returns those that were online."""
     with database.brief_transaction():
         drained = _lock(WorkerSession.objects.online().filter(pk__in=list(session_ids)))
@@ -122,7 +123,8 @@ def close(closings: Iterable[Closing], now: datetime) -> set[UUID]:
         return ended
 
 
-def disconnect(session_ids: Iterable[UUID], now: datetime) -> set[UUID]:
+@database.retried
+def disconnect(session_ids: Collection[UUID], now: datetime) -> set[UUID]:
     """An operator's word: end the sessions, release their tasks uncounted, close with 4409."""
     reason = "Disconnected by an operator."
     code = CloseCode.DISCONNECTED
@@ -135,6 +137,7 @@ def disconnect(session_ids: Iterable[UUID], now: datetime) -> set[UUID]:
 # ---- nodes
 
 
+@database.retried
 def start_node(now: datetime) -> UUID:
     """Enter this process, with a lease. Its predecessors here that died are reaped at once."""
     host, pid = socket.gethostname(), os.getpid()
@@ -167,6 +170,7 @@ def renew_lease(node_id: UUID, now: datetime) -> Lease:
     return Lease.LAPSED if own.update(lease_until=lease_end(now)) else Lease.LOST
 
 
+@database.retried
 def stop_node(node_id: UUID, now: datetime) -> None:
     """An orderly end: the node's sessions are closed, their tasks released."""
     with database.brief_transaction():

@@ -14,7 +14,6 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import smart_split
 
-from queueapp import database
 from queueapp.admin.display import page_of
 from queueapp.admin.lists import BoundedPaginator, OperatorChangeList
 from queueapp.domain.names import is_storable
@@ -150,7 +149,7 @@ class OperatorAdmin(_ModelAdmin[M]):
         keys = list(rows)[:STEERED_ROWS]
         changed: list[Any] = []
         for start in range(0, len(keys), STEERED_AT_ONCE):
-            changed += database.retried(verb)(keys[start : start + STEERED_AT_ONCE])
+            changed += verb(keys[start : start + STEERED_AT_ONCE])
         assert request.user.pk is not None
         LogEntry.objects.log_actions(request.user.pk, [rows[key] for key in changed], CHANGE, done.capitalize())
         self._report(request, len(changed), done)

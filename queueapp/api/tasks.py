@@ -165,7 +165,7 @@ class RetryTask(ApiView):
 def _steer(
     request: Request,
     task_id: UUID,
-    verb: Callable[[Iterable[UUID], datetime], set[UUID]],
+    verb: Callable[[list[UUID], datetime], set[UUID]],
     done: str,
     but_for: Iterable[str] = TERMINAL_STATES,
 ) -> Response:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Q
 
 from queueapp import database, doorbell, statements
 from queueapp.domain.payloads import json_text
@@ -19,7 +19,7 @@ from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
 from queueapp.lifecycle.holders import lock_holders, note_use
-from queueapp.models import Attempt, Task, WorkerSession
+from queueapp.models import Attempt, Task
 from queueapp.querysets import TaskQuerySet
 from queueapp.statements import Given
 
@@ -29,6 +29,7 @@ PER_TRANSACTION = 1000
 Verdict = Literal["accepted", "stale", "unknown"]
 
 _REPORTS = Given("report", task_id="uuid", session_id="uuid", number="integer", payload="text")
+_STALE = Given("stale", session_id="uuid", number="integer")
 _ENDINGS = Given(
     "ending",
     task_id="uuid",
@@ -153,9 +154,11 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
     return written
 
 
-def keep_attempt(task: Task, outcome: Outcome, now: datetime) -> None:
-    """Store the ended attempt of a task that a verb outside this module ends."""
-    Attempt.objects.bulk_create([_attempt(Ending(task, outcome), now)])
+def keep_attempts(tasks: Iterable[Task], outcome: Outcome, now: datetime) -> list[doorbell.Revoked]:
+    """Store the ended attempts of tasks that a verb outside this module ends. What to tell their holders."""
+    endings = [Ending(task, outcome) for task in tasks]
+    Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings)
+    return [_revoked(ending) for ending in endings]
 
 
 def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
@@ -316,6 +319,14 @@ def _locked(tasks: TaskQuerySet, limit: int | None = None) -> list[Task]:
 
 
 def _count_stale(reports: Sequence[Report], verdicts: Sequence[Verdict]) -> None:
+    """Of sessions that are locked already."""
     stale = Counter(r.session_id for r, verdict in zip(reports, verdicts, strict=True) if verdict == "stale")
-    for session_id, count in sorted(stale.items()):
-        WorkerSession.objects.filter(pk=session_id).update(stale_results=F("stale_results") + count)
+    if stale:
+        statements.execute(
+            f"""
+            WITH {_STALE.table}
+            UPDATE queueapp_workersession AS session SET stale_results = stale_results + stale.number
+            FROM stale WHERE session.id = stale.session_id
+            """,
+            [_STALE.rows(stale.items())],
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,10 +11,10 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Value, When
 
-from queueapp import doorbell, statements
+from queueapp import database, doorbell, statements
 from queueapp.domain.states import Outcome, TaskState
-from queueapp.lifecycle.ending import keep_attempt
-from queueapp.lifecycle.submitting import by_unique_key
+from queueapp.lifecycle.ending import keep_attempts
+from queueapp.lifecycle.submitting import by_unique_key, live_by_unique_key
 from queueapp.models import Attempt, Task
 from queueapp.statements import Given
 
@@ -36,7 +36,8 @@ class SignOfLife:
     message: str = ""
 
 
-def cancel(task_ids: Iterable[UUID], now: datetime) -> set[UUID]:
+@database.retried
+def cancel(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
     """Cancel what is pending or assigned, and tell the holders. Returns the ids that were cancelled."""
     with transaction.atomic(savepoint=False):
         tasks = list(
@@ -46,25 +47,22 @@ def cancel(task_ids: Iterable[UUID], now: datetime) -> set[UUID]:
             .select_for_update()
             .defer("data", "result")
         )
-        revoked = []
-        for task in tasks:
-            if task.worker_id is not None:
-                keep_attempt(task, Outcome.CANCELLED, now)
-                revoked.append(doorbell.Revoked(task.worker_id, task.id, task.attempt, "cancelled"))
+        held = [task for task in tasks if task.worker_id is not None]
+        revoked = keep_attempts(held, Outcome.CANCELLED, now)
         cancelled = {task.id for task in tasks}
         Task.objects.live().filter(pk__in=cancelled).update(
             state=str(TaskState.CANCELLED), finished_at=now, worker=None, deadline=None, delayed_until=None
         )
-        doorbell.ring(ended=cancelled, revoked=tuple(revoked), roster=bool(revoked))
+        doorbell.ring(ended=cancelled, revoked=revoked, roster=bool(revoked))
         return cancelled
 
 
-def retry(task_ids: Iterable[UUID], now: datetime) -> set[UUID]:
+@database.retried
+def retry(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
     """Make terminal tasks pending again with a fresh budget of attempts. Returns the ids that were.
 
     A task whose unique key a live task has meanwhile taken stays as it is.
     """
-    retried: set[UUID] = set()
     with transaction.atomic(savepoint=False):
         tasks = list(
             Task.objects.terminal()
@@ -73,11 +71,11 @@ def retry(task_ids: Iterable[UUID], now: datetime) -> set[UUID]:
             .select_for_update()
             .defer("data", "result")
         )
-        for task in sorted(tasks, key=by_unique_key):
-            if _make_pending(task, now):
-                retried.add(task.id)
-        doorbell.ring(routes={task.route_id for task in tasks if task.id in retried})
-    return retried
+        made_pending = [task for task in tasks if task.unique_key is None]
+        _make_pending(made_pending, now)
+        made_pending += _make_pending_by_key([task for task in tasks if task.unique_key is not None], now)
+        doorbell.ring(routes={task.route_id for task in made_pending})
+    return {task.id for task in made_pending}
 
 
 def expire(now: datetime) -> int:
@@ -145,39 +143,49 @@ def _write_signs(rows: Sequence[tuple[Any, ...]]) -> None:
         statements.execute(statement, [_SIGNS.rows(rows)])
 
 
-def _make_pending(task: Task, now: datetime) -> bool:
-    try:
-        with transaction.atomic():
-            if task.state == TaskState.SUCCEEDED and task.attempt == 1:
-                _keep_first_done(task)
-            return bool(
-                Task.objects.terminal()
-                .filter(pk=task.pk)
-                .update(
-                    state=str(TaskState.PENDING),
-                    reason="",
-                    error="",
-                    result=None,
-                    attempts_used=0,
-                    avoid=None,
-                    progress=None,
-                    progress_message="",
-                    available_at=now,
-                    waiting_since=now,
-                    finished_at=None,
-                    expires_at=Case(When(expires_at__lte=now, then=Value(None)), default=F("expires_at")),
-                )
-            )
-    except IntegrityError:  # the unique key is taken
-        return False
+def _make_pending_by_key(tasks: Sequence[Task], now: datetime) -> list[Task]:
+    """Those of the tasks, all with a unique key, whose key is free: of several with the same key the first."""
+    tasks = sorted(tasks, key=by_unique_key)
+    while tasks:
+        live = live_by_unique_key([by_unique_key(task) for task in tasks])
+        free = {by_unique_key(task): task for task in reversed(tasks) if by_unique_key(task) not in live}
+        tasks = [task for task in tasks if free.get(by_unique_key(task)) is task]
+        try:
+            with transaction.atomic():
+                # One after another in the order of their keys: what others hold is waited for in that order.
+                for task in tasks:
+                    _make_pending([task], now)
+            return tasks
+        except IntegrityError:
+            pass  # Somebody has taken one of the keys since they were read: now it will be found.
+    return []
 
 
-def _keep_first_done(task: Task) -> None:
-    """The row that a plain first `done` is spared, now that the task's own row will say something else."""
-    assert task.assigned_at is not None
-    assert task.finished_at is not None
+def _make_pending(tasks: Sequence[Task], now: datetime) -> None:
+    """They are locked and terminal."""
+    if not tasks:
+        return
+    _keep_first_dones([task for task in tasks if task.state == TaskState.SUCCEEDED and task.attempt == 1])
+    Task.objects.terminal().filter(pk__in=[task.pk for task in tasks]).update(
+        state=str(TaskState.PENDING),
+        reason="",
+        error="",
+        result=None,
+        attempts_used=0,
+        avoid=None,
+        progress=None,
+        progress_message="",
+        available_at=now,
+        waiting_since=now,
+        finished_at=None,
+        expires_at=Case(When(expires_at__lte=now, then=Value(None)), default=F("expires_at")),
+    )
+
+
+def _keep_first_dones(tasks: Sequence[Task]) -> None:
+    """The rows that plain first `done`s are spared, now that the tasks' own rows will say something else."""
     Attempt.objects.bulk_create(
-        [
+        (
             Attempt(
                 task=task,
                 number=1,
@@ -186,6 +194,8 @@ def _keep_first_done(task: Task) -> None:
                 assigned_at=task.assigned_at,
                 ended_at=task.finished_at,
             )
-        ],
+            for task in tasks
+            if task.assigned_at is not None and task.finished_at is not None
+        ),
         ignore_conflicts=True,
     )

@@ -78,7 +78,7 @@ def submit(submissions: Sequence[Submission], by: ApiKey | None, now: datetime) 
         return _insert(submissions, {}, by, now)
     while True:
         try:
-            return _insert(submissions, _live_by_unique_key(keyed), by, now)
+            return _insert(submissions, live_by_unique_key(keyed), by, now)
         except IntegrityError:
             # Somebody else took one of the keys since they were read: now it will be found. A task that
             # ended in between frees its key, so this ends.
@@ -217,7 +217,8 @@ class _RouteIds:
         return route_id
 
 
-def _live_by_unique_key(keyed: Sequence[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+def live_by_unique_key(keyed: Sequence[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
+    """The live tasks that have these names and keys."""
     wanted = set(keyed)
     names = {name for name, _ in wanted}
     keys = {key for _, key in wanted}

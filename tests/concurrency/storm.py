@@ -29,10 +29,12 @@ from queueapp.sessions import Attachment, Closing
 NAMES = ("tag", "scan")
 QUERIES = ("task=tag,scan", "task=tag&cloud=aws", "task=tag&cloud=aws,gcp&zone=a", "task=scan&zone=a")
 KEYS = tuple(f"k{number}" for number in range(60))
-HOT_TASKS = 300
+HOT_TASKS = 600
 HOT_SESSIONS = 12
-MOST_AT_ONCE = 100
+MOST_AT_ONCE = 200
 TRIES_OF_THE_HUB = 5
+UNIQUE_VIOLATION = "23505"
+"""A retry or a submission finds its unique key taken: an answer like any other."""
 
 Accepted = dict[tuple[UUID, int], set[tuple[UUID, bool]]]
 
@@ -49,11 +51,17 @@ class Storm:
     done: Counter[str] = field(default_factory=Counter)
     reported: Counter[str] = field(default_factory=Counter)
     """Errors of statements, by SQLSTATE, whoever dealt with them."""
+    details: list[str] = field(default_factory=list)
+    """What PostgreSQL said of those that are not answers."""
+    chosen_anew: int = 0
+    """Choices of a dispatcher that were out of date when their workers were locked."""
     absorbed: Counter[str] = field(default_factory=Counter)
     """Passes that were run again, as the hub does."""
     escaped: list[BaseException] = field(default_factory=list)
     created: set[UUID] = field(default_factory=set)
     accepted: Accepted = field(default_factory=lambda: defaultdict(set))
+    capacities: dict[UUID, int] = field(default_factory=dict)
+    """The largest that each session ever said."""
 
     def rage(self, parties: int, seed: int) -> None:
         doers = [Party(self, random.Random(f"{seed} {number}")) for number in range(parties)]
@@ -77,6 +85,7 @@ class Party:
         self.storm = storm
         self.chance = chance
         self._routes: deque[UUID] = deque()
+        self._has_chosen = False
         self.unlisten = doorbell.listen(lambda news: self._routes.extend(news.routes))
         self._enter()
 
@@ -105,13 +114,25 @@ class Party:
         finally:
             connection.close()
 
-    def _noting(self, execute: Callable[..., Any], *rest: Any) -> Any:
+    def _noting(self, execute: Callable[..., Any], sql: str, parameters: Any, *rest: Any) -> Any:
+        self._note_choices(sql, parameters)
         try:
-            return execute(*rest)
+            return execute(sql, parameters, *rest)
         except Exception as error:
             state = getattr(error.__cause__, "sqlstate", None) or type(error).__name__
             self.storm.reported[state] += 1
+            if state != UNIQUE_VIOLATION:
+                self.storm.details.append(f"{' '.join(sql.split())[:300]}: {error}")
             raise
+
+    def _note_choices(self, sql: str, parameters: Any) -> None:
+        if "FROM chosen)" in sql:
+            self._has_chosen = parameters != ["[]"]
+        elif "FROM locked AS choice" in sql:
+            self._has_chosen = False
+        elif self._has_chosen and "pg_advisory_xact_lock" in sql:
+            self._has_chosen = False
+            self.storm.chosen_anew += 1
 
     # ---- producers
 
@@ -186,13 +207,11 @@ class Party:
             inbox.attachments = [self._attachment() for _ in range(self.chance.randint(1, 3))]
         inbox.reports = self._reports()
         if self.chance.random() < 0.4:
-            inbox.signs = [SignOfLife(s, t, progress=0.5) for s, t, _ in self._some(self.storm.assigned)]
+            inbox.signs = [SignOfLife(s, t, progress=0.5) for s, t, _ in self._some_assigned()]
         if self.chance.random() < 0.3:
-            inbox.releases = [(s, t) for s, t, _ in self._some(self.storm.assigned)[:10]]
+            inbox.releases = [(s, t) for s, t, _ in self._some_assigned()[: MOST_AT_ONCE // 4]]
         if self.chance.random() < 0.2:
-            inbox.capacities = [
-                (s, MOST_AT_ONCE) for s in self._some(self.storm.sessions)
-            ]  # never less: it is audited
+            inbox.capacities = [(s, self._capacity_of(s)) for s in self._some(self.storm.sessions)]
         if self.chance.random() < 0.1:
             inbox.drains = self._some(self.storm.sessions)[:2]
         if self.chance.random() < 0.1:
@@ -200,8 +219,14 @@ class Party:
         return inbox
 
     def _attachment(self) -> Attachment:
-        parsed = parse_query(self.chance.choice(QUERIES).encode(), self.chance.randint(1, 50))
-        return Attachment(new_id(), parsed.options, parsed.offers)
+        session_id = new_id()
+        parsed = parse_query(self.chance.choice(QUERIES).encode(), self._capacity_of(session_id))
+        return Attachment(session_id, parsed.options, parsed.offers)
+
+    def _capacity_of(self, session_id: UUID) -> int:
+        capacity = self._number()
+        self.storm.capacities[session_id] = max(capacity, self.storm.capacities.get(session_id, 0))
+        return capacity
 
     def _reports(self) -> list[Report]:
         """Most of the holder; some of anybody on anything."""
@@ -210,7 +235,7 @@ class Party:
             for _ in range(self.chance.randint(0, 5))
         ]
         reports = []
-        for session_id, task_id, attempt in self._some(self.storm.assigned) + lies:
+        for session_id, task_id, attempt in self._some_assigned() + lies:
             done = self.chance.random() < 0.8
             error = "" if done else "broken"
             reports.append(Report(session_id, task_id, done=done, error=error, attempt=attempt))
@@ -252,10 +277,18 @@ class Party:
     # ---- chance
 
     def _number(self) -> int:
-        return self.chance.randint(1, MOST_AT_ONCE)
+        return self.chance.randint(1, self.chance.choice((10, MOST_AT_ONCE, MOST_AT_ONCE)))
+
+    def _some_assigned(self) -> list[tuple[UUID, UUID, int]]:
+        """Of a few sessions, as a process has them, or of all."""
+        known = self.storm.assigned.copy()
+        among = set(self._some(self.storm.sessions)[: self.chance.choice((2, 4, HOT_SESSIONS))])
+        return self._sample([held for held in known if held[0] in among])
 
     def _some(self, hot: deque[Any]) -> list[Any]:
-        known = list(hot.copy())
+        return self._sample(list(hot.copy()))
+
+    def _sample(self, known: list[Any]) -> list[Any]:
         return self.chance.sample(known, min(len(known), self._number()))
 
     def _one(self, hot: Sequence[UUID]) -> UUID:

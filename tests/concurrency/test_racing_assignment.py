@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from queueapp import database, doorbell, lifecycle, queues, sessions
 from queueapp.domain.states import Outcome
@@ -142,6 +143,19 @@ class TestAssignmentAgainstTheEndOfTheTask:
         assert (assigned, cancelled) == ([task_id], {task_id})
         assert attempts(task_id) == [(1, "cancelled")]
         assert merged(heard).revoked == (doorbell.Revoked(worker, task_id, 1, "cancelled"),)
+
+    def test_a_task_made_ready_anew_while_a_pass_waited_for_it_is_left_to_the_next_at_once(self, here, task_id):
+        """Guard: `more` of the pass, which does not see the new version of a row that it waited for."""
+
+        def cancel_and_retry():
+            with transaction.atomic():
+                self.cancel(task_id)
+                lifecycle.retry([task_id], database.now())
+
+        dispatcher = here.process._dispatcher
+        _, result = interleave(cancel_and_retry, BEFORE_COMMIT, lambda: dispatcher.run_pass(database.now()))
+        assert (ids(result.assignments), result.more) == ([], True)
+        assert ids(dispatcher.run_pass(database.now()).assignments) == [task_id]
 
     def test_a_task_that_expired_first_is_not_assigned(self, here, task_id):
         """Guard: the state in the WHERE of `assign`."""

@@ -68,15 +68,15 @@ class TestOneUniqueKey:
         assert receipt == lifecycle.Receipt(old.task_id, created=False)
 
     def test_a_retry_that_meets_a_submission_of_its_key_leaves_the_task_as_it_is(self):
-        """Guards: the constraint; `_make_pending` takes a refusal for an answer and loses its savepoint only."""
-        [old] = submit("k")
-        [other] = rows.pending()
-        lifecycle.cancel([old.task_id, other], NOW)
+        """Guards: the constraint; `_make_pending_by_key` loses its savepoint only, and reads the keys again."""
+        old, another = [receipt.task_id for receipt in submit("k", "l")]
+        [plain] = rows.pending()
+        lifecycle.cancel([old, another, plain], NOW)
         [receipt], retried = interleave(
-            lambda: submit("k"), BEFORE_COMMIT, lambda: lifecycle.retry([old.task_id, other], NOW)
+            lambda: submit("k"), BEFORE_COMMIT, lambda: lifecycle.retry([old, another, plain], NOW)
         )
-        assert retried == {other}
-        assert (row(old.task_id).state, row(receipt.task_id).state) == ("cancelled", "pending")
+        assert retried == {another, plain}
+        assert (row(old).state, row(receipt.task_id).state) == ("cancelled", "pending")
 
 
 class TestRetries:

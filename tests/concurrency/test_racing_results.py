@@ -144,3 +144,61 @@ class TestSignOfLifeAgainstTimeout:
             lambda: self.prolong(worker, task_id),
         )
         assert (row(task_id).worker_id, row(task_id).progress) == (other.id, None)
+
+
+class TestASignOfLifeThatIsWrittenMeanwhile:
+    """The row has changed, and is the same holder's still: whoever waited for its lock must not take it for
+    another's. PostgreSQL locks the new version, which a statement that began earlier cannot see."""
+
+    def prolong(self, worker, task_id, seconds=None):
+        lifecycle.prolong([lifecycle.SignOfLife(worker.id, task_id, seconds)], NOW)
+
+    def test_the_result_that_waited_for_it_is_accepted(self, worker, task_id):
+        """Guard: `_succeeded` looks twice."""
+        _, verdicts = interleave(
+            lambda: self.prolong(worker, task_id),
+            BEFORE_COMMIT,
+            lambda: lifecycle.finish([done(worker, task_id)], NOW),
+        )
+        assert verdicts == ["accepted"]
+        assert row(task_id).state == "succeeded"
+
+    def test_of_a_batch_that_waited_for_one_task_all_are_accepted(self, worker):
+        """Guard: the same."""
+        task_ids = rows.assigned(worker, 3)
+        _, verdicts = interleave(
+            lambda: self.prolong(worker, task_ids[1]),
+            BEFORE_COMMIT,
+            lambda: lifecycle.finish([done(worker, task_id) for task_id in task_ids], NOW),
+        )
+        assert verdicts == ["accepted"] * 3
+        assert [row(task_id).state for task_id in task_ids] == ["succeeded"] * 3
+
+    def test_the_error_that_waited_for_it_is_accepted(self, worker, task_id):
+        """Guard: `_fail` locks by `_locked`, a statement before the one that writes."""
+        _, verdicts = interleave(
+            lambda: self.prolong(worker, task_id),
+            BEFORE_COMMIT,
+            lambda: lifecycle.finish([error(worker, task_id)], NOW),
+        )
+        assert verdicts == ["accepted"]
+        assert attempts(task_id) == [(1, "error")]
+
+    def test_the_end_of_its_session_takes_the_task_back(self, worker, task_id):
+        """Guard: as before, in `rescue`; the task would be held by nobody otherwise."""
+        interleave(
+            lambda: self.prolong(worker, task_id),
+            BEFORE_COMMIT,
+            lambda: sessions.close([Closing(worker.id, Outcome.LOST, 1006)], NOW),
+        )
+        assert row(task_id).state == "pending"
+        assert attempts(task_id) == [(1, "lost")]
+
+    def test_a_later_one_stands(self, worker, task_id):
+        """Guard: `prolong` locks (FOR UPDATE), a statement before the one that writes."""
+        interleave(
+            lambda: self.prolong(worker, task_id),
+            BEFORE_COMMIT,
+            lambda: self.prolong(worker, task_id, seconds=1000),
+        )
+        assert row(task_id).deadline == rows.after(1000)

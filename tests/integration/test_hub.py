@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
+from uuid import UUID
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
+from fleet import submit
 
+from queueapp import database, doorbell, lifecycle
 from queueapp.hub import Hub
 from queueapp.lifecycle import Report
+from queueapp.link import Link
 from queueapp.models import new_id
 from queueapp.passes import Inbox, Outbox, Pass
+from queueapp.registration import parse_query
+from queueapp.sessions import Attachment
 
 PATIENCE_SECONDS = 60
 
@@ -35,3 +44,38 @@ async def test_what_a_worker_says_during_the_last_pass_is_not_put_into_it(monkey
             await asyncio.sleep(0.01)
     await hub.stop(grace_seconds=0)
     assert grown[-1] == 0
+
+
+async def test_an_orderly_stop_does_not_wait_for_a_task_whose_revocation_nobody_heard():
+    """The comparison at the tick lets go of it, while the workers are drained too."""
+    hub = Hub()
+    hub.start()
+    closed: list[int] = []
+
+    async def send(text: str) -> None:
+        """To nobody."""
+
+    async def close(code: int, reason: str) -> None:
+        closed.append(code)
+
+    query = parse_query(b"task=t", 10)
+    link = Link(new_id(), True, False, 10, send, close)
+    hub.attach(link, Attachment(link.session_id, query.options, query.offers))
+
+    def submit_one() -> UUID:
+        with closing(connection):
+            return submit()[0]
+
+    def cancel_unheard() -> None:
+        with closing(connection), doorbell.held():
+            assert lifecycle.cancel([task_id], database.now()) == {task_id}
+
+    task_id = await sync_to_async(submit_one)()
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not link.held:  # noqa: ASYNC110 - the hub's own task sends it
+            await asyncio.sleep(0.01)
+        await sync_to_async(cancel_unheard)()
+        await hub.stop(grace_seconds=10 * PATIENCE_SECONDS)
+    assert not link.held
+    assert closed == [1012]

@@ -12,7 +12,7 @@ from queueapp import lifecycle
 from queueapp.domain.submission import Limits, parse_submission
 from queueapp.models import Task
 from stateful.machine import NAMES, Machine, mostly
-from stateful.model import ModelTask
+from stateful.model import ModelTask, ModelWorker
 from stateful.process import Process
 
 HALF = 0.5
@@ -56,6 +56,14 @@ def has_tasks(machine: Machine) -> bool:
     return bool(machine.model.tasks)
 
 
+def is_served(machine: Machine) -> bool:
+    return bool(_online(machine))
+
+
+def _online(machine: Machine) -> list[ModelWorker]:
+    return [worker for worker in machine.model.workers.values() if worker.state == "online"]
+
+
 class Producers(Machine):
     @initialize(data=st.data(), submitted=submissions)
     def begin_with_tasks(self, data: st.DataObject, submitted: list[dict[str, Any]]) -> None:
@@ -70,6 +78,24 @@ class Producers(Machine):
         self.step()
         process = self._draw_process(data)
         self._submit(process, submitted)
+        self.turn_if(now, process)
+
+    @precondition(is_served)
+    @rule(data=st.data(), number=st.integers(2, 6), spill_after=st.sampled_from((None, 2 + HALF)), now=mostly)
+    def rush(self, data: st.DataObject, number: int, spill_after: float | None, now: bool) -> None:
+        """Many at once, just what some worker asks for: its equals share them, and those behind it wait."""
+        self.step()
+        process = self._draw_process(data)
+        offer = data.draw(st.sampled_from(data.draw(st.sampled_from(_online(self))).subscriptions))
+        attrs = {criterion: values[0] for criterion, values in offer["filter"].items()}
+        document = {
+            "name": offer["name"],
+            "attrs": attrs,
+            "priority": 0,
+            "timeout": 300,
+            "spill_after": spill_after,
+        }
+        self._submit(process, [document] * number)
         self.turn_if(now, process)
 
     def _submit(self, process: Process | None, submitted: list[dict[str, Any]]) -> None:

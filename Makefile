@@ -19,7 +19,7 @@ help:
 	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
 	@echo "make stateful  some thousand random lives of a queue against a model of the contract, on both databases"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
-	@echo "make simulation   2000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
+	@echo "make simulation   50000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
 	@echo "make bench   benchmarks: ratios measured in one run"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
 
@@ -61,7 +61,7 @@ storm: $(VENV)/development
 	@STORM_OPERATIONS=1000000 $(BIN)/python -m pytest -q -s --database=postgresql tests/concurrency/test_storm.py $(ARGS)
 
 simulation: $(VENV)/development
-	@SIMULATION_SCHEDULES=$${SIMULATION_SCHEDULES:-2000} SIMULATION_POINTS=$${SIMULATION_POINTS:-0} \
+	@SIMULATION_SCHEDULES=$${SIMULATION_SCHEDULES:-50000} SIMULATION_SMALL=$${SIMULATION_SMALL:-20} \
 		$(BIN)/python -m pytest -n auto -q tests/simulation $(ARGS)
 
 bench: $(VENV)/development

@@ -22,9 +22,15 @@ from queueapp.domain.choice import Chooser, Load, tiers_allowed
 from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
 from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
-from queueapp.models import Queue, Route
-from queueapp.models import Subscription as SubscriptionRow
-from queueapp.ready import ReadyTask, Spill, ready_tasks, routes_with_ready_tasks, spilled_tasks
+from queueapp.models import Route
+from queueapp.ready import (
+    ReadyTask,
+    Spill,
+    ready_tasks,
+    routes_of_names,
+    routes_with_ready_tasks,
+    spilled_tasks,
+)
 from queueapp.statements import Given
 
 ROUTES_A_POLL = 1000
@@ -40,6 +46,7 @@ SessionRow = tuple[UUID, int, Any]
 """Id, `max_outstanding`, `idle_since` (as the driver has it: it is only compared)."""
 
 _CHOSEN = Given("chosen", session_id="uuid")
+_NEW = Given("new", id="uuid")
 
 Tiers = tuple[frozenset[Profile], ...]
 
@@ -82,6 +89,8 @@ class Dispatcher:
         self._is_learned = False
         self._seen_routes_until: datetime | None = None
         self._swept_until: UUID | None = None
+        self.has_seen_all = False
+        """Whether the last poll saw each route that had ready tasks: what is neither hot nor rung has none."""
 
     def hear(self, routes: Iterable[UUID]) -> None:
         """These routes have got ready tasks."""
@@ -93,12 +102,15 @@ class Dispatcher:
 
     def poll(self, now: datetime) -> None:
         """The slow poll behind the doorbells: routes that have ready tasks without anybody having rung."""
-        swept = routes_with_ready_tasks(self._swept_until, ROUTES_A_POLL)
+        begun_at = self._swept_until
+        swept = routes_with_ready_tasks(begun_at, ROUTES_A_POLL)
         self._swept_until = swept[-1] if len(swept) == ROUTES_A_POLL else None
         self._rung.update(swept)
-        since = (self._seen_routes_until or now) - NEW_ROUTES_OVERLAP
-        recent = Route.objects.filter(created_at__gte=since).with_ready_tasks().order_by("-created_at")
-        self._rung.update(recent.values_list("id", flat=True)[:ROUTES_A_POLL])
+        self.has_seen_all = begun_at is None and self._swept_until is None
+        if not self.has_seen_all:
+            since = (self._seen_routes_until or now) - NEW_ROUTES_OVERLAP
+            recent = Route.objects.filter(created_at__gte=since).with_ready_tasks().order_by("-created_at")
+            self._rung.update(recent.values_list("id", flat=True)[:ROUTES_A_POLL])
         self._seen_routes_until = now
 
     def run_pass(self, now: datetime, roster_changed: bool = True) -> PassResult:
@@ -121,7 +133,7 @@ class Dispatcher:
 
     def _assign(self, fleet: _Fleet, now: datetime) -> PassResult | None:
         """None: a worker that would have been given a task is not any more what it was read to be."""
-        paused = set(Queue.objects.paused().values_list("name", flat=True))
+        paused = {name for (name,) in statements.execute("SELECT name FROM queueapp_queue WHERE paused")}
         plain: dict[UUID, int] = {}
         spilling: dict[UUID, Spill] = {}
         for route_id in self._hot:
@@ -185,10 +197,17 @@ class Dispatcher:
         new = online - self._profiles.keys()
         if new:
             subscriptions: dict[UUID, set[Subscription]] = {session_id: set() for session_id in new}
-            rows = SubscriptionRow.objects.filter(session__in=new).values_list("session_id", "name", "filter")
+            rows = statements.execute(
+                f"""
+                WITH {_NEW.table} SELECT session_id, name, filter FROM queueapp_subscription
+                WHERE session_id IN (SELECT id FROM new)
+                """,
+                [_NEW.rows((session_id,) for session_id in new)],
+            )
             for session_id, name, filter in rows:
-                subscriptions[session_id].add(Subscription.of(name, filter))
-            self._profiles.update((i, frozenset(offered)) for i, offered in subscriptions.items())
+                offered = Subscription.of(name, database.as_json(filter))
+                subscriptions[database.as_uuid(session_id)].add(offered)
+            self._profiles.update((i, frozenset(each)) for i, each in subscriptions.items())
         profiles = frozenset(self._profiles.values())
         if profiles != self._matched_profiles:
             self._rematch(profiles)
@@ -202,10 +221,8 @@ class Dispatcher:
             self._remember(route_id, route.name, json.loads(route.attrs))
         self._hot &= self._routes.keys()
         offered = {subscription.name for profile in added for subscription in profile}
-        unknown = Route.objects.filter(name__in=offered).with_ready_tasks().values_list("id", "name", "attrs")
-        for route_id, name, attrs in unknown.iterator(chunk_size=2000):
-            if self._remember(route_id, name, attrs):
-                self._hot.add(route_id)
+        if offered:
+            self._heat(routes_of_names(offered))
 
     def _learn_routes(self) -> None:
         """Turn rung routes into hot ones, reading those that are not known. Unmatched ones are dropped: they
@@ -217,9 +234,17 @@ class Dispatcher:
             return
         for start in range(0, len(unknown), database.MAX_VARIABLES):
             part = unknown[start : start + database.MAX_VARIABLES]
-            for route_id, name, attrs in Route.objects.filter(pk__in=part).values_list("id", "name", "attrs"):
-                if self._remember(route_id, name, attrs):
-                    self._hot.add(route_id)
+            rows = statements.execute(
+                f"WITH {_NEW.table} SELECT id, name, attrs FROM queueapp_route WHERE id IN (SELECT id FROM new)",
+                [_NEW.rows((route_id,) for route_id in part)],
+            )
+            self._heat(rows)
+
+    def _heat(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Routes that have, or may have, ready tasks: id, name, attributes."""
+        for route_id, name, attrs in rows:
+            if self._remember(database.as_uuid(route_id), name, database.as_json(attrs)):
+                self._hot.add(database.as_uuid(route_id))
 
     def _remember(self, route_id: UUID, name: str, attrs: dict[str, str]) -> bool:
         tiers = tiers_of_profiles(self._matched_profiles, name, attrs)

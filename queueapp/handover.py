@@ -7,17 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from uuid import UUID
 
+from queueapp import database, statements
 from queueapp.dispatch import Assignment
 from queueapp.domain.payloads import json_text
 from queueapp.domain.states import Outcome, SessionState
 from queueapp.doorbell import Revoked, Ring
 from queueapp.lifecycle import Assigned
-from queueapp.models import Attempt, Task, WorkerSession
+from queueapp.models import Attempt, Task
 from queueapp.protocol import CloseCode
 from queueapp.querysets import TaskQuerySet
+from queueapp.statements import Given
 
 COMPARED_AT_ONCE = 1000
 """How many tasks a poll compares that look right, so that it stays short."""
+
+_SESSIONS = Given("session", session_id="uuid")
 
 Held = Mapping[UUID, Mapping[UUID, int]]
 """What the workers of this process have been sent: session → task → attempt."""
@@ -42,10 +46,12 @@ class Comparison:
         tasks may have been missed as were taken away. `spoken_of`: (session, task) that the sessions have just
         ended themselves; what `held` says of these is past.
         """
-        counts = Task.objects.held_by(held).outstanding_by_session()
-        differing = {session_id for session_id, tasks in held.items() if counts.get(session_id, 0) != len(tasks)}
-        compared = {session_id: held[session_id] for session_id in differing | self._in_turn(held)}
-        rows = set(Task.objects.held_by(compared).assigned().values_list("worker_id", "id", "attempt"))
+        looked_at = self._in_turn(held)
+        if len(looked_at) < len(held):
+            counts = Task.objects.held_by(held).outstanding_by_session()
+            looked_at |= {i for i, tasks in held.items() if counts.get(i, 0) != len(tasks)}
+        compared = {session_id: held[session_id] for session_id in looked_at}
+        rows = _held_by(compared)
         sent = {(session_id, *task) for session_id, tasks in compared.items() for task in tasks.items()}
         unsent = {task_id for session_id, task_id, _ in rows - sent if (session_id, task_id) not in spoken_of}
         lost = [attempt for attempt in sent - rows if attempt[:2] not in spoken_of]
@@ -66,15 +72,33 @@ class Comparison:
         return turn
 
 
+def _held_by(sessions: Iterable[UUID]) -> set[tuple[UUID, UUID, int]]:
+    """(session, task, attempt), by the rows."""
+    rows = statements.execute(
+        f"""
+        WITH {_SESSIONS.table} SELECT worker_id, id, attempt FROM queueapp_task
+        WHERE worker_id IS NOT NULL AND worker_id IN (SELECT session_id FROM session)
+        """,
+        [_SESSIONS.rows((session_id,) for session_id in sessions)],
+    )
+    return {(database.as_uuid(session_id), database.as_uuid(task_id), n) for session_id, task_id, n in rows}
+
+
 def _ended(held: Held) -> Ring:
     """The sessions that others have closed or asked to leave. One that has no row yet is about to get it."""
-    others = WorkerSession.objects.filter(pk__in=list(held)).exclude(state=str(SessionState.ONLINE)).order_by("id")
+    others = statements.execute(
+        f"""
+        WITH {_SESSIONS.table} SELECT id, state, close_code, close_reason FROM queueapp_workersession
+        WHERE id IN (SELECT session_id FROM session) AND state <> 'online' ORDER BY id
+        """,
+        [_SESSIONS.rows((session_id,) for session_id in held)],
+    )
     closed, drained = [], []
-    for session_id, state, code, reason in others.values_list("id", "state", "close_code", "close_reason"):
+    for session_id, state, code, reason in others:
         if state == SessionState.GONE:
-            closed.append((session_id, code or CloseCode.GOING_AWAY, reason))
+            closed.append((database.as_uuid(session_id), code or CloseCode.GOING_AWAY, reason))
         else:
-            drained.append(session_id)
+            drained.append(database.as_uuid(session_id))
     return Ring(drained=tuple(drained), closed=tuple(closed), foreign=True)
 
 

@@ -29,6 +29,8 @@ _READY = "task.state = 'pending' AND task.delayed_until IS NULL"
 _ORDER = "task.priority DESC, task.available_at, task.id"
 _WANTED = Given("wanted", route_id="uuid", number="integer", levels="integer")
 
+_NAMES = Given("offered", name="text")
+
 Wanted = tuple[UUID, int, int]
 """A route, how many of its tasks, and how many levels down they may go (0: they need not spill)."""
 
@@ -90,6 +92,18 @@ def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
         [database.adapt(after or UUID(int=0)), limit],
     )
     return [database.as_uuid(row[0]) for row in rows]
+
+
+def routes_of_names(names: Iterable[str]) -> list[tuple[Any, ...]]:
+    """Id, name and attributes of the routes of these task names that have ready tasks."""
+    return statements.execute(
+        f"""
+        WITH {_NAMES.table} SELECT route.id, route.name, route.attrs FROM queueapp_route AS route
+        WHERE route.name IN (SELECT name FROM offered)
+        AND EXISTS (SELECT 1 FROM queueapp_task AS task WHERE task.route_id = route.id AND {_READY})
+        """,
+        [_NAMES.rows((name,) for name in names)],
+    )
 
 
 def _best(wanted: list[Wanted], limit: int, condition: str, *parameters: Any) -> list[ReadyTask]:

@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 HEALING_SECONDS = 25.0
 """Long after that all must have ended: a lease is two seconds, a poll one."""
+LAST_NEWS_SECONDS = 1.0
+"""After that all news of what was done has come to everybody, and been acted upon."""
 REST_SECONDS = 1.5
 
 OFFERS: tuple[Offers, ...] = (
@@ -52,7 +54,7 @@ class Outcome:
 
 
 class World:
-    def __init__(self, seed: int | str, database: Database, token: str, planned: plan.Plan | None = None) -> None:
+    def __init__(self, seed: str, database: Database, token: str, planned: plan.Plan | None = None) -> None:
         self.random = Random(seed)
         self.plan = planned or plan.draw(self.random)
         self.database, self.token = database, token
@@ -211,8 +213,9 @@ class World:
                 await asyncio.gather(*producing)
                 while not self.look(settled):  # noqa: ASYNC110 - virtual time costs nothing
                     await asyncio.sleep(0.25)
-        works = {server: server.process.works for server in self.servers}
         rest_seconds = REST_SECONDS if self.plan.rests else 0.0
+        await asyncio.sleep(rest_seconds and LAST_NEWS_SECONDS)
+        works = {server: server.process.works for server in self.servers}
         await asyncio.sleep(rest_seconds)
         self.note("the end")
         return self.look(lambda world: wrongs(world, works, rest_seconds)) + self.watch.wrongs + self.loop.failures

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 
 import pytest
 
 from queueapp.hub import Hub
 from queueapp.lifecycle import Report
+from queueapp.link import Link
 from queueapp.models import new_id
 from queueapp.passes import Inbox, Outbox, Pass
 
@@ -35,3 +38,21 @@ async def test_what_a_worker_says_during_the_last_pass_is_not_put_into_it(monkey
             await asyncio.sleep(0.01)
     await hub.stop(grace_seconds=0)
     assert grown[-1] == 0
+
+
+async def test_a_loop_that_ends_before_a_socket_is_closed_leaves_nothing_unawaited():
+    async def send(_: object) -> None: ...
+    async def close(*_: object) -> None: ...
+
+    hub, session_id = Hub(), new_id()
+    hub._links[session_id] = Link(session_id, True, False, 1, send, close)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        hub._close([(session_id, 4409, "Disconnected by an operator.")])
+        closing = asyncio.all_tasks() - {asyncio.current_task()}
+        assert len(closing) == 1
+        for task in closing:
+            task.cancel()
+        await asyncio.wait(closing)
+        gc.collect()
+    assert [str(each.message) for each in heard] == []

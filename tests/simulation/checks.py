@@ -56,25 +56,31 @@ def settled(world: World) -> bool:
         len(world.servers) == world.plan.servers
         and len(world.workers) == world.plan.workers
         and all(server.hub is not None for server in world.servers)
-        and _attached(world)
+        and not _attached(world)
         and not _unfinished(world)
         and not _misplaced(world)
     )
 
 
-def _attached(world: World) -> bool:
+def _attached(world: World) -> list[str]:
     """Every worker has one connection that is open, and no other is taken for open."""
+    attached = sorted(world.database.connection.execute(ATTACHED))
     ids = [c.session_id for c in world.connections if not c.is_over]
-    if None in ids or len(ids) != len(world.workers):
-        return False
-    attached = set(world.database.connection.execute(ATTACHED))
-    return attached == {(UUID(session_id).hex, "online") for session_id in ids if session_id}
+    if len(ids) == len(world.workers) and attached == sorted((UUID(i).hex, "online") for i in ids if i):
+        return []
+    return [f"{len(world.workers)} workers have open {ids}, and {attached} are attached"]
+
+
+def _late(world: World) -> list[str]:
+    return [f"{c.name} was told after its end: {text}" for c in world.connections for text in c.said_after_close]
 
 
 def wrongs(world: World, works: dict[Server, int], seconds: float) -> list[str]:
     return [
         *(f"{task_id} {state} has not ended" for task_id, state in _unfinished(world)),
         *_misplaced(world),
+        *_attached(world),
+        *_late(world),
         *_acknowledged(world),
         *_sent_twice(world),
         *_budgets(world),

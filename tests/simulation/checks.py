@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from tests.simulation.people import Server
     from tests.simulation.world import World
 
+THAWING_SECONDS = 0.5
+"""For a server that was frozen to see what has become of its lease."""
 COUNTED = ("done", "error", "lost", "timeout")
 
 OVER_CAPACITY = """
@@ -56,6 +58,7 @@ def settled(world: World) -> bool:
         len(world.servers) == world.plan.servers
         and len(world.workers) == world.plan.workers
         and all(server.hub is not None for server in world.servers)
+        and not any(each.process.stopped_until + THAWING_SECONDS > world.loop.time() for each in world.servers)
         and not _attached(world)
         and not _unfinished(world)
         and not _misplaced(world)

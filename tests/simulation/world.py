@@ -91,8 +91,10 @@ class World:
     def start_server(self, place: int) -> None:
         number = next(self._names)
         server = Server(self.loop, f"s{place}.{number}")
-        # Half of the hosts are containers, where every process is the first.
-        self._machines.place(server.process, f"host{place}", 1 if place % 2 else number)
+        # Half of the hosts are containers, where every process is the first. Now and then the next process comes
+        # up on another host: nothing but the lease tells there that the last one is dead.
+        host = f"host{place}" if self.random.random() < 0.7 else f"host{place}.{number}"
+        self._machines.place(server.process, host, 1 if place % 2 else number)
         self.servers.append(server)
         self.storm.doom(server.process, "kill servers")
         server.process.on_death.append(lambda: self._succeed(server, lambda: self.start_server(place)))

@@ -19,7 +19,7 @@ help:
 	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
 	@echo "make stateful  a thousand random lives of a queue against a model of the contract, on both databases"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
-	@echo "make simulation   2000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
+	@echo "make simulation   50000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
 	@echo 'make bench   benchmarks: ratios measured in one run, half an hour (ARGS="--quick": minutes; ARGS="--help")'
 	@echo "make recovery   how soon work goes on after something dies, each time beside its limit"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
@@ -62,7 +62,7 @@ storm: $(VENV)/development
 	@STORM_OPERATIONS=1000000 $(BIN)/python -m pytest -q -s --database=postgresql tests/concurrency/test_storm.py $(ARGS)
 
 simulation: $(VENV)/development
-	@SIMULATION_SCHEDULES=$${SIMULATION_SCHEDULES:-2000} SIMULATION_POINTS=$${SIMULATION_POINTS:-0} \
+	@SIMULATION_SCHEDULES=$${SIMULATION_SCHEDULES:-50000} SIMULATION_SMALL=$${SIMULATION_SMALL:-20} \
 		$(BIN)/python -m pytest -n auto -q tests/simulation $(ARGS)
 
 bench: $(VENV)/runtime $(VENV)-bench/installed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,8 +25,6 @@ ROUTES_LOCK = 0x77_71_02
 RETRIES = 5
 IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 """An SQLSTATE."""
-
-MAX_VARIABLES = 30_000
 
 
 def is_postgresql() -> bool:
@@ -127,11 +126,15 @@ def as_uuid(value: Any) -> UUID:
 
 
 def as_datetime(value: Any) -> datetime:
-    """A time from a raw statement; SQLite's come without their zone, which is UTC, and those of its functions as
-    texts."""
+    """A time from a raw statement; SQLite's come without their zone, which is UTC, and computed ones as text."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def as_json(value: Any) -> Any:
+    """A JSON column of a raw statement, which SQLite has as text."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def parts(rows: Sequence[R], size: int) -> Iterator[Sequence[R]]:

@@ -23,7 +23,6 @@ from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
 from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
 from queueapp.models import Route
-from queueapp.models import Subscription as SubscriptionRow
 from queueapp.ready import (
     ReadyTask,
     Spill,
@@ -87,6 +86,8 @@ class Dispatcher:
         self._is_learned = False
         self._seen_routes_until: datetime | None = None
         self._swept_until: UUID | None = None
+        self.has_seen_all = False
+        """Whether the last poll saw each route that had ready tasks: what is neither hot nor rung has none."""
 
     def hear(self, routes: Iterable[UUID]) -> None:
         """These routes have got ready tasks."""
@@ -98,12 +99,15 @@ class Dispatcher:
 
     def poll(self, now: datetime) -> None:
         """The slow poll behind the doorbells: routes that have ready tasks without anybody having rung."""
-        swept = routes_with_ready_tasks(self._swept_until, ROUTES_A_POLL)
+        begun_at = self._swept_until
+        swept = routes_with_ready_tasks(begun_at, ROUTES_A_POLL)
         self._swept_until = swept[-1] if len(swept) == ROUTES_A_POLL else None
         self._rung.update(swept)
-        since = (self._seen_routes_until or now) - NEW_ROUTES_OVERLAP
-        recent = Route.objects.filter(created_at__gte=since).with_ready_tasks().order_by("-created_at")
-        self._rung.update(recent.values_list("id", flat=True)[:ROUTES_A_POLL])
+        self.has_seen_all = begun_at is None and self._swept_until is None
+        if not self.has_seen_all:
+            since = (self._seen_routes_until or now) - NEW_ROUTES_OVERLAP
+            recent = Route.objects.filter(created_at__gte=since).with_ready_tasks().order_by("-created_at")
+            self._rung.update(recent.values_list("id", flat=True)[:ROUTES_A_POLL])
         self._seen_routes_until = now
 
     def run_pass(self, now: datetime, roster_changed: bool = True) -> PassResult:
@@ -194,10 +198,13 @@ class Dispatcher:
         new = online - self._profiles.keys()
         if new:
             subscriptions: dict[UUID, set[Subscription]] = {session_id: set() for session_id in new}
-            rows = SubscriptionRow.objects.filter(session__in=new).values_list("session_id", "name", "filter")
+            rows = statements.rows_of(
+                new, f"SELECT session_id, name, filter FROM queueapp_subscription WHERE session_id IN ({NAMED})"
+            )
             for session_id, name, filter in rows:
-                subscriptions[session_id].add(Subscription.of(name, filter))
-            self._profiles.update((i, frozenset(offered)) for i, offered in subscriptions.items())
+                offered = Subscription.of(name, database.as_json(filter))
+                subscriptions[database.as_uuid(session_id)].add(offered)
+            self._profiles.update((i, frozenset(each)) for i, each in subscriptions.items())
         profiles = frozenset(self._profiles.values())
         if profiles != self._matched_profiles:
             self._rematch(profiles)
@@ -211,23 +218,23 @@ class Dispatcher:
             self._remember(route_id, route.name, json.loads(route.attrs))
         self._hot &= self._routes.keys()
         offered = {subscription for profile in added for subscription in profile}
-        for route_id, name, attrs in ready_routes_for(offered):
-            if self._remember(route_id, name, attrs):
-                self._hot.add(route_id)
+        self._heat(ready_routes_for(offered))
 
     def _learn_routes(self) -> None:
         """Turn rung routes into hot ones, reading those that are not known. Unmatched ones are dropped: they
         are read again when a worker comes that might match."""
         self._hot |= self._rung & self._routes.keys()
-        unknown = list(self._rung - self._routes.keys())
+        unknown = self._rung - self._routes.keys()
         self._rung.clear()
-        if not unknown or not self._matched_profiles:
-            return
-        for start in range(0, len(unknown), database.MAX_VARIABLES):
-            part = unknown[start : start + database.MAX_VARIABLES]
-            for route_id, name, attrs in Route.objects.filter(pk__in=part).values_list("id", "name", "attrs"):
-                if self._remember(route_id, name, attrs):
-                    self._hot.add(route_id)
+        if unknown and self._matched_profiles:
+            named = f"SELECT id, name, attrs FROM queueapp_route WHERE id IN ({NAMED})"
+            self._heat(statements.rows_of(unknown, named))
+
+    def _heat(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Routes that have, or may have, ready tasks: id, name, attributes."""
+        for route_id, name, attrs in rows:
+            if self._remember(database.as_uuid(route_id), name, database.as_json(attrs)):
+                self._hot.add(database.as_uuid(route_id))
 
     def _remember(self, route_id: UUID, name: str, attrs: dict[str, str]) -> bool:
         tiers = tiers_of_profiles(self._matched_profiles, name, attrs)

@@ -44,9 +44,11 @@ class Comparison:
         tasks may have been missed as were taken away. `spoken_of`: (session, task) that the sessions have just
         ended themselves; what `held` says of these is past.
         """
-        counts = _counts(held)
-        differing = {session_id for session_id, tasks in held.items() if counts.get(session_id, 0) != len(tasks)}
-        compared = {session_id: held[session_id] for session_id in differing | self._in_turn(held)}
+        looked_at = self._in_turn(held)
+        if len(looked_at) < len(held):
+            counts = _counts(held)
+            looked_at |= {i for i, tasks in held.items() if counts.get(i, 0) != len(tasks)}
+        compared = {session_id: held[session_id] for session_id in looked_at}
         rows = _attempts(compared)
         sent = {(session_id, *task) for session_id, tasks in compared.items() for task in tasks.items()}
         unsent = {task_id for session_id, task_id, _ in rows - sent if (session_id, task_id) not in spoken_of}
@@ -97,11 +99,10 @@ def _ended(held: Held) -> Ring:
     )
     closed, drained = [], []
     for session_id, state, code, reason in rows:
-        session_id = database.as_uuid(session_id)
         if state == SessionState.GONE:
-            closed.append((session_id, code or CloseCode.GOING_AWAY, reason))
+            closed.append((database.as_uuid(session_id), code or CloseCode.GOING_AWAY, reason))
         else:
-            drained.append(session_id)
+            drained.append(database.as_uuid(session_id))
     return Ring(drained=tuple(drained), closed=tuple(closed), foreign=True)
 
 

@@ -170,7 +170,7 @@ class Hub:
     def _close(self, sessions: Iterable[tuple[UUID, int, str]]) -> None:
         for session_id, code, reason in sessions:
             if link := self._links.pop(session_id, None):
-                self._loop.create_task(_quietly(link.close(code, reason)))
+                self._loop.create_task(_close(link, code, reason))
 
     # ---- passes
 
@@ -293,13 +293,13 @@ def _on_a_living_connection(work: Callable[[], T]) -> T:
 
 
 async def _close_all(links: Sequence[Link], reason: str) -> None:
-    await asyncio.gather(*(_quietly(link.close(CloseCode.RESTART, reason)) for link in links))
+    await asyncio.gather(*(_close(link, CloseCode.RESTART, reason) for link in links))
 
 
-async def _quietly(sending: object) -> None:
+async def _close(link: Link, code: int, reason: str) -> None:
     """A socket that breaks while it is written to reports that by its own disconnect."""
     try:
-        await sending  # type: ignore[misc]
+        await link.close(code, reason)
     except Exception as error:
         logger.debug("A socket could not be written to: %s", error)
 

@@ -7,19 +7,30 @@ from datetime import datetime
 
 from queueapp import database, lifecycle, sessions, statements
 
+_DUE = """
+    SELECT
+        EXISTS (SELECT 1 FROM queueapp_node WHERE stopped_at IS NULL AND lease_until < %s),
+        EXISTS (SELECT 1 FROM queueapp_task WHERE deadline IS NOT NULL AND deadline <= %s),
+        EXISTS (SELECT 1 FROM queueapp_task
+            WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %s),
+        EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s)
+    """
+"""Only asked whether there is any; each step then asks for its rows again, under its locks."""
+
 
 def tick(now: datetime, reap: bool = True) -> None:
     """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready.
 
-    Each step is a transaction of its own and takes a bounded number of rows; what is left over is taken
-    next time, or at once by the repetition here while there is much.
+    Nearly always nothing of this is due, which one statement tells. Each step is a transaction of its own and
+    takes a bounded number of rows; what is left over is taken next time, or at once by the repetition here while
+    there is much.
     """
-    dead_nodes, overdue, expired, delayed = _due(now)
-    if reap and dead_nodes:
+    [(dead, overdue, expired, delayed)] = statements.execute(_DUE, [database.adapt(now)] * 4)
+    if dead and reap:
         _briefly(sessions.reap_dead_nodes, now)
     if overdue:
         _repeat(lifecycle.time_out, now)
-    if expired:
+    if expired or dead or overdue:  # what was given back just now may be past its time
         _repeat(lifecycle.expire, now)
     if delayed:
         _repeat(lifecycle.promote, now)
@@ -27,25 +38,8 @@ def tick(now: datetime, reap: bool = True) -> None:
 
 def next_promotion() -> datetime | None:
     """When the next delayed task becomes ready."""
-    ((at,),) = statements.execute("SELECT MIN(delayed_until) FROM queueapp_task WHERE delayed_until IS NOT NULL")
-    return at if at is None else database.as_datetime(at)
-
-
-def _due(now: datetime) -> list[bool]:
-    """Whether there is something to do for the steps of `tick`, in their order: one look for all, since mostly
-    there is not."""
-    (found,) = statements.execute(
-        """
-        SELECT
-            EXISTS (SELECT 1 FROM queueapp_node WHERE stopped_at IS NULL AND lease_until < %s),
-            EXISTS (SELECT 1 FROM queueapp_task WHERE deadline IS NOT NULL AND deadline <= %s),
-            EXISTS (SELECT 1 FROM queueapp_task
-                    WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %s),
-            EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s)
-        """,
-        [database.adapt(now)] * 4,
-    )
-    return [bool(each) for each in found]
+    [(at,)] = statements.execute("SELECT MIN(delayed_until) FROM queueapp_task WHERE delayed_until IS NOT NULL")
+    return None if at is None else database.as_datetime(at)
 
 
 def _repeat(step: Callable[[datetime], int], now: datetime, times: int = 10) -> None:

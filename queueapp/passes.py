@@ -204,7 +204,9 @@ class Pass:
 
     def _dispatch(self, inbox: Inbox, outbox: Outbox) -> None:
         self._dispatcher.hear(inbox.routes)
-        roster_changed = inbox.roster or inbox.tick or bool(inbox.attachments)
+        # Elsewhere, perhaps unheard: that matters for ready tasks only, and the poll has told which there are.
+        changed_unheard = inbox.tick and not self._dispatcher.has_seen_all
+        roster_changed = inbox.roster or changed_unheard or bool(inbox.attachments)
         result = self._dispatcher.run_pass(database.now(), roster_changed)
         outbox.assignments += result.assignments
         outbox.more = result.more

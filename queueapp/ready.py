@@ -95,13 +95,13 @@ def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
     return [database.as_uuid(row[0]) for row in rows]
 
 
-def ready_routes_for(subscriptions: Collection[Subscription]) -> Iterator[tuple[UUID, str, dict[str, str]]]:
-    """The routes that match one of the subscriptions and have ready tasks: id, name and attributes. Those that do
-    not match stay in the database, however many they are."""
+def ready_routes_for(subscriptions: Collection[Subscription]) -> Iterator[tuple[Any, ...]]:
+    """The routes that match one of the subscriptions and have ready tasks: id, name and attributes as
+    the driver has them. Those that do not match stay in the database, however many they are."""
     ordered = sorted(subscriptions, key=repr)
     for start in range(0, len(ordered), SUBSCRIPTIONS_A_STATEMENT):
         part = [_matching(subscription) for subscription in ordered[start : start + SUBSCRIPTIONS_A_STATEMENT]]
-        rows = statements.execute(
+        yield from statements.execute(
             f"""
             SELECT route.id, route.name, route.attrs FROM queueapp_route AS route
             WHERE ({" OR ".join(condition for condition, _ in part)})
@@ -109,8 +109,6 @@ def ready_routes_for(subscriptions: Collection[Subscription]) -> Iterator[tuple[
             """,
             [parameter for _, parameters in part for parameter in parameters],
         )
-        for route_id, name, attrs in rows:
-            yield database.as_uuid(route_id), name, json.loads(attrs) if isinstance(attrs, str) else attrs
 
 
 def _matching(subscription: Subscription) -> tuple[str, list[Any]]:

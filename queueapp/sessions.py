@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from queueapp import database, doorbell, lifecycle
+from queueapp import database, doorbell, lifecycle, statements
 from queueapp.conf import config
 from queueapp.domain.errors import NodeStopped
 from queueapp.domain.states import Outcome, SessionState
@@ -164,10 +164,11 @@ class Lease(Enum):
 
 def renew_lease(node_id: UUID, now: datetime) -> Lease:
     """Live on for another lease, unless others have taken this node for dead."""
-    own = Node.objects.running().filter(pk=node_id)
-    if own.filter(lease_until__gte=now).update(lease_until=lease_end(now)):
+    lease_until, node, at = map(database.adapt, (lease_end(now), node_id, now))
+    renew = "UPDATE queueapp_node SET lease_until = %s WHERE stopped_at IS NULL AND id = %s"
+    if statements.execute(f"{renew} AND lease_until >= %s RETURNING id", [lease_until, node, at]):
         return Lease.KEPT
-    return Lease.LAPSED if own.update(lease_until=lease_end(now)) else Lease.LOST
+    return Lease.LAPSED if statements.execute(f"{renew} RETURNING id", [lease_until, node]) else Lease.LOST
 
 
 @database.retried
@@ -187,6 +188,8 @@ def reap_dead_nodes(now: datetime) -> int:
 
 def reap(nodes: Sequence[Node], now: datetime) -> None:
     """The sessions of all the nodes in one go: node by node they would not be locked in the order of their ids."""
+    if not nodes:
+        return
     Node.objects.filter(pk__in=[node.pk for node in nodes]).update(stopped_at=now)
     sessions = WorkerSession.objects.attached().filter(node__in=nodes).values_list("id", flat=True)
     reason = "The server process ended."

@@ -205,6 +205,8 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
 
 
 def _fail(reports: Sequence[Report], now: datetime) -> set[UUID]:
+    if not reports:
+        return set()
     by_task = {report.task_id: report for report in reports}
     endings = []
     for task in _locked(Task.objects.filter(pk__in=list(by_task))):

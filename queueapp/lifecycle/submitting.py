@@ -23,6 +23,7 @@ BATCH = 5000
 """Rows a statement."""
 
 _ROUTES = Given("route", route_id="uuid", name="text", attrs="text")
+_KEYS = Given("wanted", name="text", key="text")
 _TASKS = Given(
     "task",
     task_id="uuid",
@@ -219,12 +220,12 @@ class _RouteIds:
 
 def live_by_unique_key(keyed: Sequence[tuple[str, str]]) -> dict[tuple[str, str], UUID]:
     """The live tasks that have these names and keys."""
-    wanted = set(keyed)
-    names = {name for name, _ in wanted}
-    keys = {key for _, key in wanted}
-    rows = Task.objects.live().filter(name__in=names, unique_key__isnull=False, unique_key__in=keys)
-    live: dict[tuple[str, str], UUID] = {}
-    for name, key, task_id in rows.values_list("name", "unique_key", "id"):
-        if key is not None:
-            live[name, key] = task_id
-    return live
+    rows = statements.execute(
+        f"""
+        WITH {_KEYS.table} SELECT task.name, task.unique_key, task.id FROM wanted JOIN queueapp_task AS task
+        ON task.name = wanted.name AND task.unique_key = wanted.key AND task.unique_key IS NOT NULL
+        AND task.state IN ('pending', 'assigned')
+        """,
+        [_KEYS.rows(set(keyed))],
+    )
+    return {(name, key): database.as_uuid(task_id) for name, key, task_id in rows}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from contextlib import closing
 from uuid import UUID
 
@@ -79,3 +81,21 @@ async def test_an_orderly_stop_does_not_wait_for_a_task_whose_revocation_nobody_
         await hub.stop(grace_seconds=10 * PATIENCE_SECONDS)
     assert not link.held
     assert closed == [1012]
+
+
+async def test_a_loop_that_ends_before_a_socket_is_closed_leaves_nothing_unawaited():
+    async def send(_: object) -> None: ...
+    async def close(*_: object) -> None: ...
+
+    hub, session_id = Hub(), new_id()
+    hub._links[session_id] = Link(session_id, True, False, 1, send, close)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        hub._close([(session_id, 4409, "Disconnected by an operator.")])
+        closing = asyncio.all_tasks() - {asyncio.current_task()}
+        assert len(closing) == 1
+        for task in closing:
+            task.cancel()
+        await asyncio.wait(closing)
+        gc.collect()
+    assert [str(each.message) for each in heard] == []

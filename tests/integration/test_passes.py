@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from fleet import Fleet, holder_of, holders, submit
 
 from queueapp import database, doorbell
@@ -170,6 +171,14 @@ class TestClock:
         fleet.attach("task=t")
         assert Task.objects.get(pk=task).state == "expired"
 
+    def test_a_task_that_is_given_back_past_its_time_expires_and_is_not_assigned(self, fleet):
+        fleet.attach("task=t")
+        task = submit(expires_in=60)[0]
+        fleet.run()
+        Task.objects.filter(pk=task).update(deadline=database.now(), expires_at=database.now())
+        assert fleet.run(tick=True).assignments == []
+        assert Task.objects.get(pk=task).state == "expired"
+
     def test_more_overdue_tasks_than_one_step_takes_are_all_ended(self, fleet):
         workers = fleet.attach("task=t&_max_outstanding=5000")
         submit(1500, max_attempts=1)
@@ -180,3 +189,15 @@ class TestClock:
         fleet.run(tick=True)
         assert Task.objects.filter(state="failed", reason="timeout").count() == 1500
         assert WorkerSession.objects.with_outstanding().get().outstanding == 0
+
+
+class TestAnIdleTick:
+    def test_asks_six_things_and_opens_no_transaction(self, fleet):
+        """Its lease, what is due, what is ready, what its workers hold, how they are, what comes next."""
+        (worker,) = fleet.attach("task=t")
+        fleet.run(tick=True)
+        with CaptureQueriesContext(connection) as asked:
+            fleet.process.run(Inbox(tick=True), {worker: {}})
+        statements = [" ".join(query["sql"].split()) for query in asked if "clock_timestamp" not in query["sql"]]
+        assert len(statements) == 6, statements
+        assert not [each for each in statements if each.startswith(("BEGIN", "SAVEPOINT"))]

@@ -7,6 +7,7 @@ from fleet import submit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from queueapp import database
 from queueapp.domain.matching import Subscription
 from queueapp.models import Route
 from queueapp.ready import ready_routes_for
@@ -44,7 +45,7 @@ def test_they_are_those_that_match(stored):
     @given(subscriptions)
     def check(offered: set[Subscription]) -> None:
         right = {id for id, name, attrs in stored if any(s.matches(name, attrs) for s in offered)}
-        assert {id for id, _, _ in ready_routes_for(offered)} == right
+        assert {database.as_uuid(id) for id, _, _ in ready_routes_for(offered)} == right
 
     check()
 

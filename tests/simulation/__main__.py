@@ -1,4 +1,7 @@
-"""`python -m tests.simulation SEED` prints what happens in that schedule, and what is wrong at its end."""
+"""`python -m tests.simulation NAME` prints what happens in that schedule, and what is wrong at its end.
+
+The names are those of `schedules`; a test that fails says which.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,20 @@ import sys
 import django
 
 
-def main(seed: int) -> int:
+def main(name: str) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workqueue_project.settings")
     django.setup()
     # Models can be imported only now.
     from queueapp import auth
+    from tests.simulation import schedules
     from tests.simulation.database import in_memory
-    from tests.simulation.world import World
 
     with in_memory() as database:
         token = auth.create_key("simulated", "worker")[1]
-        outcome = World(seed, database, token).run()
+        outcome = schedules.run(name, database, token)
     print("\n".join([*outcome.trace, *outcome.wrongs]))
     return bool(outcome.wrongs)
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(sys.argv[1]))

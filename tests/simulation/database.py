@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 from django.core.management import call_command
@@ -72,12 +73,17 @@ class Database(DatabaseWrapper):
 def in_memory() -> Iterator[Database]:
     """In place of the default database, migrated."""
     stored = connections["default"]
-    options = {**stored.settings_dict["OPTIONS"], "init_command": ""}
+    options = {
+        **stored.settings_dict["OPTIONS"],
+        "init_command": "PRAGMA temp_store = memory",
+        "cached_statements": 2000,
+    }
     database = Database({**stored.settings_dict, "NAME": ":memory:", "OPTIONS": options}, alias="default")
-    connections["default"] = database
+    # Asking asgiref, again and again, whose thread or task this is took a tenth of the time.
+    by_context, connections._connections = connections._connections, SimpleNamespace(default=database)
     try:
         call_command("migrate", verbosity=0)
         yield database
     finally:
-        connections["default"] = stored
+        connections._connections = by_context
         database.connection.close()

@@ -116,7 +116,7 @@ class Storm:
             connection = self.random.choice(open_ones)
             hears = [self.random.choice((0.0, 0.05, 3.0)) * self.random.random() for _ in range(2)]
             self.world.note(f"{connection.name} is cut, noticed after {hears[0]:.2f} and {hears[1]:.2f} s")
-            connection.cut(*hears)
+            connection.cut(*hears, self.random.random() < 0.3, self.random.random() < 0.3)
 
     async def _take_database(self, faults: Faults) -> None:
         self.world.note("the database is away")

@@ -19,6 +19,9 @@ from typing import Any
 WORK_SECONDS = 0.004
 """How long the work of a thread takes at most, before and after it is done."""
 
+MOST_STEPS = 100_000
+"""Of a schedule, which has some hundred."""
+
 _current: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
@@ -27,7 +30,7 @@ class Killed(BaseException):
 
 
 class Stuck(Exception):
-    """Nothing is left to do, and somebody still waits."""
+    """Nothing is left to do, and somebody still waits; or there is no end of it."""
 
 
 def current_process() -> Process | None:
@@ -219,6 +222,8 @@ class Loop(asyncio.AbstractEventLoop):
         handle = process.ready.popleft()
         if not handle._cancelled:
             self.steps += 1
+            if self.steps > MOST_STEPS:
+                raise Stuck
             handle._run()
 
     def _ring_timers(self) -> None:

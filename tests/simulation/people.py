@@ -49,7 +49,7 @@ class Server:
     def serve(self, connection: Connection, scope: dict[str, Any]) -> None:
         self.connections.append(connection)
         application = WorkerConsumer.as_asgi()
-        self.process.spawn(application(scope, connection.receive, connection.send))
+        connection.application = self.process.spawn(application(scope, connection.receive, connection.send))
 
     def _died(self) -> None:
         for connection in self.connections:

@@ -45,13 +45,13 @@ MOST_LONG_TASKS = 3
 
 
 def draw(random: Random) -> Plan:
-    faults_seconds = random.choice((0.5, 1.0, 2.0))
+    faults_seconds = random.choice((0.3, 0.6, 1.2))
     number = random.choice((0, 1, 2, 3, 4, 6))
-    documents = [_task(random) for _ in range(random.randint(2, 9))]
+    documents = [_task(random) for _ in range(random.choice((1, 2, 2, 3, 4, 6)))]
     documents += [dict(LONG) for _ in range(random.choice((0, 0, 1, MOST_LONG_TASKS)))]
     return Plan(
-        servers=random.choice((1, 2, 2, 2, 3)),
-        workers=random.choice((2, 2, 3, 4)),
+        servers=random.choice((1, 2, 2, 2, 2, 3)),
+        workers=random.choice((2, 2, 2, 3, 4)),
         tasks=tuple((random.random() * faults_seconds * random.random(), each) for each in documents),
         kinds=frozenset(random.sample(KINDS, number)),
         faults_seconds=faults_seconds,

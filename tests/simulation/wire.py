@@ -72,7 +72,12 @@ class Connection:
         self._inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._inbox.put_nowait({"type": "websocket.connect"})
         self._server_knows_end = False
+        self._server_closed = False
+        self._sends_fail = False
         self.is_over = False
+        self.said_after_close: list[str] = []
+        """What the server sent when it had closed already: no ASGI server takes that."""
+        self.application: asyncio.Task[None] | None = None
 
     @property
     def session_id(self) -> str | None:
@@ -88,14 +93,20 @@ class Connection:
         match message:
             case {"type": "websocket.accept", "subprotocol": subprotocol}:
                 self._to_client.put(lambda: self._accept(subprotocol))
+            case {"type": "websocket.send"} if self._sends_fail:
+                await asyncio.sleep(0)
+                raise OSError("the connection is broken")
             case {"type": "websocket.send", "text": text}:
+                # A frozen process may be late even for its last words.
+                if self._server_closed and not self.server.stopped_until:
+                    self.said_after_close.append(text)
                 self._to_client.put(lambda: self._arrive_at_client(text))
             case {"type": "websocket.close"}:
                 code, reason = message.get("code", 1000), message.get("reason", "")
                 self._trace(f"{self.name} is closed by the server: {code} {reason}")
                 self._to_client.put(lambda: self.socket.end(code, reason))
                 self._later(2 * self._delay(), self.end_at_server, code)
-                self.is_over = True
+                self._server_closed = self.is_over = True
         await asyncio.sleep(0)  # a place at which the server may die, and others go on
 
     def end_at_server(self, code: int) -> None:
@@ -132,13 +143,21 @@ class Connection:
 
     # ---- ends
 
-    def cut(self, client_hears_after: float, server_hears_after: float) -> None:
-        """Whatever is in flight is lost."""
+    def cut(self, client_hears_after: float, server_hears_after: float, sends_fail: bool, cancels: bool) -> None:
+        """Whatever is in flight is lost. `sends_fail`: until the server hears of it, it cannot send; `cancels`:
+        what it then hears is a cancellation, as when an ASGI server has no patience left."""
         self.is_over = True
+        self._sends_fail = sends_fail
         self._to_client.cut()
         self._to_server.cut()
         self._later(client_hears_after, self.socket.end, ABNORMAL, "")
-        self._later(server_hears_after, self.end_at_server, ABNORMAL)
+        hear = self._cancel if cancels else self.end_at_server
+        self._later(server_hears_after, hear, ABNORMAL)
+
+    def _cancel(self, code: int) -> None:
+        self._server_knows_end = True
+        if self.application is not None:
+            self.application.cancel()
 
     def client_died(self) -> None:
         """Its system closes the socket for it: what it has sent still arrives."""

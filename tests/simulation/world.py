@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 HEALING_SECONDS = 25.0
 """Long after that all must have ended: a lease is two seconds, a poll one."""
+LAST_NEWS_SECONDS = 1.0
+"""After that all news of what was done has come to everybody, and been acted upon."""
 REST_SECONDS = 1.5
 
 OFFERS: tuple[Offers, ...] = (
@@ -52,7 +54,7 @@ class Outcome:
 
 
 class World:
-    def __init__(self, seed: int | str, database: Database, token: str, planned: plan.Plan | None = None) -> None:
+    def __init__(self, seed: str, database: Database, token: str, planned: plan.Plan | None = None) -> None:
         self.random = Random(seed)
         self.plan = planned or plan.draw(self.random)
         self.database, self.token = database, token
@@ -89,8 +91,10 @@ class World:
     def start_server(self, place: int) -> None:
         number = next(self._names)
         server = Server(self.loop, f"s{place}.{number}")
-        # Half of the hosts are containers, where every process is the first.
-        self._machines.place(server.process, f"host{place}", 1 if place % 2 else number)
+        # Half of the hosts are containers, where every process is the first. Now and then the next process comes
+        # up on another host: nothing but the lease tells there that the last one is dead.
+        host = f"host{place}" if self.random.random() < 0.7 else f"host{place}.{number}"
+        self._machines.place(server.process, host, 1 if place % 2 else number)
         self.servers.append(server)
         self.storm.doom(server.process, "kill servers")
         server.process.on_death.append(lambda: self._succeed(server, lambda: self.start_server(place)))
@@ -211,8 +215,9 @@ class World:
                 await asyncio.gather(*producing)
                 while not self.look(settled):  # noqa: ASYNC110 - virtual time costs nothing
                     await asyncio.sleep(0.25)
-        works = {server: server.process.works for server in self.servers}
         rest_seconds = REST_SECONDS if self.plan.rests else 0.0
+        await asyncio.sleep(rest_seconds and LAST_NEWS_SECONDS)
+        works = {server: server.process.works for server in self.servers}
         await asyncio.sleep(rest_seconds)
         self.note("the end")
         return self.look(lambda world: wrongs(world, works, rest_seconds)) + self.watch.wrongs + self.loop.failures

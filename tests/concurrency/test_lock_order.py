@@ -25,7 +25,7 @@ from tests.integration.rows import NOW, done, row
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-CHOSEN = before("IN (SELECT session_id FROM chosen)")
+CHOSEN = before("SELECT id, max_outstanding FROM queueapp_workersession")
 """A dispatcher has chosen, and is about to lock whom it has chosen."""
 
 

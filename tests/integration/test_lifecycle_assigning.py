@@ -96,8 +96,7 @@ def test_nothing_to_assign_is_nothing_assigned():
     assert lifecycle.assign([], NOW) == []
 
 
-def test_more_tasks_than_one_statement_holds_are_assigned_in_one_go(monkeypatch):
-    monkeypatch.setattr("queueapp.database.MAX_VARIABLES", 30)
+def test_hundreds_of_tasks_are_assigned_in_one_go():
     worker = session()
-    tasks = pending(35)
+    tasks = pending(700)
     assert sorted(assign(tasks, worker)) == tasks

@@ -22,6 +22,9 @@ OVER_CAPACITY = """
     GROUP BY task.worker_id HAVING COUNT(*) > session.max_outstanding
     """
 HELD = "SELECT worker_id, id, attempt FROM queueapp_task WHERE worker_id IS NOT NULL"
+STUCK_AND_DONE = """
+    SELECT id FROM queueapp_task WHERE state = 'succeeded' AND attempt <= COALESCE(data ->> 'stuck', 0)
+    """
 TERMINAL = "SELECT id, state, attempt, attempts_used, result FROM queueapp_task WHERE finished_at IS NOT NULL"
 
 
@@ -87,6 +90,7 @@ def wrongs(world: World, works: dict[Server, int], seconds: float) -> list[str]:
         *_acknowledged(world),
         *_sent_twice(world),
         *_budgets(world),
+        *_overdue(world),
         *_busy(works, seconds),
     ]
 
@@ -186,6 +190,12 @@ def _budgets(world: World) -> list[str]:
         for task_id, number, worker_id, outcome in attempts
         if outcome == "lost" and worker_id in by_server
     ]
+
+
+def _overdue(world: World) -> list[str]:
+    """What gets stuck is taken away at its timeout, and succeeds in another attempt."""
+    rows = world.database.connection.execute(STUCK_AND_DONE)
+    return [f"{task_id} has succeeded though its first attempt got stuck" for (task_id,) in rows]
 
 
 def _busy(works: dict[Server, int], seconds: float) -> list[str]:

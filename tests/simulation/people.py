@@ -17,8 +17,9 @@ from queueapp.sdk.task import Task
 from tests.simulation.loop import Loop, Process
 from tests.simulation.wire import Connection
 
-STUCK_SECONDS = 2.0
-"""Longer than the timeout of a task that gets stuck."""
+STUCK_SECONDS = 12.0
+"""Much longer than the timeout of a task that gets stuck. Not for ever: what still runs when its connection breaks
+is cancelled by nobody, and keeps its place in the worker."""
 
 Offers = tuple[tuple[str, dict[str, str]], ...]
 """Task name and filter, of each subscription."""

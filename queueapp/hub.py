@@ -42,8 +42,8 @@ SHORTEST_PAUSE_SECONDS = 0.01
 GATHER_FROM = 16
 GATHER_SECONDS = 0.004
 """A pass costs some milliseconds whatever it carries. After one that carried so many results and assignments the
-next waits a little for more to come, which brings half as much again with single frames; when there is little to do,
-nobody waits."""
+next waits a little for more to come, which brings half as much again with single frames; when there is little to
+do, nobody waits."""
 
 SERVER = "workqueue"
 

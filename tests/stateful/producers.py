@@ -34,6 +34,7 @@ members = st.one_of(
     st.tuples(st.just("delay"), st.sampled_from((0, 3))),
     st.tuples(st.just("expires_in"), st.sampled_from((2, 20))),
     st.tuples(st.just("unique_key"), st.sampled_from(("k", "l"))),
+    st.tuples(st.just("unique_key"), st.just("k")),
 )
 documents = st.builds(
     lambda extra, **members: dict(extra) | members,
@@ -62,6 +63,10 @@ def is_served(machine: Machine) -> bool:
 
 def _online(machine: Machine) -> list[ModelWorker]:
     return [worker for worker in machine.model.workers.values() if worker.state == "online"]
+
+
+def _ended_with_keys(machine: Machine) -> list[ModelTask]:
+    return [task for task in machine.model.tasks.values() if task.unique_key is not None and not task.live]
 
 
 class Producers(Machine):
@@ -128,7 +133,24 @@ class Producers(Machine):
     @rule(data=st.data(), now=mostly)
     def retry(self, data: st.DataObject, now: bool) -> None:
         self.step()
-        process, tasks = self._draw_process(data), self._draw_tasks(data)
+        process = self._draw_process(data)
+        self._retry(process, self._draw_tasks(data))
+        self.turn_if(now, process)
+
+    @precondition(lambda self: bool(_ended_with_keys(self)))
+    @rule(data=st.data(), retry=st.booleans(), now=mostly)
+    def take_a_key(self, data: st.DataObject, retry: bool, now: bool) -> None:
+        """That of a task that has ended, which cannot be retried then."""
+        self.step()
+        process = self._draw_process(data)
+        ended = data.draw(st.sampled_from(_ended_with_keys(self)))
+        document = {"name": ended.name, "attrs": ended.attrs, "priority": 0, "timeout": 300, "spill_after": None}
+        self._submit(process, [document | {"unique_key": ended.unique_key}])
+        if retry:
+            self._retry(process, [ended])
+        self.turn_if(now, process)
+
+    def _retry(self, process: Process | None, tasks: list[ModelTask]) -> None:
         expected = set()
         for task in sorted(tasks, key=lambda task: task.number):
             taken = task.unique_key is not None and self.model.live_with_key(task.name, task.unique_key)
@@ -138,7 +160,6 @@ class Producers(Machine):
                 expected.add(task.id)
         with self.world.news_from(process):
             assert lifecycle.retry([task.id for task in tasks], self.world.now) == expected
-        self.turn_if(now, process)
 
     def _draw_process(self, data: st.DataObject) -> Process | None:
         """None: a command, which is no server."""

@@ -138,16 +138,18 @@ class Producers(Machine):
         self.turn_if(now, process)
 
     @precondition(lambda self: bool(_ended_with_keys(self)))
-    @rule(data=st.data(), retry=st.booleans(), now=mostly)
-    def take_a_key(self, data: st.DataObject, retry: bool, now: bool) -> None:
-        """That of a task that has ended, which cannot be retried then."""
+    @rule(data=st.data(), taken=st.booleans(), retry=mostly, now=mostly)
+    def contend_for_a_key(self, data: st.DataObject, taken: bool, retry: bool, now: bool) -> None:
+        """By a new task, and by retries of all that had it: at most one of them is live."""
         self.step()
         process = self._draw_process(data)
-        ended = data.draw(st.sampled_from(_ended_with_keys(self)))
-        document = {"name": ended.name, "attrs": ended.attrs, "priority": 0, "timeout": 300, "spill_after": None}
-        self._submit(process, [document | {"unique_key": ended.unique_key}])
+        one = data.draw(st.sampled_from(_ended_with_keys(self)))
+        if taken:
+            document = {"name": one.name, "attrs": one.attrs, "priority": 0, "timeout": 300, "spill_after": None}
+            self._submit(process, [document | {"unique_key": one.unique_key}])
         if retry:
-            self._retry(process, [ended])
+            key = one.name, one.unique_key
+            self._retry(process, [task for task in _ended_with_keys(self) if (task.name, task.unique_key) == key])
         self.turn_if(now, process)
 
     def _retry(self, process: Process | None, tasks: list[ModelTask]) -> None:

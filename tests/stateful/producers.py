@@ -121,12 +121,8 @@ class Producers(Machine):
     @rule(data=st.data(), now=mostly)
     def cancel(self, data: st.DataObject, now: bool) -> None:
         self.step()
-        process, tasks = self._draw_process(data), self._draw_tasks(data)
-        expected = {task.id for task in tasks if task.live}
-        with self.world.news_from(process):
-            assert lifecycle.cancel([task.id for task in tasks], self.world.now) == expected
-        for task_id in expected:
-            self.model.tasks[task_id].end("cancelled", self.world.now)
+        process = self._draw_process(data)
+        self._cancel(process, self._draw_tasks(data))
         self.turn_if(now, process)
 
     @precondition(has_tasks)
@@ -138,8 +134,8 @@ class Producers(Machine):
         self.turn_if(now, process)
 
     @precondition(lambda self: bool(_ended_with_keys(self)))
-    @rule(data=st.data(), taken=st.booleans(), retry=mostly, now=mostly)
-    def contend_for_a_key(self, data: st.DataObject, taken: bool, retry: bool, now: bool) -> None:
+    @rule(data=st.data(), taken=st.booleans(), given_up=st.booleans(), retry=mostly, now=mostly)
+    def contend_for_a_key(self, data: st.DataObject, taken: bool, given_up: bool, retry: bool, now: bool) -> None:
         """By a new task, and by retries of all that had it: at most one of them is live."""
         self.step()
         process = self._draw_process(data)
@@ -147,10 +143,21 @@ class Producers(Machine):
         if taken:
             document = {"name": one.name, "attrs": one.attrs, "priority": 0, "timeout": 300, "spill_after": None}
             self._submit(process, [document | {"unique_key": one.unique_key}])
+        live = one.unique_key and self.model.live_with_key(one.name, one.unique_key)
+        if live and given_up:
+            self._cancel(process, [live])
+            self.world.audit()
         if retry:
             key = one.name, one.unique_key
             self._retry(process, [task for task in _ended_with_keys(self) if (task.name, task.unique_key) == key])
         self.turn_if(now, process)
+
+    def _cancel(self, process: Process | None, tasks: list[ModelTask]) -> None:
+        expected = {task.id for task in tasks if task.live}
+        with self.world.news_from(process):
+            assert lifecycle.cancel([task.id for task in tasks], self.world.now) == expected
+        for task_id in expected:
+            self.model.tasks[task_id].end("cancelled", self.world.now)
 
     def _retry(self, process: Process | None, tasks: list[ModelTask]) -> None:
         expected = set()

@@ -10,10 +10,12 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from queueapp import lifecycle
 from queueapp.domain.submission import Limits, parse_submission
+from queueapp.lifecycle import Report
 from queueapp.models import Task
 from stateful.machine import NAMES, Machine, mostly
 from stateful.model import ModelTask, ModelWorker
 from stateful.process import Process
+from stateful.turns import turn
 
 HALF = 0.5
 """A spill falls between whole seconds, where nothing else happens: see `clock.STEP`."""
@@ -61,8 +63,12 @@ def is_served(machine: Machine) -> bool:
     return bool(_online(machine))
 
 
-def _online(machine: Machine) -> list[ModelWorker]:
-    return [worker for worker in machine.model.workers.values() if worker.state == "online"]
+def _online(machine: Machine) -> list[tuple[Process, ModelWorker]]:
+    return [
+        (process, worker)
+        for process, worker in machine.world.connections()
+        if worker.state == "online" and worker.id in machine.model.workers
+    ]
 
 
 def _ended_with_keys(machine: Machine) -> list[ModelTask]:
@@ -86,12 +92,26 @@ class Producers(Machine):
         self.turn_if(now, process)
 
     @precondition(is_served)
-    @rule(data=st.data(), number=st.integers(2, 6), spill_after=st.sampled_from((None, 2 + HALF)), now=mostly)
-    def rush(self, data: st.DataObject, number: int, spill_after: float | None, now: bool) -> None:
-        """Many at once, just what some worker asks for: its equals share them, and those behind it wait."""
+    @rule(
+        data=st.data(),
+        number=st.integers(2, 6),
+        spill_after=st.sampled_from((None, 2 + HALF)),
+        finishing=st.booleans(),
+        now=mostly,
+    )
+    def rush(
+        self, data: st.DataObject, number: int, spill_after: float | None, finishing: bool, now: bool
+    ) -> None:
+        """Many at once, just what some worker asks for, who may have finished one before: its equals share them,
+        and those behind it wait."""
         self.step()
-        process = self._draw_process(data)
-        offer = data.draw(st.sampled_from(data.draw(st.sampled_from(_online(self))).subscriptions))
+        process, worker = data.draw(st.sampled_from(_online(self)))
+        held = self.model.held_by(worker.id)
+        if finishing and held:
+            process.inbox.reports.append(Report(worker.id, held[0].id, done=True))
+            turn(self.world, process)
+            self.step()
+        offer = data.draw(st.sampled_from(worker.subscriptions))
         attrs = {criterion: values[0] for criterion, values in offer["filter"].items()}
         document = {
             "name": offer["name"],

@@ -94,7 +94,7 @@ class Producers(Machine):
     @precondition(is_served)
     @rule(
         data=st.data(),
-        number=st.integers(2, 6),
+        number=st.integers(1, 3),
         spill_after=st.sampled_from((None, 2 + HALF)),
         finishing=st.booleans(),
         now=mostly,
@@ -102,7 +102,7 @@ class Producers(Machine):
     def rush(
         self, data: st.DataObject, number: int, spill_after: float | None, finishing: bool, now: bool
     ) -> None:
-        """Many at once, just what some worker asks for, who may have finished one before: its equals share them,
+        """Many at once, on two routes, for some worker, who may have finished one before: its equals share them,
         and those behind it wait."""
         self.step()
         process, worker = data.draw(st.sampled_from(_online(self)))
@@ -120,7 +120,7 @@ class Producers(Machine):
             "timeout": 300,
             "spill_after": spill_after,
         }
-        self._submit(process, [document] * number)
+        self._submit(process, [document, document | {"attrs": attrs | {"more": "of it"}}] * number)
         self.turn_if(now, process)
 
     def _submit(self, process: Process | None, submitted: list[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -50,6 +51,9 @@ from queueapp.sessions import Attachment
 logger = logging.getLogger(__name__)
 
 MINUTE_SECONDS = 60.0
+
+PEER_HAS_LEFT = OSError
+"""What an ASGI server raises when something is to be sent that nobody can read any more."""
 
 
 class WorkerConsumer(AsyncWebsocketConsumer):
@@ -103,7 +107,10 @@ class WorkerConsumer(AsyncWebsocketConsumer):
 
     async def connect(self) -> None:
         subprotocol = SUBPROTOCOL if SUBPROTOCOL in self.scope["subprotocols"] else None
-        await self.accept(subprotocol)
+        try:
+            await self.accept(subprotocol)
+        except PEER_HAS_LEFT:
+            return  # That it has is the next message.
         if self.hub.leaving:
             await self._end(CloseCode.RESTART, RESTART_REASON)
             return
@@ -264,7 +271,8 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             self.ended = True
             self._expect_nothing()
             self.hub.detach(self.session_id, Outcome.LOST, code, reason)
-            await self.close(int(code), reason)
+            with suppress(PEER_HAS_LEFT):
+                await self.close(int(code), reason)
 
     async def _close_by_hub(self, code: int, reason: str) -> None:
         """The hub has already ended the session."""

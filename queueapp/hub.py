@@ -170,7 +170,8 @@ class Hub:
 
     def _revoke(self, attempts: Iterable[doorbell.Revoked]) -> None:
         for revoked in attempts:
-            if link := self._links.get(revoked.session_id):
+            # News of what the tick has found already is no news.
+            if (link := self._links.get(revoked.session_id)) and revoked.task_id in link.held:
                 link.let_go(revoked.task_id, revoked.attempt)
                 link.tell([Cancel(str(revoked.task_id), revoked.attempt, revoked.reason)])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import warnings
 from contextlib import closing
 from uuid import UUID
@@ -48,36 +49,47 @@ async def test_what_a_worker_says_during_the_last_pass_is_not_put_into_it(monkey
     assert grown[-1] == 0
 
 
+class Worker:
+    """The link of a worker that speaks v1, and what it is sent."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.kinds: list[str] = []
+        self.closed: list[int] = []
+        query = parse_query(b"task=t", 10)
+        self.link = Link(new_id(), True, False, 10, self._send, self._close)
+        hub.attach(self.link, Attachment(self.link.session_id, query.options, query.offers))
+
+    async def _send(self, text: str) -> None:
+        self.kinds.append(json.loads(text)["kind"])
+
+    async def _close(self, code: int, reason: str) -> None:
+        self.closed.append(code)
+
+    async def until_it_holds(self, number: int) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(self.link.held) != number:  # noqa: ASYNC110 - the hub's own task sends, and lets go
+                await asyncio.sleep(0.01)
+
+
+def submit_one() -> UUID:
+    with closing(connection):
+        return submit()[0]
+
+
+def cancel_unheard(task_id: UUID) -> None:
+    with closing(connection), doorbell.held():
+        assert lifecycle.cancel([task_id], database.now()) == {task_id}
+
+
 async def test_an_orderly_stop_does_not_wait_for_a_task_whose_revocation_nobody_heard():
     """The comparison at the tick lets go of it, while the workers are drained too."""
     hub = Hub()
     hub.start()
-    closed: list[int] = []
-
-    async def send(text: str) -> None:
-        """To nobody."""
-
-    async def close(code: int, reason: str) -> None:
-        closed.append(code)
-
-    query = parse_query(b"task=t", 10)
-    link = Link(new_id(), True, False, 10, send, close)
-    hub.attach(link, Attachment(link.session_id, query.options, query.offers))
-
-    def submit_one() -> UUID:
-        with closing(connection):
-            return submit()[0]
-
-    def cancel_unheard() -> None:
-        with closing(connection), doorbell.held():
-            assert lifecycle.cancel([task_id], database.now()) == {task_id}
-
+    worker = Worker(hub)
     task_id = await sync_to_async(submit_one)()
-
+    await worker.until_it_holds(1)
+    await sync_to_async(cancel_unheard)(task_id)
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not link.held:  # noqa: ASYNC110 - the hub's own task sends it
-            await asyncio.sleep(0.01)
-        await sync_to_async(cancel_unheard)()
         await hub.stop(grace_seconds=10 * PATIENCE_SECONDS)
     assert not link.held
     assert closed == [1012]
@@ -99,3 +111,19 @@ async def test_a_loop_that_ends_before_a_socket_is_closed_leaves_nothing_unawait
         await asyncio.wait(closing)
         gc.collect()
     assert [str(each.message) for each in heard] == []
+    assert not worker.link.held
+    assert worker.closed == [1012]
+
+
+async def test_of_a_revocation_that_is_heard_after_the_tick_has_found_it_the_worker_is_told_once():
+    hub = Hub()
+    hub.start()
+    worker = Worker(hub)
+    task_id = await sync_to_async(submit_one)()
+    await worker.until_it_holds(1)
+    await sync_to_async(cancel_unheard)(task_id)
+    await worker.until_it_holds(0)
+    late = doorbell.Revoked(worker.link.session_id, task_id, 1, "cancelled")
+    hub._hear(doorbell.Ring(revoked=(late,), foreign=True))
+    await hub.stop(grace_seconds=PATIENCE_SECONDS)
+    assert worker.kinds.count("cancel") == 1

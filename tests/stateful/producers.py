@@ -10,10 +10,12 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from queueapp import lifecycle
 from queueapp.domain.submission import Limits, parse_submission
+from queueapp.lifecycle import Report
 from queueapp.models import Task
 from stateful.machine import NAMES, Machine, mostly
 from stateful.model import ModelTask, ModelWorker
 from stateful.process import Process
+from stateful.turns import turn
 
 HALF = 0.5
 """A spill falls between whole seconds, where nothing else happens: see `clock.STEP`."""
@@ -34,6 +36,7 @@ members = st.one_of(
     st.tuples(st.just("delay"), st.sampled_from((0, 3))),
     st.tuples(st.just("expires_in"), st.sampled_from((2, 20))),
     st.tuples(st.just("unique_key"), st.sampled_from(("k", "l"))),
+    st.tuples(st.just("unique_key"), st.just("k")),
 )
 documents = st.builds(
     lambda extra, **members: dict(extra) | members,
@@ -60,8 +63,16 @@ def is_served(machine: Machine) -> bool:
     return bool(_online(machine))
 
 
-def _online(machine: Machine) -> list[ModelWorker]:
-    return [worker for worker in machine.model.workers.values() if worker.state == "online"]
+def _online(machine: Machine) -> list[tuple[Process, ModelWorker]]:
+    return [
+        (process, worker)
+        for process, worker in machine.world.connections()
+        if worker.state == "online" and worker.id in machine.model.workers
+    ]
+
+
+def _ended_with_keys(machine: Machine) -> list[ModelTask]:
+    return [task for task in machine.model.tasks.values() if task.unique_key is not None and not task.live]
 
 
 class Producers(Machine):
@@ -81,12 +92,26 @@ class Producers(Machine):
         self.turn_if(now, process)
 
     @precondition(is_served)
-    @rule(data=st.data(), number=st.integers(2, 6), spill_after=st.sampled_from((None, 2 + HALF)), now=mostly)
-    def rush(self, data: st.DataObject, number: int, spill_after: float | None, now: bool) -> None:
-        """Many at once, just what some worker asks for: its equals share them, and those behind it wait."""
+    @rule(
+        data=st.data(),
+        number=st.integers(1, 3),
+        spill_after=st.sampled_from((None, 2 + HALF)),
+        finishing=st.booleans(),
+        now=mostly,
+    )
+    def rush(
+        self, data: st.DataObject, number: int, spill_after: float | None, finishing: bool, now: bool
+    ) -> None:
+        """Many at once, on two routes, for some worker, who may have finished one before: its equals share them,
+        and those behind it wait."""
         self.step()
-        process = self._draw_process(data)
-        offer = data.draw(st.sampled_from(data.draw(st.sampled_from(_online(self))).subscriptions))
+        process, worker = data.draw(st.sampled_from(_online(self)))
+        held = self.model.held_by(worker.id)
+        if finishing and held:
+            process.inbox.reports.append(Report(worker.id, held[0].id, done=True))
+            turn(self.world, process)
+            self.step()
+        offer = data.draw(st.sampled_from(worker.subscriptions))
         attrs = {criterion: values[0] for criterion, values in offer["filter"].items()}
         document = {
             "name": offer["name"],
@@ -95,7 +120,7 @@ class Producers(Machine):
             "timeout": 300,
             "spill_after": spill_after,
         }
-        self._submit(process, [document] * number)
+        self._submit(process, [document, document | {"attrs": attrs | {"more": "of it"}}] * number)
         self.turn_if(now, process)
 
     def _submit(self, process: Process | None, submitted: list[dict[str, Any]]) -> None:
@@ -116,19 +141,45 @@ class Producers(Machine):
     @rule(data=st.data(), now=mostly)
     def cancel(self, data: st.DataObject, now: bool) -> None:
         self.step()
-        process, tasks = self._draw_process(data), self._draw_tasks(data)
-        expected = {task.id for task in tasks if task.live}
-        with self.world.news_from(process):
-            assert lifecycle.cancel([task.id for task in tasks], self.world.now) == expected
-        for task_id in expected:
-            self.model.tasks[task_id].end("cancelled", self.world.now)
+        process = self._draw_process(data)
+        self._cancel(process, self._draw_tasks(data))
         self.turn_if(now, process)
 
     @precondition(has_tasks)
     @rule(data=st.data(), now=mostly)
     def retry(self, data: st.DataObject, now: bool) -> None:
         self.step()
-        process, tasks = self._draw_process(data), self._draw_tasks(data)
+        process = self._draw_process(data)
+        self._retry(process, self._draw_tasks(data))
+        self.turn_if(now, process)
+
+    @precondition(lambda self: bool(_ended_with_keys(self)))
+    @rule(data=st.data(), taken=st.booleans(), given_up=st.booleans(), retry=mostly, now=mostly)
+    def contend_for_a_key(self, data: st.DataObject, taken: bool, given_up: bool, retry: bool, now: bool) -> None:
+        """By a new task, and by retries of all that had it: at most one of them is live."""
+        self.step()
+        process = self._draw_process(data)
+        one = data.draw(st.sampled_from(_ended_with_keys(self)))
+        if taken:
+            document = {"name": one.name, "attrs": one.attrs, "priority": 0, "timeout": 300, "spill_after": None}
+            self._submit(process, [document | {"unique_key": one.unique_key}])
+        live = one.unique_key and self.model.live_with_key(one.name, one.unique_key)
+        if live and given_up:
+            self._cancel(process, [live])
+            self.world.audit()
+        if retry:
+            key = one.name, one.unique_key
+            self._retry(process, [task for task in _ended_with_keys(self) if (task.name, task.unique_key) == key])
+        self.turn_if(now, process)
+
+    def _cancel(self, process: Process | None, tasks: list[ModelTask]) -> None:
+        expected = {task.id for task in tasks if task.live}
+        with self.world.news_from(process):
+            assert lifecycle.cancel([task.id for task in tasks], self.world.now) == expected
+        for task_id in expected:
+            self.model.tasks[task_id].end("cancelled", self.world.now)
+
+    def _retry(self, process: Process | None, tasks: list[ModelTask]) -> None:
         expected = set()
         for task in sorted(tasks, key=lambda task: task.number):
             taken = task.unique_key is not None and self.model.live_with_key(task.name, task.unique_key)
@@ -138,7 +189,6 @@ class Producers(Machine):
                 expected.add(task.id)
         with self.world.news_from(process):
             assert lifecycle.retry([task.id for task in tasks], self.world.now) == expected
-        self.turn_if(now, process)
 
     def _draw_process(self, data: st.DataObject) -> Process | None:
         """None: a command, which is no server."""

@@ -91,8 +91,22 @@ async def test_an_orderly_stop_does_not_wait_for_a_task_whose_revocation_nobody_
     await sync_to_async(cancel_unheard)(task_id)
     async with asyncio.timeout(PATIENCE_SECONDS):
         await hub.stop(grace_seconds=10 * PATIENCE_SECONDS)
-    assert not link.held
-    assert closed == [1012]
+    assert not worker.link.held
+    assert worker.closed == [1012]
+
+
+async def test_of_a_revocation_that_is_heard_after_the_tick_has_found_it_the_worker_is_told_once():
+    hub = Hub()
+    hub.start()
+    worker = Worker(hub)
+    task_id = await sync_to_async(submit_one)()
+    await worker.until_it_holds(1)
+    await sync_to_async(cancel_unheard)(task_id)
+    await worker.until_it_holds(0)
+    late = doorbell.Revoked(worker.link.session_id, task_id, 1, "cancelled")
+    hub._hear(doorbell.Ring(revoked=(late,), foreign=True))
+    await hub.stop(grace_seconds=PATIENCE_SECONDS)
+    assert worker.kinds.count("cancel") == 1
 
 
 async def test_a_loop_that_ends_before_a_socket_is_closed_leaves_nothing_unawaited():
@@ -111,19 +125,3 @@ async def test_a_loop_that_ends_before_a_socket_is_closed_leaves_nothing_unawait
         await asyncio.wait(closing)
         gc.collect()
     assert [str(each.message) for each in heard] == []
-    assert not worker.link.held
-    assert worker.closed == [1012]
-
-
-async def test_of_a_revocation_that_is_heard_after_the_tick_has_found_it_the_worker_is_told_once():
-    hub = Hub()
-    hub.start()
-    worker = Worker(hub)
-    task_id = await sync_to_async(submit_one)()
-    await worker.until_it_holds(1)
-    await sync_to_async(cancel_unheard)(task_id)
-    await worker.until_it_holds(0)
-    late = doorbell.Revoked(worker.link.session_id, task_id, 1, "cancelled")
-    hub._hear(doorbell.Ring(revoked=(late,), foreign=True))
-    await hub.stop(grace_seconds=PATIENCE_SECONDS)
-    assert worker.kinds.count("cancel") == 1

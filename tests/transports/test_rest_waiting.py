@@ -154,7 +154,7 @@ class TestPrefer:
     async def test_answers_with_the_task_once_it_has_ended(self, key: str):
         submitting = asyncio.create_task(self.post(key, {"name": "tag"}, "respond-async, wait=60"))
         await waiters(1)
-        await asyncio.to_thread(cancel_all)
+        await off_loop(cancel_all)
         response = await submitting
         assert (response.status_code, response.json()["state"]) == (201, "cancelled")
         assert response["Preference-Applied"] == "wait=60"

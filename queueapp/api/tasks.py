@@ -82,8 +82,10 @@ _task_list = TaskList.as_view()
 async def task_list(request: HttpRequest) -> HttpResponseBase:
     """The tasks, or a submission. One task with `Prefer: wait=SECONDS` (RFC 7240) is answered when it is terminal
     or the seconds are over; `Preference-Applied` says so."""
-    response = await in_its_thread(request, lambda: _task_list(request))
-    seconds = preferred_wait_seconds(request.headers) if request.method == "POST" else 0.0
+    if request.method != "POST" or "Prefer" not in request.headers:
+        return await in_its_thread(request, lambda: _task_list(request))
+    response = await off_loop(lambda: _task_list(request))
+    seconds = preferred_wait_seconds(request.headers)
     if not seconds or not isinstance(response, Response) or "state" not in (response.data or {}):
         return response
     if response.status_code not in (200, 201):

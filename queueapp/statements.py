@@ -1,8 +1,7 @@
 """Statements about many rows at once. The rows travel as one JSON text, which both databases take apart.
 
 For 500 rows of two ids, a number and a text, in microseconds a row with the driver's part: as JSON 2.4, as
-PostgreSQL arrays 10, as `VALUES` with a placeholder for each value 16. It also keeps the statement's text the same
-whatever the number of rows, so that PostgreSQL plans it once.
+PostgreSQL arrays 10, as `VALUES` with a placeholder for each value 16. Nor does it know a largest number of rows.
 """
 
 from __future__ import annotations
@@ -99,8 +98,8 @@ def execute(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, .
 
 @contextmanager
 def _cursor() -> Iterator[Any]:
-    """Django's own cursor writes the parameters into the statement and reads the results as text; this one has the
-    server do the former, which lets it keep its plans, and reads binary."""
+    """Django's own cursor writes the parameters into the statement and reads the results as text; this one leaves
+    the former to the server, and reads binary."""
     if not is_postgresql():
         with connection.cursor() as cursor:
             yield cursor

@@ -126,7 +126,7 @@ class Party:
             raise
 
     def _note_choices(self, sql: str, parameters: Any) -> None:
-        if "FROM chosen)" in sql:
+        if "SELECT id, max_outstanding FROM queueapp_workersession" in sql:
             self._has_chosen = parameters != ["[]"]
         elif "FROM locked AS choice" in sql:
             self._has_chosen = False

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import reference
 
-from stateful.model import Model, ModelTask
+from stateful.model import Model, ModelTask, ModelWorker
 
 Given = Mapping[UUID, UUID]
 """Task → the worker it was given to."""
@@ -58,6 +58,11 @@ def ready(model: Model) -> list[ModelTask]:
 
 def is_matched(model: Model, task: ModelTask) -> bool:
     return bool(reference.levels_of(fleet(model), {"name": task.name, "attrs": task.attrs}))
+
+
+def is_matched_by(worker: ModelWorker, task: ModelTask) -> bool:
+    described = {"name": task.name, "attrs": task.attrs}
+    return any(reference.matches(subscription, described) for subscription in worker.subscriptions)
 
 
 def choice(model: Model, task: ModelTask, now: datetime, prefer: UUID | None = None) -> Any:

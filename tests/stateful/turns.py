@@ -7,7 +7,7 @@ from uuid import UUID
 from queueapp.dispatch import Assignment
 from queueapp.doorbell import Ring
 from queueapp.passes import Inbox, Outbox
-from stateful.choosing import is_matched, settle, waiting_for_nothing
+from stateful.choosing import is_matched, is_matched_by, settle, waiting_for_nothing
 from stateful.model import Model, ModelWorker
 from stateful.process import Process
 from stateful.world import World
@@ -127,14 +127,13 @@ def _forget_joining(world: World, inbox: Inbox) -> None:
 
 
 def _routes_learned(world: World, inbox: Inbox, holding: Holding) -> set[UUID]:
-    """Routes that got ready tasks by the inbox itself, or that a worker offers as none ever has."""
+    """Routes that got ready tasks by the inbox itself, or that match a worker who offers what none ever has."""
     model = world.model
     routes = {task.route for task in model.tasks.values() if task.ready and holding[task.id][0] is not None}
     for attachment in inbox.attachments:
         worker = model.workers[attachment.session_id]
         if worker.state == "online" and _profile(worker) not in world.offered:
-            names = {subscription["name"] for subscription in worker.subscriptions}
-            routes |= {task.route for task in model.tasks.values() if task.name in names}
+            routes |= {task.route for task in model.tasks.values() if is_matched_by(worker, task)}
     world.offered |= {_profile(model.workers[attachment.session_id]) for attachment in inbox.attachments}
     return routes
 

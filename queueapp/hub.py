@@ -157,6 +157,7 @@ class Hub:
         self._relay.send(news)
         self.inbox.routes.extend(news.routes)
         self.inbox.roster = self.inbox.roster or news.roster
+        self.inbox.scheduled = self.inbox.scheduled or (news.scheduled and not news.foreign)
         self.inbox.announced.extend(news.assigned if news.foreign else ())
         self._revoke(news.revoked)
         for session_id in news.drained:

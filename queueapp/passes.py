@@ -34,8 +34,8 @@ class Inbox:
     """What has come in since the last pass, in the order in which it is dealt with.
 
     `releases` are (session, task), `capacities` (session, tasks). `announced` are tasks that another process has
-    assigned here. `roster`: workers or queues changed. `tick`: the slow poll, the clock's work and the lease are
-    due.
+    assigned here. `roster`: workers or queues changed. `scheduled`: tasks are delayed. `tick`: the slow poll, the
+    clock's work and the lease are due.
     """
 
     attachments: list[Attachment] = field(default_factory=list)
@@ -48,6 +48,7 @@ class Inbox:
     routes: list[UUID] = field(default_factory=list)
     announced: list[UUID] = field(default_factory=list)
     roster: bool = False
+    scheduled: bool = False
     tick: bool = False
 
     def __bool__(self) -> bool:
@@ -122,6 +123,8 @@ class Pass:
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
         self._comparison = handover.Comparison()
+        self._promote_at: datetime | None = None
+        self._schedule_changed = True
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -141,7 +144,7 @@ class Pass:
         try:
             self._hand_over(inbox, held or {}, outbox)
             self._dispatch(inbox, outbox)
-            outbox.promote_at = maintenance.next_promotion()
+            outbox.promote_at = self._next_promotion(inbox)
         except Exception as error:
             # What was taken in is committed and must be answered, whatever becomes of the dispatch.
             self._dispatcher.forget()
@@ -159,8 +162,7 @@ class Pass:
                 self.reaps_from = sessions.lease_end(now)
             maintenance.tick(now, reap=self.reaps_from is None or now >= self.reaps_from)
             self._dispatcher.poll(now)
-        self._dispatcher.hear(doorbell.merged(rings).routes)
-        _tell(rings)
+        self._hear(rings)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
         try:
@@ -178,8 +180,7 @@ class Pass:
             verdicts = _perform(self.node_id, inbox, database.now())
         outbox.attached += inbox.attachments
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
-        self._dispatcher.hear(doorbell.merged(rings).routes)
-        _tell(rings)
+        self._hear(rings)
 
     def _write_singly(self, inbox: Inbox, outbox: Outbox) -> None:
         """One item that nobody foresaw must not hold up the others."""
@@ -211,12 +212,20 @@ class Pass:
         outbox.assignments += result.assignments
         outbox.more = result.more
 
+    def _next_promotion(self, inbox: Inbox) -> datetime | None:
+        """Asked for only when it may have changed: who has just been given a task waits for the answer."""
+        if inbox.tick or inbox.scheduled or self._schedule_changed:
+            self._promote_at = maintenance.next_promotion()
+            self._schedule_changed = False
+        return self._promote_at
 
-def _tell(rings: list[doorbell.Ring]) -> None:
-    """After the commit. The pass itself has dealt with routes and roster; the rest concerns others."""
-    news = replace(doorbell.merged(rings), routes=frozenset(), roster=False, scheduled=False)
-    if news:
-        doorbell.deliver(news)
+    def _hear(self, rings: list[doorbell.Ring]) -> None:
+        """After the commit. Routes, roster and schedule are for this process to deal with, the rest for all."""
+        news = doorbell.merged(rings)
+        self._dispatcher.hear(news.routes)
+        self._schedule_changed = self._schedule_changed or news.scheduled
+        if others := replace(news, routes=frozenset(), roster=False, scheduled=False):
+            doorbell.deliver(others)
 
 
 def _perform(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:

@@ -55,9 +55,7 @@ class TaskQuerySet(models.QuerySet["rows.Task"]):
 
     def visible_to(self, key: rows.ApiKey | None) -> TaskQuerySet:
         """A producer key reads its own tasks only; operators and admin users (None) read all."""
-        if key is None or key.role == "operator":
-            return self
-        return self.filter(submitted_by=key)
+        return self if _reads_all(key) else self.filter(submitted_by=key)
 
     def outstanding_by_session(self) -> dict[UUID, int]:
         """How many tasks each session holds, counted from the rows: nothing that could drift."""
@@ -117,3 +115,12 @@ class ApiKeyQuerySet(models.QuerySet["rows.ApiKey"]):
 class SubscriptionQuerySet(models.QuerySet["rows.Subscription"]):
     def of_attached_sessions(self) -> SubscriptionQuerySet:
         return self.filter(session__gone_at__isnull=True)
+
+
+def is_visible_to(task: rows.Task, key: rows.ApiKey | None) -> bool:
+    """Whether the task is one of those that are `visible_to` the key."""
+    return _reads_all(key) or (key is not None and task.submitted_by_id == key.pk)
+
+
+def _reads_all(key: rows.ApiKey | None) -> bool:
+    return key is None or key.role == "operator"

@@ -15,7 +15,8 @@ from rest_framework.request import Request
 from queueapp.domain.errors import NotFound
 from queueapp.domain.names import name_allowed
 from queueapp.models import ApiKey, Queue, Task
-from queueapp.querysets import TaskQuerySet
+from queueapp.querysets import TaskQuerySet, is_visible_to
+from queueapp.reading import task_by_id
 
 if TYPE_CHECKING:  # DRF imports this module while its views are not there yet
     from rest_framework.views import APIView
@@ -80,7 +81,7 @@ def visible_tasks(request: Request) -> TaskQuerySet:
 
 def visible_task(request: Request, task_id: UUID) -> Task:
     """The task, or NotFound: for somebody else's task the same as for none."""
-    task = Task.objects.visible_to(key_of(request)).select_related("route").filter(pk=task_id).first()
-    if task is None or not may_touch(request, task.name):
+    task = task_by_id(task_id)
+    if task is None or not (is_visible_to(task, key_of(request)) and may_touch(request, task.name)):
         raise NotFound(f"There is no task {task_id}.")
     return task

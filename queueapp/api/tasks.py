@@ -35,6 +35,8 @@ from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES
 from queueapp.domain.submission import Limits, Submission
 from queueapp.intake import is_array, read_submission, read_submissions
 from queueapp.models import Task
+from queueapp.querysets import is_visible_to
+from queueapp.reading import task_by_id
 from queueapp.waiting import until_terminal
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -62,7 +64,8 @@ class TaskList(ApiView):
     def _submit_one(self, request: Request, body: bytes, now: datetime) -> Response:
         submission = read_submission(body, now, _limits())
         (receipt,) = _submit(request, [submission], now)
-        task = Task.objects.select_related("route").get(pk=receipt.task_id)
+        task = task_by_id(receipt.task_id)
+        assert task is not None
         if not receipt.created and not _may_read(request, task):
             raise Conflict("A live task of another key has this name and unique_key.")
         location = reverse("api:task", args=[task.id])
@@ -93,7 +96,8 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
     task_id = UUID(response.data["id"])
     if response.data["state"] not in TERMINAL_STATES:
         await until_terminal(task_id, seconds)
-        response.data = await off_loop(lambda: task_document(Task.objects.select_related("route").get(pk=task_id)))
+        if (task := await off_loop(lambda: task_by_id(task_id))) is not None:  # finished tasks are pruned in time
+            response.data = task_document(task)
     response["Preference-Applied"] = f"wait={seconds:g}"
     return response
 
@@ -196,4 +200,4 @@ def _limits() -> Limits:
 
 
 def _may_read(request: Request, task: Task) -> bool:
-    return may_touch(request, task.name) and Task.objects.visible_to(key_of(request)).filter(pk=task.pk).exists()
+    return may_touch(request, task.name) and is_visible_to(task, key_of(request))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
+from uuid import UUID
 
-from queueapp import database, lifecycle, sessions, statements
+from queueapp import access, database, lifecycle, sessions, statements
 
 _DUE = """
     SELECT
@@ -13,24 +15,31 @@ _DUE = """
         EXISTS (SELECT 1 FROM queueapp_task WHERE deadline IS NOT NULL AND deadline <= %s),
         EXISTS (SELECT 1 FROM queueapp_task
             WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %s),
-        EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s)
+        EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s),
+        {access}
     """
 """Only asked whether there is any; each step then asks for its rows again, under its locks."""
 
 
-def tick(now: datetime, reap: bool = True) -> None:
-    """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready.
+def tick(now: datetime, node_id: UUID, reap: bool = True) -> None:
+    """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready; of
+    this node, the sessions ended that their keys do not allow any more.
 
     Nearly always nothing of this is due, which one statement tells. Each step is a transaction of its own and
     takes a bounded number of rows; what is left over is taken next time, or at once by the repetition here while
     there is much.
     """
-    [(dead, overdue, expired, delayed)] = statements.execute(_DUE, [database.adapt(now)] * 4)
+    at, stale, node = map(database.adapt, (now, access.stale_before(now), node_id))
+    due = _DUE.format(access=access.something_is_due())
+    [(dead, overdue, expired, delayed, keys)] = statements.execute(due, [at, at, at, at, node, stale])
     if dead and reap:
         _briefly(sessions.reap_dead_nodes, now)
+    if keys:
+        _repeat(partial(access.look_after, node_id), now)
+        access.note_use(node_id, now)
     if overdue:
         _repeat(lifecycle.time_out, now)
-    if expired or dead or overdue:  # what was given back just now may be past its time
+    if expired or dead or overdue or keys:  # what was given back just now may be past its time
         _repeat(lifecycle.expire, now)
     if delayed:
         _repeat(lifecycle.promote, now)

@@ -157,7 +157,7 @@ class Pass:
             if lease is Lease.LAPSED:
                 # The database was away, or this process: then others may be as late as it is, and not dead.
                 self.reaps_from = sessions.lease_end(now)
-            maintenance.tick(now, reap=self.reaps_from is None or now >= self.reaps_from)
+            maintenance.tick(now, self.node_id, reap=self.reaps_from is None or now >= self.reaps_from)
             self._dispatcher.poll(now)
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)

@@ -259,7 +259,7 @@ class Party:
         return 1
 
     def tick(self) -> int:
-        maintenance.tick(database.now())
+        maintenance.tick(database.now(), self.passes.node_id)
         return 1
 
     def lose_lease(self) -> int:

@@ -184,7 +184,9 @@ class TestAKeyThatIsNarrowed:
 
 class TestAnIdleTick:
     def test_asks_no_more_for_a_worker_with_a_key(self, fleet):
-        (worker,) = attach(fleet, key("t", bounds=("cloud=aws,gcp", "account=ä")), "task=t&cloud=aws&account=%C3%A4")
+        (worker,) = attach(
+            fleet, key("t", bounds=("cloud=aws,gcp", "account=ä")), "task=t&cloud=aws&account=%C3%A4"
+        )
         ApiKey.objects.update(last_used_at=database.now())
         fleet.run(tick=True)
         asked = asked_by_a_tick(fleet, [worker])

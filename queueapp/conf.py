@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from queueapp.domain.rates import Rate
+from queueapp.domain.rates import UNLIMITED, Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Config:
     attrs_limit: int = 32
     max_wait_seconds: float = 300.0
     """The longest `?wait=`."""
-    throttle: Rate = Rate()
+    throttle: Rate = UNLIMITED
     """How many requests a key may make, as `1000/s`, `600/m` or `5000/h`, to each process; empty: any number."""
     cors_origins: str = ""
-    """Sites whose pages may call the API with a key, separated by commas, as `https://app.example`; empty: none."""
+    """Sites whose pages may call the API with a key, with commas, as `https://app.example`; empty: none."""
     channel_prefix: str = "workqueue"
     """Begins the names of this installation's channels in Redis, so that several may share one."""
     database_pool_size: int = 16

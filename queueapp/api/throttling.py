@@ -28,22 +28,22 @@ class KeyThrottle(BaseThrottle):
             return True
         # A request that waits for its task goes through the view again at the end.
         request.META[COUNTED] = True
-        self._wait_seconds = _take(request.auth.pk, rate)
+        self._wait_seconds = _take(request.auth.digest, rate)
         return not self._wait_seconds
 
     def wait(self) -> float:
         return self._wait_seconds
 
 
-def _take(key_id: int, rate: Rate) -> int:
+def _take(digest: str, rate: Rate) -> int:
     now = monotonic()
     with _lock:
-        bucket = _buckets.get(key_id)
+        bucket = _buckets.get(digest)
         if bucket is None:
-            bucket = _buckets[key_id] = Bucket(rate.number, now)
+            bucket = _buckets[digest] = Bucket(rate.number, now)
         return bucket.take(rate, now)
 
 
 _lock = threading.Lock()
-_buckets: dict[int, Bucket] = {}
-"""By key: as many as there are keys."""
+_buckets: dict[str, Bucket] = {}
+"""By the key's digest: as many as there are keys."""

@@ -12,7 +12,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`1000/s`: so many a second, a minute (`m`) or an hour (`h`); empty: any number. ValueError for other texts."""
+    """`1000/s`: so many a second, a minute (`m`) or an hour (`h`); empty: any number. ValueError otherwise."""
 
     text: str = ""
     number: int = field(init=False, default=0)
@@ -28,6 +28,9 @@ class Rate:
 
     def __bool__(self) -> bool:
         return self.number > 0
+
+
+UNLIMITED = Rate()
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""A key that is revoked while workers are attached with it and producers wait, against servers as users start them."""
+"""A key that is revoked while workers are attached with it and producers wait; what else keys allow."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from queueapp.domain.rates import Rate
 from tests.transports.conftest import Caller, assert_problem, submit
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def throttle(settings: Any, rate: str) -> None:

@@ -11,7 +11,7 @@ from queueapp.domain.rates import Bucket, Rate
 
 @pytest.mark.parametrize("text", ["5", "5/d", "0/s", "-1/s", "1.5/s", "/s", "5/s ", "5 / s"])
 def test_a_text_that_is_no_rate_is_refused_at_the_start(text: str) -> None:
-    with pytest.raises(ImproperlyConfigured, match="WORKQUEUE_THROTTLE.*1000/s"):
+    with pytest.raises(ImproperlyConfigured, match=r"WORKQUEUE_THROTTLE.*1000/s"):
         Config.from_environment({"WORKQUEUE_THROTTLE": text})
 
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 
-from queueapp import database, doorbell, handover, lifecycle, maintenance, sessions
+from queueapp import access, database, doorbell, handover, lifecycle, maintenance, sessions
 from queueapp.dispatch import Assignment, Dispatcher
 from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
@@ -122,6 +122,7 @@ class Pass:
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
         self._comparison = handover.Comparison()
+        self._keys = access.Watch(node_id)
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -157,7 +158,7 @@ class Pass:
             if lease is Lease.LAPSED:
                 # The database was away, or this process: then others may be as late as it is, and not dead.
                 self.reaps_from = sessions.lease_end(now)
-            maintenance.tick(now, self.node_id, reap=self.reaps_from is None or now >= self.reaps_from)
+            maintenance.tick(now, self._keys, reap=self.reaps_from is None or now >= self.reaps_from)
             self._dispatcher.poll(now)
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)
@@ -177,6 +178,7 @@ class Pass:
         with doorbell.held() as rings, database.brief_transaction():
             verdicts = _perform(self.node_id, inbox, database.now())
         outbox.attached += inbox.attachments
+        self._keys.attached(each.session_id for each in inbox.attachments if each.api_key)
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
         self._dispatcher.hear(doorbell.merged(rings).routes)
         _tell(rings)

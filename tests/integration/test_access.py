@@ -110,6 +110,7 @@ class TestAKeyThatIsRevoked:
         """It was authenticated before, and its row came after."""
         api_key = key()
         access.revoke([api_key.pk], database.now())
+        fleet.run(tick=True)
         (worker,) = attach(fleet, api_key, "task=t")
         fleet.run(tick=True)
         assert closed == [(worker, *REVOKED)]

@@ -7,13 +7,13 @@ import binascii
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 
 import jwt
-from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Q
 from django.utils import timezone
 from jwt.types import Options
@@ -21,7 +21,8 @@ from jwt.types import Options
 from queueapp import database, statements
 from queueapp.conf import config
 from queueapp.domain.errors import Forbidden, NotAuthenticated
-from queueapp.domain.names import is_storable, name_allowed
+from queueapp.domain.names import is_storable
+from queueapp.domain.reach import Reach
 from queueapp.models import ApiKey
 
 _COLUMNS = [field.attname for field in ApiKey._meta.concrete_fields]
@@ -54,14 +55,19 @@ class WorkerIdentity:
     """A worker that may attach. `api_key` is None for one that came with the pre-shared key."""
 
     api_key: ApiKey | None = None
-    task_globs: list[str] = field(default_factory=list)
 
-    def may_perform(self, name: str) -> bool:
-        return name_allowed(name, self.task_globs)
+    @property
+    def reach(self) -> Reach:
+        return self.api_key.reach if self.api_key else Reach()
 
 
-def create_key(name: str, role: str, task_globs: Iterable[str] = ()) -> tuple[ApiKey, str]:
-    """A new key: its row, and its text, which is nowhere else to be had. ValueError says what cannot be used."""
+def create_key(
+    name: str, role: str, task_globs: Iterable[str] = (), bounds: Mapping[str, Sequence[str]] | None = None
+) -> tuple[ApiKey, str]:
+    """A new key: its row, and its text, which is nowhere else to be had. ValueError says what cannot be used.
+
+    `bounds`, which are for workers, come from `domain.reach.parse_bounds`.
+    """
     globs = list(task_globs)
     if not name.strip() or len(name) > NAME_LENGTH or not is_storable(name):
         raise ValueError(f"A key's name is text of 1 to {NAME_LENGTH} characters.")
@@ -70,20 +76,18 @@ def create_key(name: str, role: str, task_globs: Iterable[str] = ()) -> tuple[Ap
     for glob in globs:
         if not TASK_GLOB.fullmatch(glob):
             raise ValueError(f"{glob!r} matches no task name: names have letters, digits and _ . : - only.")
+    if bounds and role != ApiKey.Role.WORKER:
+        raise ValueError(f"Bounds are for a worker's filters: a key for a {role} has none.")
     text = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
     key = ApiKey.objects.create(
-        name=name, role=role, prefix=text[:SHOWN_PREFIX_LENGTH], digest=_digest(text), task_globs=globs
+        name=name,
+        role=role,
+        prefix=text[:SHOWN_PREFIX_LENGTH],
+        digest=_digest(text),
+        task_globs=globs,
+        bounds=dict(bounds) if bounds else None,
     )
     return key, text
-
-
-def revoke(key_ids: Iterable[int], now: datetime) -> set[int]:
-    """Make the keys useless, for ever. Returns those that had been usable."""
-    with transaction.atomic():
-        usable = ApiKey.objects.usable().filter(pk__in=list(key_ids)).order_by("id")
-        revoked = set(usable.select_for_update().values_list("pk", flat=True))
-        ApiKey.objects.filter(pk__in=revoked).update(revoked_at=now)
-        return revoked
 
 
 def authenticate(token: str) -> ApiKey | None:
@@ -102,6 +106,7 @@ def authenticate(token: str) -> ApiKey | None:
     key = ApiKey.from_db(DEFAULT_DB_ALIAS, _COLUMNS, rows[0])
     # As the driver has them; the other times are not read here.
     key.task_globs = database.as_json(key.task_globs)
+    key.bounds = database.as_json(key.bounds)
     key.last_used_at = key.last_used_at and database.as_datetime(key.last_used_at)
     _note_use(key)
     return key
@@ -119,7 +124,7 @@ def authenticate_worker(token: str) -> WorkerIdentity:
             raise NotAuthenticated("The API key is unknown or revoked.")
         if key.role != ApiKey.Role.WORKER:
             raise Forbidden(f"A key for a {key.role} does not attach as a worker.")
-        return WorkerIdentity(key, list(key.task_globs))
+        return WorkerIdentity(key)
     psk = config().psk
     if not psk:
         raise NotAuthenticated("An API key is needed.")

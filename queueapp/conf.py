@@ -9,6 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from queueapp.domain.rates import UNLIMITED, Rate
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -40,6 +42,10 @@ class Config:
     attrs_limit: int = 32
     max_wait_seconds: float = 300.0
     """The longest `?wait=`."""
+    throttle: Rate = UNLIMITED
+    """How many requests a key may make, as `1000/s`, `600/m` or `5000/h`, to each process; empty: any number."""
+    cors_origins: str = ""
+    """Sites whose pages may call the API with a key, with commas, as `https://app.example`; empty: none."""
     channel_prefix: str = "workqueue"
     """Begins the names of this installation's channels in Redis, so that several may share one."""
     database_pool_size: int = 16
@@ -63,8 +69,8 @@ class Config:
                 kind: Any = type(field.default)
                 try:
                     values[field.name] = kind(environment[name])
-                except ValueError:
-                    raise ImproperlyConfigured(f"{name} must be of type {kind.__name__}.") from None
+                except ValueError as error:
+                    raise ImproperlyConfigured(f"{name} must be of type {kind.__name__}: {error}.") from None
         return cls(**values)
 
 

@@ -42,6 +42,7 @@ from queueapp.protocol import (
     ServerMessage,
     Unusable,
     WorkerMessage,
+    close_reason,
     parse_auth,
     parse_frame,
 )
@@ -171,10 +172,10 @@ class WorkerConsumer(AsyncWebsocketConsumer):
     async def _attach(self, offers: tuple[Offer, ...]) -> None:
         assert self.identity is not None
         assert self.query is not None
+        reach = self.identity.reach
         for offer in offers:
-            if not self.identity.may_perform(offer.subscription.name):
-                reason = f"This key may not perform {offer.subscription.name[:60]}."
-                await self._end(CloseCode.FORBIDDEN, reason)
+            if excess := reach.excess(offer.subscription):
+                await self._end(CloseCode.FORBIDDEN, excess)
                 return
         self._expect_nothing()
         options = self.query.options
@@ -182,9 +183,8 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         self.link = Link(
             self.session_id, v1, options.batch, options.max_outstanding, self._send_text, self._close_by_hub
         )
-        key = self.identity.api_key
         remote = ":".join(map(str, self.scope.get("client") or ()))
-        self.hub.attach(self.link, Attachment(self.session_id, options, offers, key.pk if key else None, remote))
+        self.hub.attach(self.link, Attachment(self.session_id, options, offers, self.identity.api_key, remote))
 
     # ---- frames
 
@@ -272,13 +272,13 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             self._expect_nothing()
             self.hub.detach(self.session_id, Outcome.LOST, code, reason)
             with suppress(PEER_HAS_LEFT):
-                await self.close(int(code), reason)
+                await self.close(int(code), close_reason(reason))
 
     async def _close_by_hub(self, code: int, reason: str) -> None:
         """The hub has already ended the session."""
         if not self.ended:
             self.ended = True
-            await self.close(int(code), reason)
+            await self.close(int(code), close_reason(reason))
 
     def _expect(self, seconds: float, code: CloseCode, reason: str) -> None:
         self._expect_nothing()

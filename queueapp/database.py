@@ -132,8 +132,8 @@ def as_datetime(value: Any) -> datetime:
 
 
 def as_json(value: Any) -> Any:
-    """A JSON column of a raw statement, which SQLite has as text."""
-    return json.loads(value) if isinstance(value, str) else value
+    """A JSON column of a raw statement, which SQLite has as text; from PostgreSQL a text is a JSON string."""
+    return value if value is None or is_postgresql() else json.loads(value)
 
 
 def parts(rows: Sequence[R], size: int) -> Iterator[Sequence[R]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
-from queueapp import database, lifecycle, sessions, statements
+from queueapp import access, database, lifecycle, sessions, statements
 
 _DUE = """
     SELECT
@@ -13,24 +14,29 @@ _DUE = """
         EXISTS (SELECT 1 FROM queueapp_task WHERE deadline IS NOT NULL AND deadline <= %s),
         EXISTS (SELECT 1 FROM queueapp_task
             WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %s),
-        EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s)
+        EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s),
+        {state_of_keys}
     """
 """Only asked whether there is any; each step then asks for its rows again, under its locks."""
 
 
-def tick(now: datetime, reap: bool = True) -> None:
-    """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready.
+def tick(now: datetime, keys: access.Watch, reap: bool = True) -> None:
+    """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready;
+    the sessions ended that their `keys` do not allow any more.
 
     Nearly always nothing of this is due, which one statement tells. Each step is a transaction of its own and
     takes a bounded number of rows; what is left over is taken next time, or at once by the repetition here while
     there is much.
     """
-    [(dead, overdue, expired, delayed)] = statements.execute(_DUE, [database.adapt(now)] * 4)
+    due = _DUE.format(state_of_keys=access.state_of_keys())
+    [(dead, overdue, expired, delayed, state)] = statements.execute(due, [database.adapt(now)] * 4)
     if dead and reap:
         _briefly(sessions.reap_dead_nodes, now)
+    if keys_are_due := keys.is_due(state, now):
+        _repeat(partial(keys.look, state), now)
     if overdue:
         _repeat(lifecycle.time_out, now)
-    if expired or dead or overdue:  # what was given back just now may be past its time
+    if expired or dead or overdue or keys_are_due:  # what was given back just now may be past its time
         _repeat(lifecycle.expire, now)
     if delayed:
         _repeat(lifecycle.promote, now)

@@ -12,6 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 from uuid_utils.compat import uuid7
 
+from queueapp.domain.reach import Reach
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, Outcome, SessionState, TaskState
 from queueapp.querysets import (
     ApiKeyQuerySet,
@@ -93,6 +94,7 @@ class ApiKey(models.Model):
     prefix = models.CharField(max_length=16, editable=False)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     task_globs = models.JSONField(default=list, blank=True)
+    bounds = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
@@ -104,6 +106,10 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def reach(self) -> Reach:
+        return Reach.of(self.task_globs, self.bounds)
 
 
 class Node(models.Model):
@@ -123,13 +129,17 @@ class Node(models.Model):
 
 
 class WorkerSession(models.Model):
-    """One WebSocket connection that offers to perform tasks."""
+    """One WebSocket connection that offers to perform tasks.
+
+    `reach`: what its key was last found to allow, `[task_globs, bounds]`; `access` compares it with the key's row.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(max_length=200, blank=True, default="")
     state = models.CharField(max_length=10, choices=_choices(SessionState), default=str(SessionState.ONLINE))
     node = models.ForeignKey(Node, models.DO_NOTHING, db_constraint=False, related_name="sessions")
     api_key = models.ForeignKey(ApiKey, models.DO_NOTHING, db_constraint=False, null=True, related_name="sessions")
+    reach = models.JSONField(null=True, editable=False)
     max_outstanding = models.PositiveIntegerField()
     version = models.CharField(max_length=200, blank=True, default="")
     remote = models.CharField(max_length=100, blank=True, default="")

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 
-from queueapp import database, doorbell, handover, lifecycle, maintenance, sessions
+from queueapp import access, database, doorbell, handover, lifecycle, maintenance, sessions
 from queueapp.dispatch import Assignment, Dispatcher
 from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
@@ -125,6 +125,7 @@ class Pass:
         self._comparison = handover.Comparison()
         self._promote_at: datetime | None = None
         self._schedule_changed = True
+        self._keys = access.Watch(node_id)
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -160,7 +161,7 @@ class Pass:
             if lease is Lease.LAPSED:
                 # The database was away, or this process: then others may be as late as it is, and not dead.
                 self.reaps_from = sessions.lease_end(now)
-            maintenance.tick(now, reap=self.reaps_from is None or now >= self.reaps_from)
+            maintenance.tick(now, self._keys, reap=self.reaps_from is None or now >= self.reaps_from)
             self._dispatcher.poll(now)
         self._hear(rings)
 
@@ -179,6 +180,7 @@ class Pass:
         with doorbell.held() as rings, database.brief_transaction():
             verdicts = _perform(self.node_id, inbox, database.now())
         outbox.attached += inbox.attachments
+        self._keys.attached(each.session_id for each in inbox.attachments if each.api_key)
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
         self._hear(rings)
 

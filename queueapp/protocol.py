@@ -44,8 +44,20 @@ FATAL_CLOSE_CODES = frozenset(
 )
 """After these a worker must not reconnect: it would only be refused again."""
 
+CLOSE_REASON_BYTES = 123
+"""What a close frame has room for (RFC 6455)."""
+
 RESTART_REASON = "The server restarts."
 """The reason of a drain notice after which a worker comes back; after any other it leaves for good."""
+
+
+def close_reason(text: str) -> str:
+    """As much of the text as a close frame has room for."""
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= CLOSE_REASON_BYTES:
+        return encoded.decode()
+    ellipsis = "…"
+    return encoded[: CLOSE_REASON_BYTES - len(ellipsis.encode())].decode(errors="ignore") + ellipsis
 
 
 # ---- server to worker

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -78,6 +78,30 @@ class Relay:
             except Exception as error:
                 logger.warning("Doorbells cannot be heard: %s", error or type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
+
+
+@contextmanager
+def passing_on() -> Iterator[None]:
+    """For a command, which runs no relay: what rings within is sent to all server processes at the end. Without
+    it they find out by their polls, and so they do when the layer is away."""
+    heard: list[Ring] = []
+    unlisten = doorbell.listen(heard.append)
+    try:
+        yield
+    finally:
+        unlisten()
+    layer = get_channel_layer()
+    if layer is None or isinstance(layer, InMemoryChannelLayer):
+        return
+
+    async def send() -> None:
+        for message in _messages(doorbell.merged(heard)):
+            await layer.group_send(GROUP, {"type": "ring", **message})
+
+    try:
+        asyncio.run(send())
+    except Exception as error:  # whatever the driver raises
+        logger.warning("The servers were not told, and will find out: %s", error or type(error).__name__)
 
 
 def _messages(news: Ring) -> Iterator[dict[str, Any]]:

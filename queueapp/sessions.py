@@ -17,7 +17,7 @@ from queueapp import database, doorbell, lifecycle, statements
 from queueapp.conf import config
 from queueapp.domain.errors import NodeStopped
 from queueapp.domain.states import Outcome, SessionState
-from queueapp.models import Node, Queue, Subscription, WorkerSession
+from queueapp.models import ApiKey, Node, Queue, Subscription, WorkerSession
 from queueapp.protocol import CloseCode
 from queueapp.querysets import WorkerSessionQuerySet
 from queueapp.registration import Offer, Options
@@ -30,7 +30,7 @@ class Attachment:
     session_id: UUID
     options: Options
     offers: tuple[Offer, ...]
-    api_key_id: int | None = None
+    api_key: ApiKey | None = None
     remote: str = ""
 
 
@@ -65,7 +65,8 @@ def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> N
                 id=attachment.session_id,
                 name=attachment.options.name,
                 node_id=node_id,
-                api_key_id=attachment.api_key_id,
+                api_key=attachment.api_key,
+                reach=attachment.api_key and [attachment.api_key.task_globs, attachment.api_key.bounds],
                 max_outstanding=attachment.options.max_outstanding,
                 version=attachment.options.version,
                 remote=attachment.remote,

@@ -117,6 +117,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["queueapp.api.permissions.IsProducer"],
+    "DEFAULT_THROTTLE_CLASSES": ["queueapp.api.throttling.KeyThrottle"],
     "DEFAULT_PARSER_CLASSES": ["queueapp.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "queueapp.api.problems.exception_handler",

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections
+from django.db.models import Model
 from django.http import HttpRequest
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from queueapp.domain.errors import NotFound
+from queueapp.models import Task
 
 T = TypeVar("T")
 
@@ -28,6 +30,12 @@ THREADS = 8
 
 
 class ApiView(APIView):
+    """`rows`: what a view is about, and so the permission that an admin user needs: to view it, or by an unsafe
+    method to change it, unless `verbs` says otherwise for the method."""
+
+    rows: ClassVar[type[Model]] = Task
+    verbs: ClassVar[Mapping[str, str]] = {}
+
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """DRF takes a body without a Content-Length for none at all; a chunked one is read to its end."""
         if "CONTENT_LENGTH" not in request.META and "HTTP_TRANSFER_ENCODING" in request.META:

@@ -1,40 +1,54 @@
 """Who may do what (contract, section 6): the role of a key, the names that it may touch, whose tasks it sees.
 
-An admin user is an operator for every name.
+An admin user may do here what the admin would let that user do: staff, with the permission to view, change or add
+the rows that a view is about (`ApiView.rows`). No name is closed to an admin user.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, ClassVar
 from uuid import UUID
 
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from queueapp.domain.errors import NotFound
-from queueapp.domain.names import name_allowed
 from queueapp.models import ApiKey, Queue, Task
 from queueapp.querysets import TaskQuerySet, is_visible_to
 from queueapp.reading import task_by_id
 
-if TYPE_CHECKING:  # DRF imports this module while its views are not there yet
-    from rest_framework.views import APIView
 
+class _OfRole(BasePermission):
+    """A key of one of the roles, or an admin user with the permission for what the view (`ApiView`) is about."""
 
-class IsProducer(BasePermission):
-    message = "This takes a key for a producer or an operator."
+    roles: ClassVar[tuple[str, ...]]
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: Any) -> bool:
         key = key_of(request)
-        return is_operator(request) if key is None else key.role != ApiKey.Role.WORKER
+        return self._admin_user_may(request, view) if key is None else key.role in self.roles
+
+    def _admin_user_may(self, request: Request, view: Any) -> bool:
+        user, rows = request.user, view.rows._meta
+        if user is None or not (user.is_active and user.is_staff):
+            return False
+        verb = view.verbs.get(request.method or "", "view" if request.method in SAFE_METHODS else "change")
+        # Who may change rows may view them too, as in the admin.
+        enough = {verb, "change"} if verb == "view" else {verb}
+        if any(user.has_perm(f"{rows.app_label}.{each}_{rows.model_name}") for each in enough):
+            return True
+        self.message = f"This takes the permission to {verb} {rows.verbose_name_plural}."
+        return False
 
 
-class IsOperator(BasePermission):
+class IsProducer(_OfRole):
+    message = "This takes a key for a producer or an operator."
+    roles = (ApiKey.Role.PRODUCER, ApiKey.Role.OPERATOR)
+
+
+class IsOperator(_OfRole):
     message = "This takes a key for an operator."
-
-    def has_permission(self, request: Request, view: APIView) -> bool:
-        return is_operator(request)
+    roles = (ApiKey.Role.OPERATOR,)
 
 
 def key_of(request: Request) -> ApiKey | None:
@@ -47,12 +61,12 @@ def is_operator(request: Request) -> bool:
     if key is not None:
         return key.role == ApiKey.Role.OPERATOR
     user = request.user
-    return user is not None and user.is_active and (user.is_staff or user.is_superuser)
+    return user is not None and user.is_active and user.is_staff
 
 
 def may_touch(request: Request, name: str) -> bool:
     key = key_of(request)
-    return key is None or name_allowed(name, key.task_globs)
+    return key is None or key.reach.includes(name)
 
 
 def require_names(request: Request, names: set[str]) -> None:
@@ -68,8 +82,8 @@ def touchable_names(request: Request) -> set[str] | None:
     key = key_of(request)
     if key is None or not key.task_globs:
         return None
-    names = Queue.objects.values_list("name", flat=True)
-    return {name for name in names if name_allowed(name, key.task_globs)}
+    reach = key.reach
+    return {name for name in Queue.objects.values_list("name", flat=True) if reach.includes(name)}
 
 
 def visible_tasks(request: Request) -> TaskQuerySet:

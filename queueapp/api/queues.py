@@ -23,6 +23,8 @@ PAUSED_BY_LENGTH = 200
 
 
 class QueueList(ApiView):
+    rows = Queue
+
     def get(self, request: Request) -> Response:
         allow_only(request.query_params, PAGING)
         rows = Queue.objects.all()
@@ -34,6 +36,8 @@ class QueueList(ApiView):
 
 
 class QueueDetail(ApiView):
+    rows = Queue
+
     def get(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
         return Response(_document(request, name))
@@ -42,6 +46,7 @@ class QueueDetail(ApiView):
 class PauseQueue(ApiView):
     """Assign nothing from it. The body may be `{"note": "why"}`. A paused queue stays as it is."""
 
+    rows = Queue
     permission_classes = (IsOperator,)
 
     def post(self, request: Request, name: str) -> Response:
@@ -53,6 +58,7 @@ class PauseQueue(ApiView):
 
 
 class ResumeQueue(ApiView):
+    rows = Queue
     permission_classes = (IsOperator,)
 
     def post(self, request: Request, name: str) -> Response:

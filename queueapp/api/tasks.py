@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import cast
@@ -33,16 +32,16 @@ from queueapp.conf import config
 from queueapp.domain.errors import StateForbids
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES
 from queueapp.domain.submission import Limits, Submission
+from queueapp.domain.tracing import valid_traceparent
 from queueapp.intake import is_array, read_submission, read_submissions
 from queueapp.models import Task
 from queueapp.querysets import is_visible_to
 from queueapp.reading import task_by_id
 from queueapp.waiting import until_terminal
 
-TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-
 
 class TaskList(ApiView):
+    verbs = {"POST": "add"}
     parser_classes = (BodyParser,)
 
     def get(self, request: Request) -> Response:
@@ -78,7 +77,17 @@ class TaskList(ApiView):
         return Response({"count": len(ids), "ids": ids}, status=201)
 
 
+class SubmittedTask(ApiView):
+    """For the answer to a submission that waited: whose key was revoked meanwhile gets none."""
+
+    verbs = TaskList.verbs
+
+    def post(self, request: Request, task_id: UUID) -> Response:
+        return Response(task_document(visible_task(request, task_id)))
+
+
 _task_list = TaskList.as_view()
+_submitted_task = SubmittedTask.as_view()
 
 
 @csrf_exempt
@@ -96,8 +105,10 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
     task_id = UUID(response.data["id"])
     if response.data["state"] not in TERMINAL_STATES:
         await until_terminal(task_id, seconds)
-        if (task := await off_loop(lambda: task_by_id(task_id))) is not None:  # finished tasks are pruned in time
-            response.data = task_document(task)
+        ended = await off_loop(lambda: _submitted_task(request, task_id=task_id))
+        if not isinstance(ended, Response) or ended.status_code != 200:
+            return ended
+        response.data = ended.data
     response["Preference-Applied"] = f"wait={seconds:g}"
     return response
 
@@ -189,8 +200,7 @@ def _steer(
 
 def _submit(request: Request, submissions: list[Submission], now: datetime) -> list[lifecycle.Receipt]:
     require_names(request, {submission.name for submission in submissions})
-    traceparent = request.headers.get("traceparent", "")
-    if TRACEPARENT.fullmatch(traceparent):  # one that is malformed is to be ignored, says W3C Trace Context
+    if traceparent := valid_traceparent(request.headers.get("traceparent", "")):
         submissions = [submission._replace(traceparent=traceparent) for submission in submissions]
     return lifecycle.submit(submissions, key_of(request), now)
 

@@ -25,6 +25,8 @@ from queueapp.querysets import WorkerSessionQuerySet
 class WorkerList(ApiView):
     """Those that are attached, newest first; `?state=gone` for the rest."""
 
+    rows = WorkerSession
+
     def get(self, request: Request) -> Response:
         pages = NewestFirst()
         rows = filtered_sessions(_visible_sessions(request), request.query_params)
@@ -33,6 +35,8 @@ class WorkerList(ApiView):
 
 
 class WorkerDetail(ApiView):
+    rows = WorkerSession
+
     def get(self, request: Request, session_id: UUID) -> Response:
         allow_only(request.query_params, ())
         return Response(_document(request, _visible_session(request, session_id)))
@@ -41,6 +45,7 @@ class WorkerDetail(ApiView):
 class DrainWorker(ApiView):
     """Give it no more tasks. One that drains already stays as it is."""
 
+    rows = WorkerSession
     permission_classes = (IsOperator,)
 
     def post(self, request: Request, session_id: UUID) -> Response:
@@ -52,6 +57,7 @@ class DrainWorker(ApiView):
 class DisconnectWorker(ApiView):
     """End its session; its tasks go to others, uncounted."""
 
+    rows = WorkerSession
     permission_classes = (IsOperator,)
 
     def post(self, request: Request, session_id: UUID) -> Response:

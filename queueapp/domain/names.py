@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 TASK_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
@@ -33,6 +34,6 @@ def attribute_problem(name: str, value: str) -> str | None:
     return None
 
 
-def name_allowed(name: str, globs: list[str]) -> bool:
+def name_allowed(name: str, globs: Collection[str]) -> bool:
     """Whether a key restricted to `globs` may touch tasks of this name; no globs allow every name."""
     return not globs or any(fnmatchcase(name, glob) for glob in globs)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import connection
 
-from queueapp import database, doorbell, lifecycle, maintenance, queues, sessions
+from queueapp import access, database, doorbell, lifecycle, maintenance, queues, sessions
 from queueapp.domain.states import Outcome
 from queueapp.domain.submission import Limits, parse_submission
 from queueapp.lifecycle import Report, SignOfLife
@@ -259,7 +259,7 @@ class Party:
         return 1
 
     def tick(self) -> int:
-        maintenance.tick(database.now())
+        maintenance.tick(database.now(), access.Watch(self.passes.node_id))
         return 1
 
     def lose_lease(self) -> int:

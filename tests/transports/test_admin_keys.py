@@ -32,9 +32,22 @@ class TestKeys:
         assert not [row for row in LogEntry.objects.values() if text in str(row)]
         assert text not in str(ApiKey.objects.values().get())
 
+    def test_of_workers_may_have_bounds_which_the_list_shows(self, admin_client: Client) -> None:
+        form = {"name": "w", "role": "worker", "task_globs": "", "bounds": "cloud=gcp,aws\r\n\r\naccount=1\r\n"}
+        admin_client.post(reverse("admin:queueapp_apikey_add"), form)
+        key = ApiKey.objects.get()
+        assert key.bounds == {"account": ["1"], "cloud": ["aws", "gcp"]}
+        for page in (
+            reverse("admin:queueapp_apikey_changelist"),
+            reverse("admin:queueapp_apikey_change", args=[key.pk]),
+        ):
+            assert "account=1 cloud=aws,gcp" in admin_client.get(page).content.decode()
+
     @pytest.mark.parametrize(
         "fields",
         [
+            {"bounds": "cloud=aws"},
+            {"role": "worker", "bounds": "cloud"},
             {"name": ""},
             {"name": " "},
             {"name": "x\x00"},

@@ -1,4 +1,4 @@
-"""`manage.py create_api_key NAME --role ROLE [--tasks GLOB …]`: prints a new key, once."""
+"""`manage.py create_api_key NAME --role ROLE [--tasks GLOB …] [--bounds cloud=aws …]`: prints a new key, once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from queueapp.auth import create_key
+from queueapp.domain.reach import parse_bounds
 from queueapp.models import ApiKey
 
 
@@ -26,9 +27,20 @@ class Command(BaseCommand):
             help="the task names that the key may touch, such as 'image.*'; without it, all",
         )
 
-    def handle(self, *args: Any, name: str, role: str, tasks: list[str], **options: Any) -> None:
+        parser.add_argument(
+            "--bounds",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="CRITERION=VALUES",
+            help="for a worker: what each of its filters must stay within, such as 'cloud=aws,gcp'",
+        )
+
+    def handle(
+        self, *args: Any, name: str, role: str, tasks: list[str], bounds: list[str], **options: Any
+    ) -> None:
         try:
-            _, text = create_key(name, role, tasks)
+            _, text = create_key(name, role, tasks, parse_bounds(bounds))
         except ValueError as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:

@@ -38,6 +38,7 @@ class ApiView(APIView):
 class UnknownPath(APIView):
     """Paths under the API's that mean nothing, which answer in the API's way too."""
 
+    schema = None  # it is nowhere to be listed
     authentication_classes = ()
     permission_classes = (AllowAny,)
 

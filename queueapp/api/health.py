@@ -10,9 +10,11 @@ from channels.layers import get_channel_layer
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
+from rest_framework.views import APIView
 
 from queueapp.api.base import off_loop
 from queueapp.api.problems import unavailable
+from queueapp.api.schema.describing import Answer, described, stands_for
 
 logger = logging.getLogger(__name__)
 
@@ -20,14 +22,36 @@ PROBE_SECONDS = 3.0
 PROBE_GROUP = "readyz"
 
 
+# What the schema says of the two views: it reads classes.
+
+
+class Liveness(APIView):
+    """200 as long as the process answers."""
+
+    authentication_classes = ()
+
+    @described("Is the process alive?", {200: Answer("Health")}, open_to_all=True)
+    def get(self) -> None: ...
+
+
+class Readiness(APIView):
+    """200 when the database and the channel layer answer, else 503 that says which does not."""
+
+    authentication_classes = ()
+
+    @described("Could it serve?", {200: Answer("Health")}, refuses=[503], open_to_all=True)
+    def get(self) -> None: ...
+
+
+@stands_for(Liveness)
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
+@stands_for(Readiness)
 @require_safe
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when the database and the channel layer answer, else 503 that says which does not."""
     parts = {"database": off_loop(_read_database), "channel layer": _reach_channel_layer()}
     reached = await asyncio.gather(*(_is_reached(name, probe) for name, probe in parts.items()))
     away = [name for name, is_reached in zip(parts, reached, strict=True) if not is_reached]

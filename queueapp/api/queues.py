@@ -14,15 +14,18 @@ from queueapp.api.figures import figures_of
 from queueapp.api.pagination import ByName
 from queueapp.api.parameters import PAGING, allow_only
 from queueapp.api.permissions import IsOperator, require_names, touchable_names
+from queueapp.api.schema.components import NOTE_LENGTH
+from queueapp.api.schema.describing import Answer, described
+from queueapp.api.schema.parameters import lists
 from queueapp.domain.errors import FieldError, InvalidSubmission, NotFound
 from queueapp.domain.names import is_storable
 from queueapp.models import Queue
 
-NOTE_LENGTH = 1000
 PAUSED_BY_LENGTH = 200
 
 
 class QueueList(ApiView):
+    @lists("Find queues", "Queue", "By name.")
     def get(self, request: Request) -> Response:
         allow_only(request.query_params, PAGING)
         rows = Queue.objects.all()
@@ -34,6 +37,7 @@ class QueueList(ApiView):
 
 
 class QueueDetail(ApiView):
+    @described("Read a queue", {200: Answer("Queue")}, refuses=[404])
     def get(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
         return Response(_document(request, name))
@@ -44,6 +48,7 @@ class PauseQueue(ApiView):
 
     permission_classes = (IsOperator,)
 
+    @described("Pause a queue", {200: Answer("Queue")}, takes_optionally="Note", refuses=[404])
     def post(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
         note = _note(request.data)
@@ -55,6 +60,7 @@ class PauseQueue(ApiView):
 class ResumeQueue(ApiView):
     permission_classes = (IsOperator,)
 
+    @described("Resume a queue", {200: Answer("Queue")}, refuses=[404])
     def post(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
         _queue(request, name)

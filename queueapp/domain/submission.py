@@ -17,6 +17,7 @@ from queueapp.domain.states import RETRYABLE_OUTCOMES
 PRIORITIES = range(-100, 101)
 MAX_SECONDS = 366 * 86_400.0
 MAX_ATTEMPTS = 1000
+MAX_BACKOFF_FACTOR = 100.0
 UNIQUE_KEY_LENGTH = 200
 TAG_LENGTH = 100
 TAG_COUNT = 32
@@ -143,7 +144,7 @@ class _Parser:
         return value
 
     def backoff(self, value: Any) -> dict[str, float]:
-        known = {"initial": (0.0, MAX_SECONDS), "factor": (1.0, 100.0), "max": (0.0, MAX_SECONDS)}
+        known = {"initial": (0.0, MAX_SECONDS), "factor": (1.0, MAX_BACKOFF_FACTOR), "max": (0.0, MAX_SECONDS)}
         if not isinstance(value, dict) or not value.keys() <= known.keys():
             raise ValueError("must be an object with initial, factor and max")
         for member, number in value.items():

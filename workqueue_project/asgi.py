@@ -9,9 +9,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workqueue_project.settings")
 django_application = get_asgi_application()
 
 # Models can be imported only now.
+from queueapp.api.bodylimit import within_the_body_limit  # noqa: E402
 from queueapp.api.handler import with_keys_apart  # noqa: E402
 from queueapp.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
-    {"http": with_keys_apart(django_application), "websocket": URLRouter(websocket_urlpatterns)}
+    {
+        "http": within_the_body_limit(with_keys_apart(django_application)),
+        "websocket": URLRouter(websocket_urlpatterns),
+    }
 )

@@ -14,6 +14,7 @@ urlpatterns = [
     path("api/v1/", include("queueapp.api.urls")),
     re_path("^api/", UnknownPath.as_view()),
     path("work/list", WorkList.as_view(), name="work-list"),
+    re_path("^work/", UnknownPath.as_view()),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
 ]

@@ -6,18 +6,22 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, TypeVar
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.db import connections
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from queueapp.api.problems import method_not_allowed
 from queueapp.domain.errors import NotFound
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 UNKNOWN_LENGTH = "-1"
 
@@ -27,7 +31,13 @@ THREADS = 8
 """Of a process for its requests. More would only wait for each other's turn at the interpreter."""
 
 
+READ_METHODS = ("GET", "HEAD")
+
+
 class ApiView(APIView):
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+    """What the schema speaks of. DRF would answer OPTIONS with what it guesses of a view."""
+
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """DRF takes a body without a Content-Length for none at all; a chunked one is read to its end."""
         if "CONTENT_LENGTH" not in request.META and "HTTP_TRANSFER_ENCODING" in request.META:
@@ -36,7 +46,7 @@ class ApiView(APIView):
 
 
 class UnknownPath(APIView):
-    """Paths under the API's that mean nothing, which answer in the API's way too."""
+    """Paths beside the API's that mean nothing, which answer in the API's way too."""
 
     schema = None  # it is nowhere to be listed
     authentication_classes = ()
@@ -45,6 +55,24 @@ class UnknownPath(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Whatever the method: a path that is not there allows none."""
         raise NotFound(f"There is nothing at {request.path}.")
+
+
+def read_only(view: F) -> F:
+    """Of a plain view: it answers GET and HEAD."""
+    if iscoroutinefunction(view):
+
+        async def answer(request: HttpRequest) -> HttpResponseBase:
+            return await view(request) if request.method in READ_METHODS else _not_read(request)
+    else:
+
+        def answer(request: HttpRequest) -> HttpResponseBase:
+            return view(request) if request.method in READ_METHODS else _not_read(request)
+
+    return cast(F, wraps(view)(answer))
+
+
+def _not_read(request: HttpRequest) -> HttpResponse:
+    return method_not_allowed(str(request.method), READ_METHODS)
 
 
 async def off_loop(work: Callable[[], T]) -> T:

@@ -9,10 +9,8 @@ from collections.abc import Awaitable
 from channels.layers import get_channel_layer
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.http import require_safe
-from rest_framework.views import APIView
 
-from queueapp.api.base import off_loop
+from queueapp.api.base import ApiView, off_loop, read_only
 from queueapp.api.problems import unavailable
 from queueapp.api.schema.describing import Answer, described, stands_for
 
@@ -25,7 +23,7 @@ PROBE_GROUP = "readyz"
 # What the schema says of the two views: it reads classes.
 
 
-class Liveness(APIView):
+class Liveness(ApiView):
     """200 as long as the process answers."""
 
     authentication_classes = ()
@@ -34,7 +32,7 @@ class Liveness(APIView):
     def get(self) -> None: ...
 
 
-class Readiness(APIView):
+class Readiness(ApiView):
     """200 when the database and the channel layer answer, else 503 that says which does not."""
 
     authentication_classes = ()
@@ -44,13 +42,13 @@ class Readiness(APIView):
 
 
 @stands_for(Liveness)
-@require_safe
+@read_only
 def healthz(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
 @stands_for(Readiness)
-@require_safe
+@read_only
 async def readyz(request: HttpRequest) -> HttpResponse:
     parts = {"database": off_loop(_read_database), "channel layer": _reach_channel_layer()}
     reached = await asyncio.gather(*(_is_reached(name, probe) for name, probe in parts.items()))

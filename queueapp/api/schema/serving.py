@@ -9,14 +9,13 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_safe
 from drf_spectacular.renderers import OpenApiJsonRenderer2, OpenApiYamlRenderer2
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from queueapp.api.base import ApiView, read_only
 from queueapp.api.parameters import InvalidParameters, allow_only, invalid
 from queueapp.api.schema.describing import Answer, described, query, stands_for
 from queueapp.api.schema.document import whole_document
@@ -34,7 +33,7 @@ NOTHING_FROM_ELSEWHERE = (
 """What the page may load and ask: this server."""
 
 
-class SchemaDocument(APIView):
+class SchemaDocument(ApiView):
     """OpenAPI 3.1, in JSON unless `Accept` or `?format=` asks for YAML."""
 
     authentication_classes = ()
@@ -54,7 +53,7 @@ class SchemaDocument(APIView):
         return given.get("format")
 
 
-class DocsPage(APIView):
+class DocsPage(ApiView):
     """Swagger UI, whose files come from this server: it works without the internet."""
 
     authentication_classes = ()
@@ -64,7 +63,7 @@ class DocsPage(APIView):
 
 
 @stands_for(DocsPage)
-@require_safe
+@read_only
 def docs(request: HttpRequest) -> HttpResponse:
     page = render(request, "queueapp/docs.html")
     page["Content-Security-Policy"] = NOTHING_FROM_ELSEWHERE

@@ -40,6 +40,8 @@ class Config:
     attrs_limit: int = 32
     max_wait_seconds: float = 300.0
     """The longest `?wait=`."""
+    metrics_need_key: bool = False
+    """Whether `/metrics` takes an operator's key."""
     channel_prefix: str = "workqueue"
     """Begins the names of this installation's channels in Redis, so that several may share one."""
     database_pool_size: int = 16
@@ -61,11 +63,16 @@ class Config:
             name = f"WORKQUEUE_{field.name.upper()}"
             if name in environment:
                 kind: Any = type(field.default)
+                read = _boolean if kind is bool else kind
                 try:
-                    values[field.name] = kind(environment[name])
-                except ValueError:
+                    values[field.name] = read(environment[name])
+                except (ValueError, KeyError):
                     raise ImproperlyConfigured(f"{name} must be of type {kind.__name__}.") from None
         return cls(**values)
+
+
+def _boolean(text: str) -> bool:
+    return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
 
 
 def config() -> Config:

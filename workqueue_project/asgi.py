@@ -10,12 +10,13 @@ django_application = get_asgi_application()
 
 # Models can be imported only now.
 from queueapp.api.bodylimit import within_the_body_limit  # noqa: E402
+from queueapp.api.counting import with_requests_counted  # noqa: E402
 from queueapp.api.handler import with_keys_apart  # noqa: E402
 from queueapp.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": within_the_body_limit(with_keys_apart(django_application)),
+        "http": with_requests_counted(within_the_body_limit(with_keys_apart(django_application))),
         "websocket": URLRouter(websocket_urlpatterns),
     }
 )

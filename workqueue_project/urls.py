@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from queueapp.api.base import UnknownPath
 from queueapp.api.health import healthz, readyz
+from queueapp.api.metrics import Metrics
 from queueapp.api.worklist import WorkList
 
 urlpatterns = [
@@ -17,6 +18,7 @@ urlpatterns = [
     re_path("^work/", UnknownPath.as_view()),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", Metrics.as_view(), name="metrics"),
 ]
 
 handler400 = "queueapp.api.problems.bad_request"

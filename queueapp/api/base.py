@@ -59,16 +59,16 @@ class UnknownPath(APIView):
 
 def read_only(view: F) -> F:
     """Of a plain view: it answers GET and HEAD."""
-    if iscoroutinefunction(view):
 
-        async def answer(request: HttpRequest) -> HttpResponseBase:
-            return await view(request) if request.method in READ_METHODS else _not_read(request)
-    else:
+    @wraps(view)
+    async def answer_later(request: HttpRequest) -> HttpResponseBase:
+        return await view(request) if request.method in READ_METHODS else _not_read(request)
 
-        def answer(request: HttpRequest) -> HttpResponseBase:
-            return view(request) if request.method in READ_METHODS else _not_read(request)
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        return view(request) if request.method in READ_METHODS else _not_read(request)
 
-    return cast(F, wraps(view)(answer))
+    return cast(F, answer_later if iscoroutinefunction(view) else answer)
 
 
 def _not_read(request: HttpRequest) -> HttpResponse:

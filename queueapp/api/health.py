@@ -26,16 +26,12 @@ PROBE_GROUP = "readyz"
 class Liveness(ApiView):
     """200 as long as the process answers."""
 
-    authentication_classes = ()
-
     @described("Is the process alive?", {200: Answer("Health")}, open_to_all=True)
     def get(self) -> None: ...
 
 
 class Readiness(ApiView):
     """200 when the database and the channel layer answer, else 503 that says which does not."""
-
-    authentication_classes = ()
 
     @described("Could it serve?", {200: Answer("Health")}, refuses=[503], open_to_all=True)
     def get(self) -> None: ...

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says is what the server does: schemathesis asks everything, and all it checks holds."""
+"""What the OpenAPI document says is what the server does: schemathesis asks for everything, and finds no fault."""
 
 from __future__ import annotations
 

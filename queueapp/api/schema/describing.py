@@ -77,6 +77,8 @@ def described(
                 **{str(status): _refusal(status) for status in sorted(refused)},
             },
         }
+        if open_to_all:
+            operation["security"] = []
         if body is not None:
             operation["requestBody"] = {
                 "content": {JSON: {"schema": _schema(body)}},

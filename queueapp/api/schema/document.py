@@ -48,9 +48,9 @@ class Described(AutoSchema):
             "operationId": slugify(operation["summary"]).replace("-", "_"),
             "tags": [PREFIX.sub("", path).partition("/")[0]],
             "description": self.get_description(),
+            "security": [{scheme: []} for scheme in SECURITY_SCHEMES],
             **deepcopy(operation),
             "parameters": [*in_path, *operation["parameters"]],
-            "security": [{scheme: []} for scheme in SECURITY_SCHEMES] if self.view.authentication_classes else [],
         }
 
 

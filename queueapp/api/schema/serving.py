@@ -56,8 +56,6 @@ class SchemaDocument(ApiView):
 class DocsPage(ApiView):
     """Swagger UI, whose files come from this server: it works without the internet."""
 
-    authentication_classes = ()
-
     @described("A page to browse it", {200: PAGE}, open_to_all=True)
     def get(self) -> None: ...
 

@@ -39,7 +39,7 @@ ROWS = 100_000
 ROUTES = 1000
 """Of which ready tasks are counted, each with an equal share of the rows."""
 
-PAGE = Answer({"type": "string"}, "The text format of Prometheus.", media_type="text/plain")
+PAGE = Answer({"type": "string"}, "The text format of Prometheus.", media_types=("text/plain",))
 
 
 class Metrics(ApiView):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from queueapp.domain.errors import FieldError, InvalidJson, InvalidSubmission
@@ -13,6 +13,7 @@ from queueapp.domain.names import attribute_problem, is_storable, is_task_name
 from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Backoff
 from queueapp.domain.states import RETRYABLE_OUTCOMES
+from queueapp.domain.times import parse_rfc3339
 
 PRIORITIES = range(-100, 101)
 MAX_SECONDS = 366 * 86_400.0
@@ -178,13 +179,7 @@ class _Parser:
     def time(self, value: Any) -> datetime | None:
         if value is None:
             return None
-        try:
-            parsed = datetime.fromisoformat(value)
-            if parsed.tzinfo is None:
-                raise ValueError
-            parsed = parsed.astimezone(UTC)
-        except (TypeError, ValueError, OverflowError):
-            raise ValueError("must be an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z") from None
+        parsed = parse_rfc3339(value if isinstance(value, str) else "")
         if parsed > self.now + timedelta(seconds=10 * MAX_SECONDS):
             raise ValueError("must not be more than ten years away")
         return parsed

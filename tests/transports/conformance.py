@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from functools import cache
 from typing import Any
 
 from django.http import HttpResponseBase
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 
 from queueapp.api.problems import MEDIA_TYPE
 from queueapp.api.schema.document import whole_document
@@ -22,6 +23,13 @@ NOT_THERE = (400, 404)
 """What a path that is not described may be answered with: Django refuses hosts before it looks at paths."""
 
 Schema = dict[str, Any]
+
+FORMATS = FormatChecker(["uuid"])
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def is_time(value: Any) -> bool:
+    return not isinstance(value, str) or (datetime.fromisoformat(value).tzinfo is not None and value.endswith("Z"))
 
 
 @cache
@@ -45,7 +53,7 @@ def closed(schema: Any) -> Any:
 def validator(pointer: str) -> Draft202012Validator:
     """Of the schema at that place in the document."""
     schema = {"$ref": f"#{pointer}", **closed(document())}
-    return Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
+    return Draft202012Validator(schema, format_checker=FORMATS)
 
 
 def faults(value: Any, pointer: str) -> list[str]:

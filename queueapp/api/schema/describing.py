@@ -43,12 +43,12 @@ WITH_A_BODY = (413, 415)
 
 @dataclass(frozen=True)
 class Answer:
-    """`schema`: a component's name, or a schema; None for no body. `headers`: name → its schema."""
+    """`schema`: a component's name, or a schema. `headers`: name → its schema."""
 
-    schema: str | Schema | None
+    schema: str | Schema
     description: str = ""
     headers: Mapping[str, Schema] = field(default_factory=dict)
-    media_type: str = JSON
+    media_types: tuple[str, ...] = (JSON,)
 
 
 def described(
@@ -125,13 +125,12 @@ _REFUSAL_HEADERS: dict[int, dict[str, Schema]] = {
 
 def _refusal(status: int) -> Schema:
     description = REFUSALS.get(status, HTTPStatus(status).phrase)
-    return _response(Answer("Problem", description, _REFUSAL_HEADERS.get(status, {}), PROBLEM))
+    return _response(Answer("Problem", description, _REFUSAL_HEADERS.get(status, {}), (PROBLEM,)))
 
 
 def _response(answer: Answer) -> Schema:
-    response: Schema = {"description": answer.description}
-    if answer.schema is not None:
-        response["content"] = {answer.media_type: {"schema": _schema(answer.schema)}}
+    content = {media_type: {"schema": _schema(answer.schema)} for media_type in answer.media_types}
+    response: Schema = {"description": answer.description, "content": content}
     if answer.headers:
         response["headers"] = {name: {"schema": schema} for name, schema in answer.headers.items()}
     return response

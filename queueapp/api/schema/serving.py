@@ -23,8 +23,8 @@ from queueapp.api.schema.words import one_of
 
 FORMATS: dict[str, type[BaseRenderer]] = {"json": OpenApiJsonRenderer2, "yaml": OpenApiYamlRenderer2}
 FORMAT = query("format", one_of(FORMATS), "Instead of an `Accept` header.")
-DOCUMENT = Answer({"type": "object"})
-PAGE = Answer({"type": "string"}, media_type="text/html")
+DOCUMENT = Answer({"type": "object"}, media_types=tuple(each.media_type for each in FORMATS.values()))
+PAGE = Answer({"type": "string"}, media_types=("text/html",))
 
 NOTHING_FROM_ELSEWHERE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "

@@ -15,7 +15,7 @@ def with_requests_counted(application: Application) -> Application:
         async def send_and_count(message: Any) -> None:
             if message["type"] == "http.response.start":
                 method = scope["method"] if scope["method"] in METHODS else "other"
-                requests.labels(method, str(message["status"])).inc()
+                requests.add(method, str(message["status"]))
             await send(message)
 
         await application(scope, receive, send_and_count)

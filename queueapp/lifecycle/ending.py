@@ -339,7 +339,7 @@ def _count_stale(reports: Sequence[Report], verdicts: Sequence[Verdict]) -> None
     """Of sessions that are locked already."""
     stale = Counter(r.session_id for r, verdict in zip(reports, verdicts, strict=True) if verdict == "stale")
     if stale:
-        transaction.on_commit(lambda: counters.stale.inc(stale.total()), robust=True)
+        transaction.on_commit(lambda: counters.stale.add(number=stale.total()), robust=True)
         statements.execute(
             f"""
             WITH {_STALE.table}

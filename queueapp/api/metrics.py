@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.db.models import Count
 from django.http import HttpResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -26,6 +26,7 @@ from queueapp.counters import PREFIX, registry, shown
 from queueapp.database import now
 from queueapp.domain.states import SessionState
 from queueapp.models import Node, WorkerSession
+from queueapp.passes import DATABASE_AWAY
 from queueapp.ready import routes_with_ready_tasks
 from queueapp.statements import NAMED
 
@@ -88,7 +89,7 @@ def _count_rows() -> list[Metric]:
     reachable = GaugeMetricFamily(PREFIX + "database_reachable", "Whether the rows could be counted.")
     try:
         counted = [_tasks(), _workers(), _nodes()]
-    except DatabaseError as error:
+    except DATABASE_AWAY as error:
         logger.warning("The rows could not be counted for /metrics: %s", error)
         connection.close()
         counted = []
@@ -125,7 +126,7 @@ def _ready() -> list[tuple[Any, ...]]:
                 SELECT 1 FROM queueapp_task AS task
                 WHERE task.route_id = route.id AND task.state = 'pending' AND task.delayed_until IS NULL
                 LIMIT {share}
-            ) AS some
+            ) AS counted
         ) FROM queueapp_route AS route WHERE route.id IN ({NAMED})
         """,
     )
@@ -133,7 +134,7 @@ def _ready() -> list[tuple[Any, ...]]:
 
 def _by_name(condition: str) -> list[tuple[Any, ...]]:
     some = f"SELECT name FROM queueapp_task WHERE {condition} LIMIT {ROWS}"
-    return statements.execute(f"SELECT name, COUNT(*) FROM ({some}) AS some GROUP BY name")
+    return statements.execute(f"SELECT name, COUNT(*) FROM ({some}) AS counted GROUP BY name")
 
 
 def _workers() -> Metric:

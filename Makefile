@@ -8,7 +8,7 @@ MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR
 
 CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
 
-.PHONY: help run demo test check chaos stateful storm simulation bench recovery manage format clean
+.PHONY: help run demo test check chaos stateful schemathesis storm simulation bench recovery manage format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make check   formatting, lint, types, import layers, migrations"
 	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
 	@echo "make stateful  a thousand random lives of a queue against a model of the contract, on both databases"
+	@echo "make schemathesis  thousands of requests made up from the OpenAPI document, valid and not, to a real server"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
 	@echo "make simulation   50000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
 	@echo 'make bench   benchmarks: ratios measured in one run, half an hour (ARGS="--quick": minutes; ARGS="--help")'
@@ -57,6 +58,10 @@ chaos: $(VENV)/development
 stateful: $(VENV)/development
 	@STATEFUL_EXAMPLES=1000 STATEFUL_STEPS=50 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)
 	@STATEFUL_EXAMPLES=300 STATEFUL_STEPS=50 $(BIN)/python -m pytest -q --database=postgresql tests/stateful $(ARGS)
+
+schemathesis: $(VENV)/development
+	@SCHEMATHESIS_EXAMPLES=$${SCHEMATHESIS_EXAMPLES:-300} $(BIN)/python -m pytest -q --database=sqlite \
+		tests/acceptance/test_schemathesis.py $(ARGS)
 
 storm: $(VENV)/development
 	@STORM_OPERATIONS=1000000 $(BIN)/python -m pytest -q -s --database=postgresql tests/concurrency/test_storm.py $(ARGS)

@@ -46,6 +46,8 @@ class Config:
     """How many requests a key may make, as `1000/s`, `600/m` or `5000/h`, to each process; empty: any number."""
     cors_origins: str = ""
     """Sites whose pages may call the API with a key, with commas, as `https://app.example`; empty: none."""
+    metrics_need_key: bool = False
+    """Whether `/metrics` takes an operator's key."""
     channel_prefix: str = "workqueue"
     """Begins the names of this installation's channels in Redis, so that several may share one."""
     database_pool_size: int = 16
@@ -67,11 +69,16 @@ class Config:
             name = f"WORKQUEUE_{field.name.upper()}"
             if name in environment:
                 kind: Any = type(field.default)
+                read = _boolean if kind is bool else kind
                 try:
-                    values[field.name] = kind(environment[name])
-                except ValueError as error:
+                    values[field.name] = read(environment[name])
+                except (ValueError, KeyError) as error:
                     raise ImproperlyConfigured(f"{name} must be of type {kind.__name__}: {error}.") from None
         return cls(**values)
+
+
+def _boolean(text: str) -> bool:
+    return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
 
 
 def config() -> Config:

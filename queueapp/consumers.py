@@ -21,6 +21,7 @@ from django.db import connection
 from queueapp import hub as hubs
 from queueapp.auth import WorkerIdentity, authenticate_worker
 from queueapp.conf import config
+from queueapp.counters import sockets
 from queueapp.domain.errors import Forbidden, NotAuthenticated, RegistrationError
 from queueapp.domain.states import Outcome
 from queueapp.lifecycle import Report, SignOfLife
@@ -69,6 +70,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         self.identity: WorkerIdentity | None = None
         self.link: Link | None = None
         self.ended = False
+        self._closed_with = int(CloseCode.GOING_AWAY)
         self._deadline: asyncio.TimerHandle | None = None
         self._frame_limit_bytes = config().frame_limit_bytes
         self._unusable_at: deque[float] = deque()
@@ -79,6 +81,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         self.scope = scope
         self.base_send = send
         self.hub = hubs.current_hub()
+        sockets.opened += 1
         try:
             while True:
                 await self.dispatch(await receive())
@@ -86,6 +89,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             pass
         finally:
             self._ended_by_the_peer()
+            sockets.note_close(self._closed_with)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Without Channels' query for old connections before each message: nothing here uses one."""
@@ -189,6 +193,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
     # ---- frames
 
     async def receive(self, text: str | None) -> None:
+        sockets.frames_received += 1
         if self.ended:
             return
         if text is None:
@@ -256,11 +261,14 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             self.link.tell([message])
 
     async def _send_text(self, text: str) -> None:
+        sockets.frames_sent += 1
         await self.base_send({"type": "websocket.send", "text": text})
 
     # ---- ends
 
     def _ended_by_the_peer(self, code: int = CloseCode.GOING_AWAY) -> None:
+        if not self.ended:
+            self._closed_with = code
         self.ended = True
         self._expect_nothing()
         self.hub.detach(self.session_id, Outcome.LOST, code, "The connection ended.")
@@ -268,7 +276,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
     async def _end(self, code: CloseCode, reason: str) -> None:
         """Close from our side. The tasks are given to others now, not when the peer answers."""
         if not self.ended:
-            self.ended = True
+            self.ended, self._closed_with = True, int(code)
             self._expect_nothing()
             self.hub.detach(self.session_id, Outcome.LOST, code, reason)
             with suppress(PEER_HAS_LEFT):
@@ -277,7 +285,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
     async def _close_by_hub(self, code: int, reason: str) -> None:
         """The hub has already ended the session."""
         if not self.ended:
-            self.ended = True
+            self.ended, self._closed_with = True, int(code)
             await self.close(int(code), close_reason(reason))
 
     def _expect(self, seconds: float, code: CloseCode, reason: str) -> None:

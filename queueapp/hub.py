@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import connection
 from django.utils import timezone
 
-from queueapp import doorbell, sessions
+from queueapp import counters, doorbell, sessions
 from queueapp.conf import config
 from queueapp.database import now
 from queueapp.dispatch import Assignment
@@ -226,7 +226,8 @@ class Hub:
 
     def _passed(self, inbox: Inbox, held: Held | None) -> Outbox:
         assert self._pass is not None
-        return self._pass.run(inbox, held)
+        with counters.passes.time():
+            return self._pass.run(inbox, held)
 
     async def _enter(self) -> None:
         self._pass = await self._in_thread(self._entered)

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 
-from queueapp import access, database, doorbell, handover, lifecycle, maintenance, sessions
+from queueapp import access, counters, database, doorbell, handover, lifecycle, maintenance, sessions
 from queueapp.dispatch import Assignment, Dispatcher
 from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
@@ -211,6 +211,7 @@ class Pass:
         changed_unheard = inbox.tick and not self._dispatcher.has_seen_all
         roster_changed = inbox.roster or changed_unheard or bool(inbox.attachments)
         result = self._dispatcher.run_pass(database.now(), roster_changed)
+        counters.count(counters.assigned, [assignment.task.name for assignment in result.assignments])
         outbox.assignments += result.assignments
         outbox.more = result.more
 

@@ -37,6 +37,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -122,6 +124,15 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "EXCEPTION_HANDLER": "queueapp.api.problems.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` is a parameter like any
+    "DEFAULT_SCHEMA_CLASS": "queueapp.api.schema.document.Described",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Work queue",
+    "DESCRIPTION": "Producers submit tasks and read them; operators watch and steer.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": ["queueapp.api.schema.document.complete"],
 }
 
 LOGGING = {

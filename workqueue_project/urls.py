@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from queueapp.api.base import UnknownPath
 from queueapp.api.health import healthz, readyz
+from queueapp.api.metrics import Metrics
 from queueapp.api.worklist import WorkList
 
 urlpatterns = [
@@ -14,8 +15,10 @@ urlpatterns = [
     path("api/v1/", include("queueapp.api.urls")),
     re_path("^api/", UnknownPath.as_view()),
     path("work/list", WorkList.as_view(), name="work-list"),
+    re_path("^work/", UnknownPath.as_view()),
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),
+    path("metrics", Metrics.as_view(), name="metrics"),
 ]
 
 handler400 = "queueapp.api.problems.bad_request"

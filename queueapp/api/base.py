@@ -6,20 +6,24 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any, ClassVar, TypeVar
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, ClassVar, TypeVar, cast
 
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from queueapp.api.problems import method_not_allowed
 from queueapp.domain.errors import NotFound
 from queueapp.models import Task
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 UNKNOWN_LENGTH = "-1"
 
@@ -29,12 +33,18 @@ THREADS = 8
 """Of a process for its requests. More would only wait for each other's turn at the interpreter."""
 
 
+READ_METHODS = ("GET", "HEAD")
+
+
 class ApiView(APIView):
     """`rows`: what a view is about, and so the permission that an admin user needs: to view it, or by an unsafe
     method to change it, unless `verbs` says otherwise for the method."""
 
     rows: ClassVar[type[Model]] = Task
     verbs: ClassVar[Mapping[str, str]] = {}
+
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+    """What the schema speaks of. DRF would answer OPTIONS with what it guesses of a view."""
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """DRF takes a body without a Content-Length for none at all; a chunked one is read to its end."""
@@ -44,14 +54,33 @@ class ApiView(APIView):
 
 
 class UnknownPath(APIView):
-    """Paths under the API's that mean nothing, which answer in the API's way too."""
+    """Paths beside the API's that mean nothing, which answer in the API's way too."""
 
+    schema = None  # it is nowhere to be listed
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Whatever the method: a path that is not there allows none."""
         raise NotFound(f"There is nothing at {request.path}.")
+
+
+def read_only(view: F) -> F:
+    """Of a plain view: it answers GET and HEAD."""
+
+    @wraps(view)
+    async def answer_later(request: HttpRequest) -> HttpResponseBase:
+        return await view(request) if request.method in READ_METHODS else _not_read(request)
+
+    @wraps(view)
+    def answer(request: HttpRequest) -> HttpResponseBase:
+        return view(request) if request.method in READ_METHODS else _not_read(request)
+
+    return cast(F, answer_later if iscoroutinefunction(view) else answer)
+
+
+def _not_read(request: HttpRequest) -> HttpResponse:
+    return method_not_allowed(str(request.method), READ_METHODS)
 
 
 async def off_loop(work: Callable[[], T]) -> T:

@@ -9,10 +9,10 @@ from collections.abc import Awaitable
 from channels.layers import get_channel_layer
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.http import require_safe
 
-from queueapp.api.base import off_loop
+from queueapp.api.base import ApiView, off_loop, read_only
 from queueapp.api.problems import unavailable
+from queueapp.api.schema.describing import Answer, described, stands_for
 
 logger = logging.getLogger(__name__)
 
@@ -20,14 +20,32 @@ PROBE_SECONDS = 3.0
 PROBE_GROUP = "readyz"
 
 
-@require_safe
+# What the schema says of the two views: it reads classes.
+
+
+class Liveness(ApiView):
+    """200 as long as the process answers."""
+
+    @described("Is the process alive?", {200: Answer("Health")}, open_to_all=True)
+    def get(self) -> None: ...
+
+
+class Readiness(ApiView):
+    """200 when the database and the channel layer answer, else 503 that says which does not."""
+
+    @described("Could it serve?", {200: Answer("Health")}, refuses=[503], open_to_all=True)
+    def get(self) -> None: ...
+
+
+@stands_for(Liveness)
+@read_only
 def healthz(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-@require_safe
+@stands_for(Readiness)
+@read_only
 async def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when the database and the channel layer answer, else 503 that says which does not."""
     parts = {"database": off_loop(_read_database), "channel layer": _reach_channel_layer()}
     reached = await asyncio.gather(*(_is_reached(name, probe) for name, probe in parts.items()))
     away = [name for name, is_reached in zip(parts, reached, strict=True) if not is_reached]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -16,10 +15,14 @@ from queueapp.conf import config
 from queueapp.domain.errors import FieldError, WorkQueueError
 from queueapp.domain.names import attribute_problem, is_storable, is_task_name
 from queueapp.domain.states import SessionState, TaskState
+from queueapp.domain.times import parse_rfc3339
 from queueapp.querysets import TaskQuerySet, WorkerSessionQuerySet
 
 PAGING = ("cursor", "limit")
 ATTRIBUTE = "attr."
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+"""As JSON writes one that is not negative."""
 PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=\"?(\d{1,9})\b", re.IGNORECASE)
 
 TaskFilter = Callable[[TaskQuerySet, str], TaskQuerySet]
@@ -81,13 +84,9 @@ def filtered_sessions(sessions: WorkerSessionQuerySet, given: QueryDict) -> Work
 def wait_seconds(given: QueryDict) -> float:
     """`?wait=SECONDS`, at most as long as the setting allows; 0 when it is not given."""
     text = given.get("wait", "0")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
+    if NUMBER.fullmatch(text) is None:
         raise InvalidParameters([invalid("wait", "must be a number of seconds, 0 or more")])
-    return min(seconds, config().max_wait_seconds)
+    return min(float(text), config().max_wait_seconds)
 
 
 def preferred_wait_seconds(headers: Mapping[str, str]) -> float:
@@ -121,10 +120,9 @@ def _by_name(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
 
 def _by_worker(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
     """What the worker holds, and what has ended on it: as a task's document reads."""
-    try:
-        session_id = UUID(value)
-    except ValueError:
-        raise ValueError("must be the id of a worker") from None
+    if ID.fullmatch(value) is None:
+        raise ValueError("must be the id of a worker")
+    session_id = UUID(value)
     return tasks.filter(Q(worker=session_id) | Q(last_worker=session_id, finished_at__isnull=False))
 
 
@@ -147,14 +145,8 @@ def _by_attribute(criterion: str, tasks: TaskQuerySet, value: str) -> TaskQueryS
 
 
 def _time(value: str) -> datetime:
-    try:
-        # In a query a plus sign that nobody encoded has become a space.
-        parsed = datetime.fromisoformat(value.replace(" ", "+"))
-        if parsed.tzinfo is None:
-            raise ValueError
-        return parsed.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("must be an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z") from None
+    # In a query a plus sign that nobody encoded has become a space.
+    return parse_rfc3339(value.replace(" ", "+"))
 
 
 _TASK_FILTERS: dict[str, TaskFilter] = {

@@ -104,6 +104,16 @@ def unavailable(detail: str) -> HttpResponse:
     return _plain(503, detail)
 
 
+def too_large(limit_bytes: int) -> HttpResponse:
+    return _plain(413, f"A body has at most {limit_bytes} bytes.")
+
+
+def method_not_allowed(method: str, allowed: Sequence[str]) -> HttpResponse:
+    response = _plain(405, f'Method "{method}" not allowed.')
+    response["Allow"] = ", ".join(allowed)
+    return response
+
+
 def _is_of_the_api(request: HttpRequest) -> bool:
     return request.path.startswith(("/api/", "/work/"))
 

@@ -14,17 +14,20 @@ from queueapp.api.figures import figures_of
 from queueapp.api.pagination import ByName
 from queueapp.api.parameters import PAGING, allow_only
 from queueapp.api.permissions import IsOperator, require_names, touchable_names
+from queueapp.api.schema.components import NOTE_LENGTH
+from queueapp.api.schema.describing import Answer, described
+from queueapp.api.schema.parameters import lists
 from queueapp.domain.errors import FieldError, InvalidSubmission, NotFound
 from queueapp.domain.names import is_storable
 from queueapp.models import Queue
 
-NOTE_LENGTH = 1000
 PAUSED_BY_LENGTH = 200
 
 
 class QueueList(ApiView):
     rows = Queue
 
+    @lists("Find queues", "Queue", "By name.")
     def get(self, request: Request) -> Response:
         allow_only(request.query_params, PAGING)
         rows = Queue.objects.all()
@@ -38,6 +41,7 @@ class QueueList(ApiView):
 class QueueDetail(ApiView):
     rows = Queue
 
+    @described("Read a queue", {200: Answer("Queue")}, refuses=[404])
     def get(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
         return Response(_document(request, name))
@@ -49,6 +53,7 @@ class PauseQueue(ApiView):
     rows = Queue
     permission_classes = (IsOperator,)
 
+    @described("Pause a queue", {200: Answer("Queue")}, takes_optionally="Note", refuses=[404])
     def post(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
         note = _note(request.data)
@@ -61,6 +66,7 @@ class ResumeQueue(ApiView):
     rows = Queue
     permission_classes = (IsOperator,)
 
+    @described("Resume a queue", {200: Answer("Queue")}, refuses=[404])
     def post(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
         _queue(request, name)

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
-from django.views.decorators.csrf import csrf_exempt
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -28,6 +27,9 @@ from queueapp.api.parameters import (
 from queueapp.api.parsers import BodyParser
 from queueapp.api.permissions import key_of, may_touch, require_names, visible_task, visible_tasks
 from queueapp.api.refusals import BadRequest, Conflict
+from queueapp.api.schema.describing import Answer, described, header, query, stands_for
+from queueapp.api.schema.parameters import TASK_FILTERS, lists
+from queueapp.api.schema.words import number, ref, text
 from queueapp.conf import config
 from queueapp.domain.errors import StateForbids
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES
@@ -39,16 +41,35 @@ from queueapp.querysets import is_visible_to
 from queueapp.reading import task_by_id
 from queueapp.waiting import until_terminal
 
+WAIT = query("wait", number(minimum=0), "Seconds to wait for the task to end; as it is when they are over.")
+PREFER = header("Prefer", text(), "`wait=SECONDS`: one task is answered when it has ended, or they are over.")
+TRACE = header("traceparent", text(), "W3C Trace Context; a malformed one is ignored.")
+_SUBMITTED = {
+    "Location": text("Of one task: where to read it."),
+    "Preference-Applied": text("`wait=SECONDS`, if that was preferred."),
+}
+
 
 class TaskList(ApiView):
     verbs = {"POST": "add"}
     parser_classes = (BodyParser,)
 
+    @lists("Find tasks", "Task", "Newest first.", TASK_FILTERS)
     def get(self, request: Request) -> Response:
         pages = NewestFirst()
         tasks = filtered_tasks(visible_tasks(request), request.query_params)
         return pages.get_paginated_response([task_document(task) for task in pages.page_of(tasks, request)])
 
+    @described(
+        "Submit tasks",
+        {
+            201: Answer({"oneOf": [ref("Task"), ref("Receipts")]}, "They are stored.", _SUBMITTED),
+            200: Answer("Task", "The live task that has the unique key.", _SUBMITTED),
+        },
+        takes="Submissions",
+        parameters=[PREFER, TRACE],
+        refuses=[409],
+    )
     def post(self, request: Request) -> Response:
         """One object: 201 with the task, or 200 with the live task of its unique key. An array: all or none."""
         allow_only(request.query_params, ())
@@ -90,7 +111,7 @@ _task_list = TaskList.as_view()
 _submitted_task = SubmittedTask.as_view()
 
 
-@csrf_exempt
+@stands_for(TaskList)
 async def task_list(request: HttpRequest) -> HttpResponseBase:
     """The tasks, or a submission. One task with `Prefer: wait=SECONDS` (RFC 7240) is answered when it is terminal
     or the seconds are over; `Preference-Applied` says so."""
@@ -114,6 +135,7 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
 
 
 class TaskDetail(ApiView):
+    @described("Read a task", {200: Answer("Task")}, parameters=[WAIT], refuses=[404])
     def get(self, request: Request, task_id: UUID) -> Response:
         allow_only(request.query_params, ("wait",))
         wait_seconds(request.query_params)
@@ -123,7 +145,7 @@ class TaskDetail(ApiView):
 _task_detail = TaskDetail.as_view()
 
 
-@csrf_exempt
+@stands_for(TaskDetail)
 async def task_detail(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
     """The task; with `?wait=SECONDS`, when it is terminal or the seconds are over.
 
@@ -157,6 +179,7 @@ def _seconds_to_wait(request: HttpRequest) -> float:
 class AttemptList(ApiView):
     """A task's attempts in their order. The newest may have no row: then the last page ends with it."""
 
+    @lists("Read a task's attempts", "Attempt", "From the first.")
     def get(self, request: Request, task_id: UUID) -> Response:
         allow_only(request.query_params, PAGING)
         task = visible_task(request, task_id)
@@ -170,11 +193,13 @@ class AttemptList(ApiView):
 
 
 class CancelTask(ApiView):
+    @described("Cancel a task", {200: Answer("Task")}, refuses=[404, 409])
     def post(self, request: Request, task_id: UUID) -> Response:
         return _steer(request, task_id, lifecycle.cancel, "cancelled")
 
 
 class RetryTask(ApiView):
+    @described("Retry a task that has ended", {200: Answer("Task")}, refuses=[404, 409])
     def post(self, request: Request, task_id: UUID) -> Response:
         return _steer(request, task_id, lifecycle.retry, "retried", but_for=LIVE_STATES)
 

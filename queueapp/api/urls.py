@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from queueapp.api import queues, tasks, workers
 from queueapp.api.base import UnknownPath
+from queueapp.api.schema import serving
 
 app_name = "api"
 
@@ -21,5 +22,7 @@ urlpatterns = [
     path("queues/<str:name>", queues.QueueDetail.as_view(), name="queue"),
     path("queues/<str:name>/pause", queues.PauseQueue.as_view(), name="pause-queue"),
     path("queues/<str:name>/resume", queues.ResumeQueue.as_view(), name="resume-queue"),
+    path("schema", serving.SchemaDocument.as_view(), name="schema"),
+    path("docs", serving.docs, name="docs"),
     re_path("", UnknownPath.as_view()),
 ]

@@ -16,10 +16,15 @@ from queueapp.api.pagination import NewestFirst
 from queueapp.api.parameters import allow_only, filtered_sessions
 from queueapp.api.permissions import IsOperator, is_operator, require_names, touchable_names
 from queueapp.api.refusals import Conflict
+from queueapp.api.schema.describing import Answer, comma_list, described
+from queueapp.api.schema.parameters import lists
+from queueapp.api.schema.words import one_of
 from queueapp.domain.errors import NotFound
 from queueapp.domain.states import SessionState
 from queueapp.models import Subscription, WorkerSession
 from queueapp.querysets import WorkerSessionQuerySet
+
+STATES = comma_list("state", one_of(SessionState), "Without it those that are attached.")
 
 
 class WorkerList(ApiView):
@@ -27,6 +32,7 @@ class WorkerList(ApiView):
 
     rows = WorkerSession
 
+    @lists("Find workers", "Worker", "Newest first.", [STATES])
     def get(self, request: Request) -> Response:
         pages = NewestFirst()
         rows = filtered_sessions(_visible_sessions(request), request.query_params)
@@ -37,6 +43,7 @@ class WorkerList(ApiView):
 class WorkerDetail(ApiView):
     rows = WorkerSession
 
+    @described("Read a worker", {200: Answer("Worker")}, refuses=[404])
     def get(self, request: Request, session_id: UUID) -> Response:
         allow_only(request.query_params, ())
         return Response(_document(request, _visible_session(request, session_id)))
@@ -48,6 +55,7 @@ class DrainWorker(ApiView):
     rows = WorkerSession
     permission_classes = (IsOperator,)
 
+    @described("Drain a worker", {200: Answer("Worker")}, refuses=[404, 409])
     def post(self, request: Request, session_id: UUID) -> Response:
         _require_attached(request, session_id)
         sessions.drain([session_id])
@@ -60,6 +68,7 @@ class DisconnectWorker(ApiView):
     rows = WorkerSession
     permission_classes = (IsOperator,)
 
+    @described("Disconnect a worker", {200: Answer("Worker")}, refuses=[404, 409])
     def post(self, request: Request, session_id: UUID) -> Response:
         _require_attached(request, session_id)
         sessions.disconnect([session_id], database.now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from queueapp.domain.errors import FieldError, InvalidJson, InvalidSubmission
@@ -13,10 +13,12 @@ from queueapp.domain.names import attribute_problem, is_storable, is_task_name
 from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Backoff
 from queueapp.domain.states import RETRYABLE_OUTCOMES
+from queueapp.domain.times import parse_rfc3339
 
 PRIORITIES = range(-100, 101)
 MAX_SECONDS = 366 * 86_400.0
 MAX_ATTEMPTS = 1000
+MAX_BACKOFF_FACTOR = 100.0
 UNIQUE_KEY_LENGTH = 200
 TAG_LENGTH = 100
 TAG_COUNT = 32
@@ -143,7 +145,7 @@ class _Parser:
         return value
 
     def backoff(self, value: Any) -> dict[str, float]:
-        known = {"initial": (0.0, MAX_SECONDS), "factor": (1.0, 100.0), "max": (0.0, MAX_SECONDS)}
+        known = {"initial": (0.0, MAX_SECONDS), "factor": (1.0, MAX_BACKOFF_FACTOR), "max": (0.0, MAX_SECONDS)}
         if not isinstance(value, dict) or not value.keys() <= known.keys():
             raise ValueError("must be an object with initial, factor and max")
         for member, number in value.items():
@@ -177,13 +179,7 @@ class _Parser:
     def time(self, value: Any) -> datetime | None:
         if value is None:
             return None
-        try:
-            parsed = datetime.fromisoformat(value)
-            if parsed.tzinfo is None:
-                raise ValueError
-            parsed = parsed.astimezone(UTC)
-        except (TypeError, ValueError, OverflowError):
-            raise ValueError("must be an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z") from None
+        parsed = parse_rfc3339(value if isinstance(value, str) else "")
         if parsed > self.now + timedelta(seconds=10 * MAX_SECONDS):
             raise ValueError("must not be more than ten years away")
         return parsed
@@ -208,7 +204,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    """JSON has one kind of number: 1.0 is as whole as 1."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0
 
 
 def _text(value: Any, length: int) -> str:

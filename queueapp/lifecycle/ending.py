@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
-from queueapp import database, doorbell, statements
+from queueapp import counters, database, doorbell, statements
 from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
@@ -149,14 +149,26 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
             )
         )
     written = _write_back(rows)
+    _count([ending for ending in endings if ending.task.id in written], ended)
     Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings if ending.task.id in written)
     doorbell.ring(routes=routes, ended=ended, roster=bool(written), scheduled=scheduled)
     return written
 
 
+def _count(endings: Sequence[Ending], failed: Collection[UUID]) -> None:
+    names: dict[Outcome, list[str]] = {}
+    for ending in endings:
+        names.setdefault(ending.outcome, []).append(ending.task.name)
+    for outcome, each in names.items():
+        counters.count_after_commit(counters.ended, each, str(outcome))
+    finished = [ending.task.name for ending in endings if ending.task.id in failed]
+    counters.count_after_commit(counters.finished, finished, str(TaskState.FAILED))
+
+
 def keep_attempts(tasks: Iterable[Task], outcome: Outcome, now: datetime) -> list[doorbell.Revoked]:
     """Store the ended attempts of tasks that a verb outside this module ends. What to tell their holders."""
     endings = [Ending(task, outcome) for task in tasks]
+    _count(endings, ())
     Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings)
     return [_revoked(ending) for ending in endings]
 
@@ -174,9 +186,12 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
             assigned_at=database.as_datetime(assigned_at),
             ended_at=now,
         )
-        for task_id, session_id, number, assigned_at in rows
+        for task_id, session_id, number, assigned_at, _ in rows
         if number > 1
     )
+    names = [row[4] for row in rows]
+    counters.count_after_commit(counters.ended, names, str(Outcome.DONE))
+    counters.count_after_commit(counters.finished, names, str(TaskState.SUCCEEDED))
     doorbell.ring(ended=done, roster=bool(done))
     return done
 
@@ -193,7 +208,7 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         task.state = 'assigned' AND task.worker_id = report.session_id
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
-        "id, last_worker_id, attempt, assigned_at",
+        "id, last_worker_id, attempt, assigned_at, name",
     )
     rows: list[tuple[Any, ...]] = []
     for _ in range(2):
@@ -324,6 +339,7 @@ def _count_stale(reports: Sequence[Report], verdicts: Sequence[Verdict]) -> None
     """Of sessions that are locked already."""
     stale = Counter(r.session_id for r, verdict in zip(reports, verdicts, strict=True) if verdict == "stale")
     if stale:
+        transaction.on_commit(lambda: counters.stale.add(number=stale.total()), robust=True)
         statements.execute(
             f"""
             WITH {_STALE.table}

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 
-from queueapp import database, doorbell, statements
+from queueapp import counters, database, doorbell, statements
 from queueapp.domain.payloads import canonical_text, json_text
 from queueapp.domain.submission import Submission
 from queueapp.models import ApiKey, Queue, Task, new_id
@@ -134,6 +134,7 @@ def _insert(
         # In the order of their unique keys: two submissions of the same keys would wait for each other without it.
         for part in database.parts(sorted(rows, key=by_unique_key), BATCH):
             statements.execute(_insert_tasks_statement(), [_TASKS.rows(part), *made])
+        counters.count_after_commit(counters.submitted, [row.name for row in rows])
         doorbell.ring(routes=ready, scheduled=any(row.delayed_until for row in rows))
     return receipts
 

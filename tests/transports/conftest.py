@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.test import AsyncClient, Client
 from rest_framework.test import APIClient
 
 from queueapp import database, lifecycle
@@ -18,8 +19,28 @@ from queueapp.lifecycle import Choice, Report
 from queueapp.models import Node, Task, WorkerSession, new_id
 from queueapp.registration import Offer, Options
 from queueapp.sessions import Attachment, attach, start_node
+from tests.transports.conformance import faults_of_answer
 
 Caller = Callable[..., APIClient]
+
+
+@pytest.fixture(autouse=True)
+def _answers_are_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test is about: what it is answered stands in the OpenAPI document."""
+    ask, ask_async = Client.request, AsyncClient.request
+
+    def request(self: Client, **request: Any) -> Any:
+        response = ask(self, **request)
+        assert faults_of_answer(request["REQUEST_METHOD"], request["PATH_INFO"], response) == []
+        return response
+
+    async def request_async(self: AsyncClient, **request: Any) -> Any:
+        response = await ask_async(self, **request)
+        assert faults_of_answer(request["method"], request["path"], response) == []
+        return response
+
+    monkeypatch.setattr(Client, "request", request)
+    monkeypatch.setattr(AsyncClient, "request", request_async)
 
 
 @pytest.fixture

@@ -24,18 +24,29 @@ def refuse(*args: Any, **kwargs: Any) -> None:
 
 @pytest.mark.django_db
 class TestAnError:
-    @pytest.mark.parametrize("path", ["/api/v1/nothing", "/api/v1/", "/api/v2/tasks", "/api/", "/api/v1/tasks/7"])
+    @pytest.mark.parametrize(
+        "path", ["/api/v1/nothing", "/api/v1/", "/api/v2/tasks", "/api/", "/api/v1/tasks/7", "/work/nothing"]
+    )
     def test_about_a_path_is_404(self, path: str) -> None:
         assert_problem(APIClient().get(path), 404)
         assert_problem(APIClient().post(path), 404)
 
     @pytest.mark.parametrize(
-        ("method", "path"),
-        [("delete", "tasks"), ("put", "queues"), ("post", "tasks/{id}"), ("get", "tasks/{id}/cancel")],
+        ("method", "path", "allowed"),
+        [
+            ("delete", "tasks", {"GET", "HEAD", "POST"}),
+            ("options", "tasks", {"GET", "HEAD", "POST"}),
+            ("put", "queues", {"GET", "HEAD"}),
+            ("post", "tasks/{id}", {"GET", "HEAD"}),
+            ("get", "tasks/{id}/cancel", {"POST"}),
+            ("post", "docs", {"GET", "HEAD"}),
+            ("post", "schema", {"GET", "HEAD"}),
+        ],
     )
-    def test_about_a_method_is_405(self, operator: APIClient, method: str, path: str) -> None:
+    def test_about_a_method_is_405(self, operator: APIClient, method: str, path: str, allowed: set[str]) -> None:
         response = getattr(operator, method)("/api/v1/" + path.format(id=submit(operator)))
         assert_problem(response, 405)
+        assert set(response["Allow"].split(", ")) == allowed
 
     def test_about_the_database_is_503(self, operator: APIClient) -> None:
         with connection.execute_wrapper(refuse):
@@ -62,7 +73,9 @@ class TestHealth:
 
     @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
     def test_is_read_only(self, path: str) -> None:
-        assert Client().post(path).status_code == 405
+        response = Client().post(path)
+        assert_problem(response, 405)
+        assert response["Allow"] == "GET, HEAD"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -109,7 +109,7 @@ class TestBadValues:
             ("data", "\ud800"),
             ("priority", 101),
             ("priority", -101),
-            ("priority", 1.0),
+            ("priority", 1.5),
             ("priority", True),
             ("priority", "5"),
             ("priority", None),

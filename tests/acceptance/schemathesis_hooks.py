@@ -1,0 +1,17 @@
+"""What JSON Schema has no word for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import schemathesis
+from hypothesis import strategies as st
+
+YEARS = timedelta(days=9 * 365)
+"""A task's times are refused that are more than ten years away."""
+
+now = datetime.now(UTC).replace(tzinfo=None)
+schemathesis.openapi.format(
+    "date-time",
+    st.datetimes(now - YEARS, now + YEARS).map(lambda time: time.isoformat(timespec="microseconds") + "Z"),
+)

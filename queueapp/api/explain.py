@@ -14,10 +14,10 @@ from rest_framework.response import Response
 from queueapp import database
 from queueapp.api.base import ApiView
 from queueapp.api.documents import Document, rfc3339
-from queueapp.api.parameters import allow_only
+from queueapp.api.parameters import allow_only, invalid
 from queueapp.api.permissions import require_names, touchable_names, visible_task
 from queueapp.conf import config
-from queueapp.domain.errors import FieldError, InvalidSubmission
+from queueapp.domain.errors import InvalidSubmission
 from queueapp.domain.explanation import Explanation
 from queueapp.domain.states import SessionState
 from queueapp.domain.submission import Limits, Submission, parse_submission
@@ -54,7 +54,7 @@ def _submission(body: Any) -> Submission:
     unknown = [member for member in body if member not in ROUTE_FIELDS] if isinstance(body, dict) else []
     if unknown:
         known = ", ".join(ROUTE_FIELDS)
-        raise InvalidSubmission([FieldError(f"/{name}", f"unknown field; known are {known}") for name in unknown])
+        raise InvalidSubmission([invalid(member, f"unknown field; known are {known}") for member in unknown])
     return parse_submission(body, database.now(), Limits(attrs=config().attrs_limit))
 
 

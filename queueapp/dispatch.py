@@ -259,12 +259,15 @@ class Dispatcher:
                 self._hot.add(database.as_uuid(route_id))
 
     def _remember(self, route_id: UUID, name: str, attrs: dict[str, str]) -> bool:
-        tiers = tiers_of_profiles(self._matched_profiles, name, attrs)
+        tiers = self._match(name, attrs)
         if not tiers:
             return False
         tiers = self._tiers.setdefault(tiers, tiers)
         self._routes[route_id] = KnownRoute(name, json_text(attrs), tiers)
         return True
+
+    def _match(self, name: str, attrs: dict[str, str]) -> Tiers:
+        return tiers_of_profiles(self._matched_profiles, name, attrs)
 
 
 class _Fleet:

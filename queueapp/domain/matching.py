@@ -72,3 +72,30 @@ def tiers_of_profiles(
         if specificity is not None:
             by_specificity.setdefault(specificity, set()).add(profile)
     return tuple(frozenset(by_specificity[s]) for s in sorted(by_specificity, reverse=True))
+
+
+class ProfileIndex:
+    """`tiers_of_profiles` for one task after another: looks only at the profiles that have a value in common with
+    the task, in that criterion of theirs which tells most of them apart."""
+
+    def __init__(self, profiles: Iterable[Profile]) -> None:
+        offers = [(subscription, profile) for profile in profiles for subscription in profile]
+        values: dict[tuple[str, str], set[str]] = {}
+        for subscription, _ in offers:
+            for criterion, accepted in subscription.criteria:
+                values.setdefault((subscription.name, criterion), set()).update(accepted)
+        self._by_value: dict[tuple[str, str, str], set[Profile]] = {}
+        self._of_all: dict[str, set[Profile]] = {}
+        for subscription, profile in offers:
+            name = subscription.name
+            if not subscription.criteria:
+                self._of_all.setdefault(name, set()).add(profile)
+                continue
+            criterion, accepted = max(subscription.criteria, key=lambda pair: len(values[name, pair[0]]))
+            for value in accepted:
+                self._by_value.setdefault((name, criterion, value), set()).add(profile)
+
+    def near(self, name: str, attrs: Mapping[str, str]) -> set[Profile]:
+        """All the profiles that match, and few others."""
+        sets = [self._by_value.get((name, criterion, value), set()) for criterion, value in attrs.items()]
+        return set().union(self._of_all.get(name, set()), *sets)

@@ -189,8 +189,9 @@ class TestWhatIsAhead:
             assert self.ahead(at_bound) == (5, True)
             assert self.ahead(beyond) == (5, False)
 
-    def test_is_not_said_to_be_all_where_not_all_routes_were_looked_at(self, monkeypatch):
-        monkeypatch.setattr(foresight, "ROUTES_LOOKED_AT", 2)
+    @pytest.mark.parametrize("bound", ["ROUTES_LOOKED_AT", "MATCHES_TRIED"])
+    def test_is_not_said_to_be_all_where_not_all_routes_were_looked_at(self, monkeypatch, bound):
+        monkeypatch.setattr(foresight, bound, 2)
         with undone() as fleet:
             fleet.attach("task=t&_max_outstanding=1")
             submit(5, attrs={"n": ...})
@@ -246,7 +247,7 @@ class TestTheStatements:
     def test_are_as_many_however_many_tasks_and_workers_there_are(self):
         with undone() as fleet:
             fleet.attach("task=t&cloud=aws&_max_outstanding=1")
-            task_id = submit(attrs={"cloud": "aws"})[0]
+            task_id, _ = submit(attrs={"cloud": "aws"})[0], submit(attrs={"cloud": "aws", "n": ...})
             with CaptureQueriesContext(connection) as few:
                 explained(task_id)
             fleet.attach(*[f"task=t&cloud=aws&account={number}" for number in range(50)])

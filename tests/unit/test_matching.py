@@ -6,7 +6,7 @@ import reference
 from fleets import fleets, profile_of, subscriptions, tasks
 from hypothesis import given
 
-from queueapp.domain.matching import Subscription, best_specificity, tiers_of_profiles
+from queueapp.domain.matching import ProfileIndex, Subscription, best_specificity, tiers_of_profiles
 
 
 class TestASubscription:
@@ -95,3 +95,17 @@ class TestTheTiers:
         worker2 = frozenset({Subscription.of("tag", {"cloud": ["aws"], "account": ["123"]})})
         tiers = tiers_of_profiles([worker1, worker2], "tag", {"cloud": "aws", "account": "123"})
         assert tiers == (frozenset({worker2}), frozenset({worker1}))
+
+
+class TestTheIndex:
+    @given(fleets(), tasks)
+    def test_leaves_out_none_that_matches(self, fleet, task):
+        profiles = [profile_of(worker) for worker in fleet]
+        near = ProfileIndex(profiles).near(task["name"], task["attrs"])
+        found = tiers_of_profiles(near, task["name"], task["attrs"])
+        assert found == tiers_of_profiles(profiles, task["name"], task["attrs"])
+
+    def test_looks_at_few_others_where_one_criterion_tells_them_apart(self):
+        filters = [{"cloud": ["aws"], "account": [str(number)]} for number in range(100)]
+        index = ProfileIndex([frozenset({Subscription.of("tag", each)}) for each in filters])
+        assert len(index.near("tag", {"cloud": "aws", "account": "7"})) == 1

@@ -35,6 +35,8 @@ class Foresight(Dispatcher):
         fleet = self._muster()
         self._index = ProfileIndex(self._matched_profiles)
         self._heat([(task.route_id, name, attrs)])
+        if not self._hot:
+            return Foreseen(None)
         swept = routes_with_ready_tasks(None, ROUTES_LOOKED_AT)
         self.hear(swept)
         self._learn_routes()

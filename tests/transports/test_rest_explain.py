@@ -234,6 +234,25 @@ class TestATaskThatSomebodyTakes:
         fleet.run()
         assert holder_of(UUID(task_id)) == UUID(chosen["id"])
 
+    def test_is_told_who_lost_it_before(self, fleet: Fleet, producer: APIClient) -> None:
+        workers = fleet.attach("task=tag&_max_outstanding=2", "task=tag&_max_outstanding=2")
+        task_id = submit(producer)
+        fleet.run()
+        lost_it = holder_of(UUID(task_id))
+        (other,) = (worker for worker in workers if worker != lost_it)
+        submit(producer)
+        fleet.run()  # so that the other is the busier one
+        Task.objects.filter(pk=task_id).update(deadline=database.now())
+        queues.pause(["tag"], "ada", "", database.now())
+        fleet.run(tick=True)
+        queues.resume(["tag"])
+        said = explained(producer, task_id)
+        assert said["chosen"]["id"] == str(other)
+        assert "the only one with room that has not lost the task before" in said["summary"]
+        assert said["workers"][1]["message"] == "has room: 0/2 outstanding, lost this task before"
+        fleet.run(tick=True)
+        assert holder_of(UUID(task_id)) == other
+
     def test_is_assigned_to_whom_since_when(self, fleet: Fleet, producer: APIClient) -> None:
         (worker,) = fleet.attach("task=tag&_name=w1")
         task_id = submit(producer)

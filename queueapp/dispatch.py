@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from queueapp import database, lifecycle, statements
@@ -71,6 +71,14 @@ class PassResult:
 
     assignments: list[Assignment] = field(default_factory=list)
     more: bool = False
+
+
+class _Found(NamedTuple):
+    """The room for each route that was looked at, their ready tasks, and the tasks whose turn it is, in order."""
+
+    room: dict[UUID, int]
+    ready: list[ReadyTask]
+    first: Sequence[ReadyTask]
 
 
 class Dispatcher:
@@ -133,7 +141,7 @@ class Dispatcher:
                 return PassResult()
             return self._assign(_Fleet(sessions, self._profiles), now)
 
-    def _assign(self, fleet: _Fleet, now: datetime) -> PassResult | None:
+    def _find(self, fleet: _Fleet, now: datetime) -> _Found:
         paused = {name for (name,) in statements.execute("SELECT name FROM queueapp_queue WHERE paused")}
         plain: dict[UUID, int] = {}
         spilling: dict[UUID, Spill] = {}
@@ -148,7 +156,11 @@ class Dispatcher:
         limit = config().pass_size
         ready = ready_tasks(plain, limit)
         spilled = spilled_tasks(spilling, limit, now) if spilling else []
-        first = _first(ready, spilled, limit)
+        return _Found(plain, ready, _first(ready, spilled, limit))
+
+    def _assign(self, fleet: _Fleet, now: datetime) -> PassResult | None:
+        limit = config().pass_size
+        plain, ready, first = self._find(fleet, now)
         choices = self._choose(first, fleet, now)
         if not fleet.is_still_so(choices):
             return None
@@ -192,6 +204,19 @@ class Dispatcher:
 
     def _learn_profiles(self, sessions: Sequence[SessionRow]) -> None:
         """Read the subscriptions of new sessions; match the routes anew where that brings a new profile."""
+        self._read_profiles(sessions)
+        profiles = frozenset(self._profiles.values())
+        if profiles != self._matched_profiles:
+            self._rematch(profiles)
+
+    def _muster(self) -> _Fleet:
+        """The workers that are online, for whoever matches them with routes of its own."""
+        sessions = _online_sessions()
+        self._read_profiles(sessions)
+        self._matched_profiles = frozenset(self._profiles.values())
+        return _Fleet(sessions, self._profiles)
+
+    def _read_profiles(self, sessions: Sequence[SessionRow]) -> None:
         online = {session_id for session_id, _, _ in sessions}
         for gone in self._profiles.keys() - online:
             del self._profiles[gone]
@@ -205,9 +230,6 @@ class Dispatcher:
                 offered = Subscription.of(name, database.as_json(filter))
                 subscriptions[database.as_uuid(session_id)].add(offered)
             self._profiles.update((i, frozenset(each)) for i, each in subscriptions.items())
-        profiles = frozenset(self._profiles.values())
-        if profiles != self._matched_profiles:
-            self._rematch(profiles)
 
     def _rematch(self, profiles: frozenset[Profile]) -> None:
         added = profiles - self._matched_profiles
@@ -237,12 +259,15 @@ class Dispatcher:
                 self._hot.add(database.as_uuid(route_id))
 
     def _remember(self, route_id: UUID, name: str, attrs: dict[str, str]) -> bool:
-        tiers = tiers_of_profiles(self._matched_profiles, name, attrs)
+        tiers = self._match(name, attrs)
         if not tiers:
             return False
         tiers = self._tiers.setdefault(tiers, tiers)
         self._routes[route_id] = KnownRoute(name, json_text(attrs), tiers)
         return True
+
+    def _match(self, name: str, attrs: dict[str, str]) -> Tiers:
+        return tiers_of_profiles(self._matched_profiles, name, attrs)
 
 
 class _Fleet:
@@ -256,11 +281,11 @@ class _Fleet:
         ]
         self.chooser = Chooser(loads)
         self._capacities = {load.worker: load.max_outstanding for load in loads}
-        self._sessions: dict[Profile, list[UUID]] = {}
+        self._sessions: dict[Profile, list[tuple[int, UUID]]] = {}
         self._room: dict[Profile, int] = {}
-        for load in loads:
+        for place, load in enumerate(loads):
             profile = profiles[load.worker]
-            self._sessions.setdefault(profile, []).append(load.worker)
+            self._sessions.setdefault(profile, []).append((place, load.worker))
             self._room[profile] = self._room.get(profile, 0) + load.room
         self._tiers: dict[Tiers, list[tuple[UUID, ...]]] = {}
 
@@ -293,9 +318,13 @@ class _Fleet:
     def tiers(self, tiers: Tiers) -> list[tuple[UUID, ...]]:
         known = self._tiers.get(tiers)
         if known is None:
-            known = [tuple(s for profile in tier for s in self._sessions.get(profile, ())) for tier in tiers]
-            self._tiers[tiers] = known
+            known = self._tiers[tiers] = [self._workers(tier) for tier in tiers]
         return known
+
+    def _workers(self, tier: frozenset[Profile]) -> tuple[UUID, ...]:
+        """In the order of their ids, in which equals are taken: by that of a set nobody could foresee who is."""
+        placed = sorted(each for profile in tier for each in self._sessions.get(profile, ()))
+        return tuple(session_id for _, session_id in placed)
 
 
 def _online_sessions() -> list[SessionRow]:

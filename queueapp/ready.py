@@ -30,6 +30,10 @@ _READY = "task.state = 'pending' AND task.delayed_until IS NULL"
 _ORDER = "task.priority DESC, task.available_at, task.id"
 _WANTED = Given("wanted", route_id="uuid", number="integer", levels="integer")
 
+_RIVALS = Given("rival", route_id="uuid", levels="integer")
+_BEFORE = ("task.priority > %s", "task.priority = %s AND (task.available_at, task.id) < (%s, %s)")
+"""Two ranges of the index, instead of one condition for which a whole route would be looked through."""
+
 SUBSCRIPTIONS_A_STATEMENT = 100
 
 Wanted = tuple[UUID, int, int]
@@ -109,6 +113,34 @@ def ready_routes_for(subscriptions: Collection[Subscription]) -> Iterator[tuple[
             """,
             [parameter for _, parameters in part for parameter in parameters],
         )
+
+
+def number_ahead(levels: Mapping[UUID, int], task: ReadyTask, now: datetime, limit: int) -> int:
+    """How many ready tasks of these routes come before the task, counted up to `limit`. Of each route those that
+    may go so many `levels` down, as in `spilled_tasks`."""
+    waited = f"{database.elapsed_seconds('task.waiting_since')} >= rival.levels * task.spill_after_seconds"
+    at = database.adapt(now)
+    ranges = ([task.priority], [task.priority, database.adapt(task.available_at), database.adapt(task.task_id)])
+    selects, parameters = [], []
+    for before, values in zip(_BEFORE, ranges, strict=True):
+        selects.append(_rivals("rival.levels = 0", before, "true", limit))
+        spilling = f"{before} AND task.spill_after_seconds IS NOT NULL"
+        selects.append(_rivals("rival.levels > 0", spilling, waited, limit))
+        parameters += [*values, *values, at]
+    rows = statements.execute(
+        f"WITH {_RIVALS.table} SELECT COUNT(*) FROM ({' UNION ALL '.join(selects)} LIMIT %s) AS ahead",
+        [_RIVALS.rows(levels.items()), *parameters, limit],
+    )
+    return rows[0][0]
+
+
+def _rivals(which: str, before: str, condition: str, limit: int) -> str:
+    of_route = f"task.route_id = rival.route_id AND {_READY} AND {before}"
+    if database.is_postgresql():
+        # In order, so that the index is taken, which has them so.
+        tasks = f"SELECT * FROM queueapp_task AS task WHERE {of_route} ORDER BY {_ORDER} LIMIT {limit}"
+        return f"SELECT 1 FROM rival CROSS JOIN LATERAL ({tasks}) AS task WHERE {which} AND {condition}"
+    return f"SELECT 1 FROM rival CROSS JOIN queueapp_task AS task WHERE {which} AND {of_route} AND {condition}"
 
 
 def _matching(subscription: Subscription) -> tuple[str, list[Any]]:

@@ -6,7 +6,7 @@ import reference
 from fleets import fleets, profile_of, subscriptions, tasks
 from hypothesis import given
 
-from queueapp.domain.matching import Subscription, best_specificity, tiers_of_profiles
+from queueapp.domain.matching import ProfileIndex, Subscription, best_specificity, tiers_of_profiles
 
 
 class TestASubscription:
@@ -50,23 +50,28 @@ class TestASubscription:
         assert ours.matches(task["name"], task["attrs"]) == reference.matches(subscription, task)
 
     @given(subscriptions, tasks)
-    def test_has_a_mismatch_to_tell_exactly_where_it_does_not_match(self, subscription, task):
+    def test_misses_something_of_a_task_of_its_name_exactly_where_it_does_not_match(self, subscription, task):
         ours = Subscription.of(subscription["name"], subscription["filter"])
-        told = ours.mismatch(task["name"], task["attrs"])
-        assert (told is None) == reference.matches(subscription, task)
+        of_its_name = {**task, "name": ours.name}
+        assert bool(ours.misses(task["attrs"])) != reference.matches(subscription, of_its_name)
 
 
-class TestTheMismatch:
-    def test_names_the_task_name_that_the_worker_does_not_offer(self):
-        assert Subscription.of("tag").mismatch("collect", {}) == "the worker does not offer collect"
-
+class TestAMiss:
     def test_names_the_attribute_that_the_task_lacks(self):
-        told = Subscription.of("tag", {"cloud": ["aws"]}).mismatch("tag", {})
-        assert told == "cloud: the task has no such attribute"
+        (miss,) = Subscription.of("tag", {"cloud": ["aws"]}).misses({"account": "1"})
+        assert str(miss) == "cloud: task says nothing, worker accepts aws"
 
     def test_names_the_criterion_that_failed_with_both_sides(self):
-        told = Subscription.of("tag", {"cloud": ["gcp", "aws"]}).mismatch("tag", {"cloud": "azure"})
-        assert told == "cloud: task says azure, worker accepts aws, gcp"
+        (miss,) = Subscription.of("tag", {"cloud": ["gcp", "aws"]}).misses({"cloud": "azure"})
+        assert str(miss) == "cloud: task says azure, worker accepts aws, gcp"
+
+    def test_counts_the_rest_of_a_long_list_of_values(self):
+        (miss,) = Subscription.of("tag", {"account": map(str, range(100, 200))}).misses({"account": "7"})
+        assert str(miss) == "account: task says 7, worker accepts 100, 101, 102, 103, 104 and 95 more"
+
+    def test_is_there_for_each_criterion_that_failed(self):
+        missed = Subscription.of("tag", {"cloud": ["aws"], "account": ["1"], "zone": ["a"]}).misses({"zone": "a"})
+        assert [miss.criterion for miss in missed] == ["account", "cloud"]
 
 
 class TestAWorker:
@@ -90,3 +95,17 @@ class TestTheTiers:
         worker2 = frozenset({Subscription.of("tag", {"cloud": ["aws"], "account": ["123"]})})
         tiers = tiers_of_profiles([worker1, worker2], "tag", {"cloud": "aws", "account": "123"})
         assert tiers == (frozenset({worker2}), frozenset({worker1}))
+
+
+class TestTheIndex:
+    @given(fleets(), tasks)
+    def test_leaves_out_none_that_matches(self, fleet, task):
+        profiles = [profile_of(worker) for worker in fleet]
+        near = ProfileIndex(profiles).near(task["name"], task["attrs"])
+        found = tiers_of_profiles(near, task["name"], task["attrs"])
+        assert found == tiers_of_profiles(profiles, task["name"], task["attrs"])
+
+    def test_looks_at_few_others_where_one_criterion_tells_them_apart(self):
+        filters = [{"cloud": ["aws"], "account": [str(number)]} for number in range(100)]
+        index = ProfileIndex([frozenset({Subscription.of("tag", each)}) for each in filters])
+        assert len(index.near("tag", {"cloud": "aws", "account": "7"})) == 1

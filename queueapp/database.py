@@ -49,6 +49,16 @@ def lock_until_commit(key: int) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
 
 
+def try_lock_until_commit(key: int) -> bool:
+    """The same without waiting: whether this transaction is the holder now. On SQLite it is: whoever else writes
+    has ended before, or begins after it."""
+    if not is_postgresql():
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [key])
+        return bool(cursor.fetchone()[0])
+
+
 def for_update() -> str:
     """The clause that locks the rows of a raw SELECT."""
     return "FOR UPDATE" if is_postgresql() else ""

@@ -307,3 +307,24 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.outcome}"
+
+
+class IdempotentRequest(models.Model):
+    """The answer to a request that came with an `Idempotency-Key`. `owner` says whose key of that name it is."""
+
+    owner = models.CharField(max_length=50)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField()
+    body = models.TextField()
+    location = models.CharField(max_length=200, blank=True, default="")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="idempotent_request_created")]
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "key"], name="idempotent_request_once_a_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.key}"

@@ -24,9 +24,11 @@ from queueapp.api.parameters import InvalidParameters
 from queueapp.domain.errors import (
     FieldError,
     Forbidden,
+    IdempotencyKeyReused,
     InvalidJson,
     InvalidSubmission,
     NotFound,
+    RequestInFlight,
     StateForbids,
     TooManySubmissions,
 )
@@ -62,6 +64,12 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
             return _problem(400, f"The body is {reason}.", "invalid-json", "Invalid JSON")
         case StateForbids():
             return _problem(409, str(exception), "state-forbids", "The state forbids it")
+        case RequestInFlight():
+            response = _problem(409, str(exception), "request-in-flight", "The request is in flight")
+            response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return response
+        case IdempotencyKeyReused():
+            return _problem(422, str(exception), "idempotency-key-reused", "The idempotency key was used before")
         case Forbidden():
             return _problem(403, str(exception))
         case NotFound():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -16,7 +17,8 @@ from rest_framework.response import Response
 
 from queueapp import database, lifecycle
 from queueapp.api.base import ApiView, in_its_thread, off_loop
-from queueapp.api.documents import attempt_document, latest_attempt_document, task_document
+from queueapp.api.documents import Document, attempt_document, latest_attempt_document, task_document
+from queueapp.api.idempotency import asked_once, respond_once
 from queueapp.api.pagination import ByNumber, NewestFirst
 from queueapp.api.parameters import (
     PAGING,
@@ -28,7 +30,7 @@ from queueapp.api.parameters import (
 )
 from queueapp.api.parsers import BodyParser
 from queueapp.api.permissions import key_of, may_touch, require_names, visible_task, visible_tasks
-from queueapp.api.refusals import BadRequest, Conflict
+from queueapp.api.refusals import Conflict
 from queueapp.conf import config
 from queueapp.domain.errors import StateForbids
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES
@@ -51,16 +53,21 @@ class TaskList(ApiView):
     def post(self, request: Request) -> Response:
         """One object: 201 with the task, or 200 with the live task of its unique key. An array: all or none."""
         allow_only(request.query_params, ())
-        if "Idempotency-Key" in request.headers:
-            # To ignore it would break a promise: who sends it relies on a repetition doing nothing.
-            raise BadRequest("Idempotency-Key is not supported: submit without it, or with a unique_key.")
         now = database.now()
         # DRF says of a missing body that it is an empty object.
         body = cast(bytes, request.data) or b"{}"
-        return self._submit_many(request, body, now) if is_array(body) else self._submit_one(request, body, now)
+        asked = asked_once(request, body)
+        if asked is None:
+            return self._read(request, body, now)()
+        return respond_once(asked, lambda: self._read(request, body, now), now)
 
-    def _submit_one(self, request: Request, body: bytes, now: datetime) -> Response:
-        submission = read_submission(body, now, _limits())
+    def _read(self, request: Request, body: bytes, now: datetime) -> Callable[[], Response]:
+        """What is left to do once the body is read and found good."""
+        if is_array(body):
+            return partial(self._submit_many, request, read_submissions(body, now, _limits()), now)
+        return partial(self._submit_one, request, read_submission(body, now, _limits()), now)
+
+    def _submit_one(self, request: Request, submission: Submission, now: datetime) -> Response:
         (receipt,) = _submit(request, [submission], now)
         task = Task.objects.select_related("route").get(pk=receipt.task_id)
         if not receipt.created and not _may_read(request, task):
@@ -69,10 +76,15 @@ class TaskList(ApiView):
         status = 201 if receipt.created else 200
         return Response(task_document(task), status=status, headers={"Location": location})
 
-    def _submit_many(self, request: Request, body: bytes, now: datetime) -> Response:
-        receipts = _submit(request, read_submissions(body, now, _limits()), now)
+    def _submit_many(self, request: Request, submissions: list[Submission], now: datetime) -> Response:
+        receipts = _submit(request, submissions, now)
         ids = [str(receipt.task_id) for receipt in receipts]
         return Response({"count": len(ids), "ids": ids}, status=201)
+
+
+def _document_of(task_id: UUID) -> Document | None:
+    task = Task.objects.select_related("route").filter(pk=task_id).first()
+    return None if task is None else task_document(task)
 
 
 _task_list = TaskList.as_view()
@@ -93,7 +105,8 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
     task_id = UUID(response.data["id"])
     if response.data["state"] not in TERMINAL_STATES:
         await until_terminal(task_id, seconds)
-        response.data = await off_loop(lambda: task_document(Task.objects.select_related("route").get(pk=task_id)))
+        # The answer that is given again may be of a task that is no more.
+        response.data = await off_loop(lambda: _document_of(task_id)) or response.data
     response["Preference-Applied"] = f"wait={seconds:g}"
     return response
 

@@ -61,6 +61,22 @@ class StateForbids(WorkQueueError):
         self.state = state
 
 
+class RequestInFlight(WorkQueueError):
+    """A request with the same idempotency key is being carried out: ask again for its answer. Nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key is being carried out. Send this one again for its answer."
+        )
+
+
+class IdempotencyKeyReused(WorkQueueError):
+    """The idempotency key was used before, with another body. Nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key came before with another body: a new submission needs a new key.")
+
+
 class NotFound(WorkQueueError):
     """No such row, or none that the caller may see."""
 

@@ -181,11 +181,6 @@ class TestABadSubmission:
         fits = json.dumps({"name": "tag"}).ljust(1000)
         assert post_raw(producer, fits).status_code == 201
 
-    def test_is_400_with_an_idempotency_key(self, producer: APIClient) -> None:
-        problem = assert_problem(post(producer, {"name": "tag"}, **{"Idempotency-Key": "k"}), 400)
-        assert "Idempotency-Key" in problem["detail"]
-        assert not Task.objects.exists()
-
     def test_is_400_with_a_parameter(self, producer: APIClient) -> None:
         response = producer.post(f"{TASKS}?dry_run=1", {"name": "tag"}, format="json")
         assert_problem(response, 400)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from queueapp import database, idempotency, lifecycle, sessions, statements
+from queueapp import background, database, idempotency, lifecycle, sessions, statements
 
 _DUE = """
     SELECT
@@ -14,21 +14,22 @@ _DUE = """
         EXISTS (SELECT 1 FROM queueapp_task
             WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %s),
         EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s),
-        EXISTS (SELECT 1 FROM queueapp_idempotentrequest WHERE created_at <= %s)
+        EXISTS (SELECT 1 FROM queueapp_idempotentrequest WHERE created_at <= %s),
+        EXISTS (SELECT 1 FROM queueapp_operation WHERE state = 'running')
     """
 """Only asked whether there is any; each step then asks for its rows again, under its locks."""
 
 
 def tick(now: datetime, reap: bool = True) -> None:
     """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready;
-    answers forgotten that were kept long enough.
+    answers forgotten that were kept long enough; operations carried on, on a thread of their own.
 
     Nearly always nothing of this is due, which one statement tells. Each step is a transaction of its own and
     takes a bounded number of rows; what is left over is taken next time, or at once by the repetition here while
     there is much.
     """
     times = [database.adapt(time) for time in (now, now, now, now, now - idempotency.KEPT)]
-    [(dead, overdue, expired, delayed, kept)] = statements.execute(_DUE, times)
+    [(dead, overdue, expired, delayed, kept, operating)] = statements.execute(_DUE, times)
     if dead and reap:
         _briefly(sessions.reap_dead_nodes, now)
     if overdue:
@@ -39,6 +40,8 @@ def tick(now: datetime, reap: bool = True) -> None:
         _repeat(lifecycle.promote, now)
     if kept:
         _repeat(idempotency.prune, now)
+    if operating:  # perhaps by a process that is no more
+        background.wake()
 
 
 def next_promotion() -> datetime | None:

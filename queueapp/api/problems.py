@@ -25,6 +25,7 @@ from queueapp.domain.errors import (
     FieldError,
     Forbidden,
     IdempotencyKeyReused,
+    InvalidFilter,
     InvalidJson,
     InvalidSubmission,
     NotFound,
@@ -60,6 +61,8 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
             return _problem(400, _summary(errors), "invalid-submission", "Invalid submission", errors)
         case InvalidParameters(errors=errors):
             return _problem(400, _summary(errors), "invalid-parameters", "Invalid parameters", errors)
+        case InvalidFilter(errors=errors):
+            return _problem(400, _summary(errors), "invalid-filter", "Invalid filter", errors)
         case InvalidJson(reason=reason):
             return _problem(400, f"The body is {reason}.", "invalid-json", "Invalid JSON")
         case StateForbids():

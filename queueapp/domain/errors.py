@@ -26,9 +26,22 @@ class FieldError(WorkQueueError):
         self.message = message
         self.index = index
 
+    @classmethod
+    def at(cls, member: str, message: str) -> FieldError:
+        """Of the member with that name, at the top of a document."""
+        return cls("/" + member.replace("~", "~0").replace("/", "~1"), message)
+
 
 class InvalidSubmission(WorkQueueError):
     """A submission was refused as a whole; `errors` names every wrong field. Nothing was stored."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.errors = tuple(errors)
+
+
+class InvalidFilter(WorkQueueError):
+    """A filter cannot be used; `errors` names every wrong member. Nothing was done."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__("; ".join(str(error) for error in errors))

@@ -10,9 +10,10 @@ import threading
 import time
 from uuid import UUID
 
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import connections
 
 from queueapp import operations
+from queueapp.database import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class _Background:
         while self._is_woken():
             try:
                 _carry_all_on()
-            except (DatabaseError, InterfaceError) as error:
+            except DATABASE_AWAY as error:
                 logger.warning("Operations wait for the database: %s", error)
             finally:
                 connections.close_all()
@@ -63,10 +64,12 @@ def _carry_on(operation_id: UUID) -> bool:
     begun_at = time.monotonic()
     try:
         goes_on = operations.carry_on(operation_id)
-    except (DatabaseError, InterfaceError):
-        raise
+    except DATABASE_AWAY as error:
+        # Or somebody holds one of its tasks for long. The next tick tries again, and others do not wait for it.
+        logger.warning("Operation %s waits: %s", operation_id, error)
+        connections.close_all()
+        return False
     except Exception:
-        # The next tick tries again; the others are not to wait for what nobody foresaw.
         logger.exception("A step of operation %s failed.", operation_id)
         return False
     # As long a rest as the step took: half of the time belongs to all others, which on SQLite have to come in

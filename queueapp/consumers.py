@@ -21,12 +21,12 @@ from django.db import connection
 from queueapp import hub as hubs
 from queueapp.auth import WorkerIdentity, authenticate_worker
 from queueapp.conf import config
+from queueapp.database import DATABASE_AWAY
 from queueapp.domain.errors import Forbidden, NotAuthenticated, RegistrationError
 from queueapp.domain.states import Outcome
 from queueapp.lifecycle import Report, SignOfLife
 from queueapp.link import Link
 from queueapp.models import new_id
-from queueapp.passes import DATABASE_AWAY
 from queueapp.protocol import (
     RESTART_REASON,
     SUBPROTOCOL,

@@ -11,7 +11,7 @@ from time import sleep
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import InternalError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.models import BooleanField, Func, Value
 from django.utils import timezone
 
@@ -22,6 +22,7 @@ R = TypeVar("R")
 
 DISPATCH_LOCK = 0x77_71_01
 RETRIES = 5
+DATABASE_AWAY = (OperationalError, InterfaceError)
 IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 """An SQLSTATE."""
 

@@ -22,12 +22,12 @@ from queueapp import hub as hubs
 from queueapp.auth import WorkerIdentity, authenticate_worker
 from queueapp.conf import config
 from queueapp.counters import sockets
+from queueapp.database import DATABASE_AWAY
 from queueapp.domain.errors import Forbidden, NotAuthenticated, RegistrationError
 from queueapp.domain.states import Outcome
 from queueapp.lifecycle import Report, SignOfLife
 from queueapp.link import Link
 from queueapp.models import new_id
-from queueapp.passes import DATABASE_AWAY
 from queueapp.protocol import (
     RESTART_REASON,
     SUBPROTOCOL,

@@ -11,7 +11,7 @@ from time import sleep
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import InternalError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 from django.db.models import BooleanField, Func, Value
 from django.utils import timezone
 
@@ -22,6 +22,7 @@ R = TypeVar("R")
 
 DISPATCH_LOCK = 0x77_71_01
 RETRIES = 5
+DATABASE_AWAY = (OperationalError, InterfaceError)
 IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 """An SQLSTATE."""
 
@@ -47,6 +48,16 @@ def lock_until_commit(key: int) -> None:
     if is_postgresql():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
+
+
+def try_lock_until_commit(key: int) -> bool:
+    """The same without waiting: whether this transaction is the holder now. On SQLite it is: whoever else writes
+    has ended before, or begins after it."""
+    if not is_postgresql():
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [key])
+        return bool(cursor.fetchone()[0])
 
 
 def for_update() -> str:

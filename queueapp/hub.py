@@ -21,12 +21,12 @@ from django.utils import timezone
 
 from queueapp import counters, doorbell, sessions
 from queueapp.conf import config
-from queueapp.database import now
+from queueapp.database import DATABASE_AWAY, now
 from queueapp.dispatch import Assignment
 from queueapp.domain.states import Outcome
 from queueapp.handover import Held
 from queueapp.link import Link
-from queueapp.passes import DATABASE_AWAY, Inbox, Outbox, Pass
+from queueapp.passes import Inbox, Outbox, Pass
 from queueapp.protocol import RESTART_REASON, Ack, Cancel, CloseCode, DrainNotice, ServerMessage
 from queueapp.relay import Relay
 from queueapp.sessions import Attachment, Closing

@@ -6,6 +6,7 @@ Foreign keys to hot rows (worker, route, key) carry no database constraint: the 
 
 from __future__ import annotations
 
+from enum import StrEnum
 from uuid import UUID
 
 from django.db import models
@@ -13,10 +14,19 @@ from django.db.models import F, Q
 from uuid_utils.compat import uuid7
 
 from queueapp.domain.reach import Reach
-from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, Outcome, SessionState, TaskState
+from queueapp.domain.states import (
+    LIVE_STATES,
+    TERMINAL_STATES,
+    Action,
+    OperationState,
+    Outcome,
+    SessionState,
+    TaskState,
+)
 from queueapp.querysets import (
     ApiKeyQuerySet,
     NodeQuerySet,
+    OperationQuerySet,
     QueueQuerySet,
     RouteQuerySet,
     SubscriptionQuerySet,
@@ -38,7 +48,7 @@ def new_id() -> UUID:
     return uuid7()
 
 
-def _choices(states: type[TaskState] | type[Outcome] | type[SessionState]) -> list[tuple[str, str]]:
+def _choices(states: type[StrEnum]) -> list[tuple[str, str]]:
     return [(str(state), str(state)) for state in states]
 
 
@@ -317,3 +327,66 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.outcome}"
+
+
+class IdempotentRequest(models.Model):
+    """The answer to a request that came with an `Idempotency-Key`. `owner` says whose key of that name it is."""
+
+    owner = models.CharField(max_length=50)
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField()
+    body = models.TextField()
+    location = models.CharField(max_length=200, blank=True, default="")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="idempotent_request_created")]
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "key"], name="idempotent_request_once_a_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.owner} {self.key}"
+
+
+class Operation(models.Model):
+    """One action on every task that a filter selects. `operations` says how it is carried out.
+
+    `tasks_of`: only tasks of this key; `names`: only tasks with these names. None is no such bound. `position` is
+    the id of the last task that was looked at: first to count them, then, from `counted_at` on, to change them.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    action = models.CharField(max_length=10, choices=_choices(Action))
+    state = models.CharField(max_length=10, choices=_choices(OperationState), default=str(OperationState.RUNNING))
+    filter = models.JSONField()
+    names = models.JSONField(null=True)
+    tasks_of = models.ForeignKey(
+        ApiKey, models.DO_NOTHING, db_constraint=False, db_index=False, null=True, related_name="operations"
+    )
+    asked_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField()
+    counted_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    position = models.UUIDField(null=True)
+    total = models.PositiveIntegerField(default=0)
+    done = models.PositiveIntegerField(default=0)
+    unchanged = models.PositiveIntegerField(default=0)
+
+    objects = OperationQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["id"], name="operation_running", condition=Q(state=str(OperationState.RUNNING))),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state=str(OperationState.RUNNING), finished_at__isnull=True)
+                | (~Q(state=str(OperationState.RUNNING)) & Q(finished_at__isnull=False)),
+                name="operation_finished_at_iff_not_running",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.id}"

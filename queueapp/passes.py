@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from uuid import UUID
 
-from django.db import InterfaceError, OperationalError
-
 from queueapp import access, counters, database, doorbell, handover, lifecycle, maintenance, sessions
+from queueapp.database import DATABASE_AWAY
 from queueapp.dispatch import Assignment, Dispatcher
 from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
@@ -23,8 +22,6 @@ from queueapp.lifecycle import Report, SignOfLife, Verdict
 from queueapp.sessions import Attachment, Closing, Lease
 
 logger = logging.getLogger(__name__)
-
-DATABASE_AWAY = (OperationalError, InterfaceError)
 
 NO_NEWS = doorbell.Ring()
 

@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Count, Exists, OuterRef, Value
 
 from queueapp.database import ArrayHas, Literal, ObjectHas
-from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, SessionState, TaskState
+from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, OperationState, SessionState, TaskState
 
 if TYPE_CHECKING:
     from queueapp import models as rows
@@ -110,6 +110,17 @@ class QueueQuerySet(models.QuerySet["rows.Queue"]):
 class ApiKeyQuerySet(models.QuerySet["rows.ApiKey"]):
     def usable(self) -> ApiKeyQuerySet:
         return self.filter(revoked_at__isnull=True)
+
+
+class OperationQuerySet(models.QuerySet["rows.Operation"]):
+    def running(self) -> OperationQuerySet:
+        return self.filter(state=Literal(OperationState.RUNNING))
+
+    def visible_to(self, key: rows.ApiKey | None) -> OperationQuerySet:
+        """A producer key sees its own; operators and admin users (None) see all."""
+        if key is None or key.role == "operator":
+            return self
+        return self.filter(tasks_of=key)
 
 
 class SubscriptionQuerySet(models.QuerySet["rows.Subscription"]):

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from queueapp.api.figures import RATE_WINDOW, Figures
 from queueapp.domain.states import Outcome, TaskState
-from queueapp.models import Attempt, Queue, Subscription, Task, WorkerSession
+from queueapp.models import Attempt, Operation, Queue, Subscription, Task, WorkerSession
 
 Document = dict[str, Any]
 
@@ -149,6 +149,23 @@ def queue_document(queue: Queue, figures: Figures, now: datetime) -> Document:
         "max_attempts": queue.max_attempts,
         "spill_after": queue.spill_after_seconds,
         "concurrency": queue.concurrency,
+    }
+
+
+def operation_document(operation: Operation) -> Document:
+    """An operation with its progress: of `total` tasks `done` have been dealt with, `unchanged` of these in vain.
+    `total` is null until they have been counted."""
+    return {
+        "id": str(operation.id),
+        "action": operation.action,
+        "state": operation.state,
+        "filter": operation.filter,
+        "total": None if operation.counted_at is None else operation.total,
+        "done": operation.done,
+        "unchanged": operation.unchanged,
+        "asked_by": operation.asked_by,
+        "created_at": rfc3339(operation.created_at),
+        "finished_at": rfc3339(operation.finished_at),
     }
 
 

@@ -23,10 +23,9 @@ from queueapp.api.permissions import IsOperator
 from queueapp.api.schema.describing import Answer, described
 from queueapp.conf import config
 from queueapp.counters import PREFIX, registry, shown
-from queueapp.database import now
+from queueapp.database import DATABASE_AWAY, now
 from queueapp.domain.states import SessionState
 from queueapp.models import Node, WorkerSession
-from queueapp.passes import DATABASE_AWAY
 from queueapp.ready import routes_with_ready_tasks
 from queueapp.statements import NAMED
 

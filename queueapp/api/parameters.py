@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
-from functools import partial
-from uuid import UUID
+from collections.abc import Collection, Mapping, Sequence
 
-from django.db.models import Q
 from django.http import QueryDict
 
 from queueapp.conf import config
 from queueapp.domain.errors import FieldError, WorkQueueError
-from queueapp.domain.names import attribute_problem, is_storable, is_task_name
-from queueapp.domain.states import SessionState, TaskState
-from queueapp.domain.times import parse_rfc3339
+from queueapp.domain.states import SessionState
 from queueapp.querysets import TaskQuerySet, WorkerSessionQuerySet
+from queueapp.task_filters import KNOWN_FILTERS, listed, task_filter
 
 PAGING = ("cursor", "limit")
-ATTRIBUTE = "attr."
-ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 """As JSON writes one that is not negative."""
 PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=\"?(\d{1,9})\b", re.IGNORECASE)
-
-TaskFilter = Callable[[TaskQuerySet, str], TaskQuerySet]
 
 
 class InvalidParameters(WorkQueueError):
@@ -37,7 +28,7 @@ class InvalidParameters(WorkQueueError):
 
 
 def invalid(parameter: str, message: str) -> FieldError:
-    return FieldError("/" + parameter.replace("~", "~0").replace("/", "~1"), message)
+    return FieldError.at(parameter, message)
 
 
 def allow_only(given: QueryDict, known: Collection[str]) -> None:
@@ -53,14 +44,12 @@ def filtered_tasks(tasks: TaskQuerySet, given: QueryDict) -> TaskQuerySet:
     for parameter, values in given.lists():
         if parameter in PAGING:
             continue
-        narrow = _task_filter(parameter)
+        narrow = task_filter(parameter)
         if narrow is None:
-            errors.append(invalid(parameter, _unknown([*_TASK_FILTERS, f"{ATTRIBUTE}<criterion>", *PAGING])))
+            errors.append(invalid(parameter, _unknown([*KNOWN_FILTERS, *PAGING])))
             continue
         for value in values:
             try:
-                if not is_storable(value):
-                    raise ValueError("must not contain NUL characters")
                 tasks = narrow(tasks, value)
             except ValueError as error:
                 errors.append(invalid(parameter, str(error)))
@@ -76,7 +65,7 @@ def filtered_sessions(sessions: WorkerSessionQuerySet, given: QueryDict) -> Work
     if wanted is None:
         return sessions.attached()
     try:
-        return sessions.filter(state__in=_listed(wanted, [str(state) for state in SessionState]))
+        return sessions.filter(state__in=listed(wanted, [str(state) for state in SessionState]))
     except ValueError as error:
         raise InvalidParameters([invalid("state", str(error))]) from None
 
@@ -98,68 +87,3 @@ def preferred_wait_seconds(headers: Mapping[str, str]) -> float:
 
 def _unknown(known: Collection[str]) -> str:
     return f"unknown parameter; known are {', '.join(known)}" if known else "there are no parameters here"
-
-
-def _listed(value: str, known: Collection[str]) -> list[str]:
-    wanted = value.split(",")
-    if not set(wanted) <= set(known):
-        raise ValueError(f"must be of {', '.join(known)}, several separated by commas")
-    return wanted
-
-
-def _by_state(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
-    return tasks.filter(state__in=_listed(value, [str(state) for state in TaskState]))
-
-
-def _by_name(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
-    names = value.split(",")
-    if not all(is_task_name(name) for name in names):
-        raise ValueError("must be a task name, several separated by commas")
-    return tasks.filter(name__in=names)
-
-
-def _by_worker(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
-    """What the worker holds, and what has ended on it: as a task's document reads."""
-    if ID.fullmatch(value) is None:
-        raise ValueError("must be the id of a worker")
-    session_id = UUID(value)
-    return tasks.filter(Q(worker=session_id) | Q(last_worker=session_id, finished_at__isnull=False))
-
-
-def _created_after(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
-    return tasks.filter(created_at__gte=_time(value))
-
-
-def _created_before(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
-    return tasks.filter(created_at__lt=_time(value))
-
-
-def _by_tag(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
-    return tasks.tagged(value)
-
-
-def _by_attribute(criterion: str, tasks: TaskQuerySet, value: str) -> TaskQuerySet:
-    if problem := attribute_problem(criterion, value):
-        raise ValueError(problem)
-    return tasks.with_attribute(criterion, value)
-
-
-def _time(value: str) -> datetime:
-    # In a query a plus sign that nobody encoded has become a space.
-    return parse_rfc3339(value.replace(" ", "+"))
-
-
-_TASK_FILTERS: dict[str, TaskFilter] = {
-    "state": _by_state,
-    "name": _by_name,
-    "worker": _by_worker,
-    "created_after": _created_after,
-    "created_before": _created_before,
-    "tag": _by_tag,
-}
-
-
-def _task_filter(parameter: str) -> TaskFilter | None:
-    if parameter.startswith(ATTRIBUTE):
-        return partial(_by_attribute, parameter.removeprefix(ATTRIBUTE))
-    return _TASK_FILTERS.get(parameter)

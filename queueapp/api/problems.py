@@ -24,9 +24,12 @@ from queueapp.api.parameters import InvalidParameters
 from queueapp.domain.errors import (
     FieldError,
     Forbidden,
+    IdempotencyKeyReused,
+    InvalidFilter,
     InvalidJson,
     InvalidSubmission,
     NotFound,
+    RequestInFlight,
     StateForbids,
     TooManySubmissions,
 )
@@ -58,10 +61,18 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
             return _problem(400, _summary(errors), "invalid-submission", "Invalid submission", errors)
         case InvalidParameters(errors=errors):
             return _problem(400, _summary(errors), "invalid-parameters", "Invalid parameters", errors)
+        case InvalidFilter(errors=errors):
+            return _problem(400, _summary(errors), "invalid-filter", "Invalid filter", errors)
         case InvalidJson(reason=reason):
             return _problem(400, f"The body is {reason}.", "invalid-json", "Invalid JSON")
         case StateForbids():
             return _problem(409, str(exception), "state-forbids", "The state forbids it")
+        case RequestInFlight():
+            response = _problem(409, str(exception), "request-in-flight", "The request is in flight")
+            response["Retry-After"] = str(RETRY_AFTER_SECONDS)
+            return response
+        case IdempotencyKeyReused():
+            return _problem(422, str(exception), "idempotency-key-reused", "The idempotency key was used before")
         case Forbidden():
             return _problem(403, str(exception))
         case NotFound():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from rest_framework.response import Response
 from queueapp import database, lifecycle
 from queueapp.api.base import ApiView, in_its_thread, off_loop
 from queueapp.api.documents import attempt_document, latest_attempt_document, task_document
+from queueapp.api.idempotency import asked_once, respond_once
 from queueapp.api.pagination import ByNumber, NewestFirst
 from queueapp.api.parameters import (
     PAGING,
@@ -26,7 +28,7 @@ from queueapp.api.parameters import (
 )
 from queueapp.api.parsers import BodyParser
 from queueapp.api.permissions import key_of, may_touch, require_names, visible_task, visible_tasks
-from queueapp.api.refusals import BadRequest, Conflict
+from queueapp.api.refusals import Conflict
 from queueapp.api.schema.describing import Answer, described, header, query, stands_for
 from queueapp.api.schema.parameters import TASK_FILTERS, lists
 from queueapp.api.schema.words import number, ref, text
@@ -73,16 +75,21 @@ class TaskList(ApiView):
     def post(self, request: Request) -> Response:
         """One object: 201 with the task, or 200 with the live task of its unique key. An array: all or none."""
         allow_only(request.query_params, ())
-        if "Idempotency-Key" in request.headers:
-            # To ignore it would break a promise: who sends it relies on a repetition doing nothing.
-            raise BadRequest("Idempotency-Key is not supported: submit without it, or with a unique_key.")
         now = database.now()
         # DRF says of a missing body that it is an empty object.
         body = cast(bytes, request.data) or b"{}"
-        return self._submit_many(request, body, now) if is_array(body) else self._submit_one(request, body, now)
+        asked = asked_once(request, body)
+        if asked is None:
+            return self._read(request, body, now)()
+        return respond_once(asked, lambda: self._read(request, body, now), now)
 
-    def _submit_one(self, request: Request, body: bytes, now: datetime) -> Response:
-        submission = read_submission(body, now, _limits())
+    def _read(self, request: Request, body: bytes, now: datetime) -> Callable[[], Response]:
+        """What is left to do once the body is read and found good."""
+        if is_array(body):
+            return partial(self._submit_many, request, read_submissions(body, now, _limits()), now)
+        return partial(self._submit_one, request, read_submission(body, now, _limits()), now)
+
+    def _submit_one(self, request: Request, submission: Submission, now: datetime) -> Response:
         (receipt,) = _submit(request, [submission], now)
         task = task_by_id(receipt.task_id)
         assert task is not None
@@ -92,8 +99,8 @@ class TaskList(ApiView):
         status = 201 if receipt.created else 200
         return Response(task_document(task), status=status, headers={"Location": location})
 
-    def _submit_many(self, request: Request, body: bytes, now: datetime) -> Response:
-        receipts = _submit(request, read_submissions(body, now, _limits()), now)
+    def _submit_many(self, request: Request, submissions: list[Submission], now: datetime) -> Response:
+        receipts = _submit(request, submissions, now)
         ids = [str(receipt.task_id) for receipt in receipts]
         return Response({"count": len(ids), "ids": ids}, status=201)
 
@@ -127,9 +134,10 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
     if response.data["state"] not in TERMINAL_STATES:
         await until_terminal(task_id, seconds)
         ended = await off_loop(lambda: _submitted_task(request, task_id=task_id))
-        if not isinstance(ended, Response) or ended.status_code != 200:
+        if not isinstance(ended, Response) or ended.status_code not in (200, 404):
             return ended
-        response.data = ended.data
+        if ended.status_code == 200:  # the answer that is given again may be of a task that is no more
+            response.data = ended.data
     response["Preference-Applied"] = f"wait={seconds:g}"
     return response
 

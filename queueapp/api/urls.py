@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from queueapp.api import explain, queues, tasks, workers
+from queueapp.api import explain, operations, queues, tasks, workers
 from queueapp.api.base import UnknownPath
 from queueapp.api.schema import serving
 
@@ -10,12 +10,17 @@ app_name = "api"
 
 urlpatterns = [
     path("tasks", tasks.task_list, name="tasks"),
+    path("tasks/cancel", operations.CancelTasks.as_view(), name="cancel-tasks"),
+    path("tasks/retry", operations.RetryTasks.as_view(), name="retry-tasks"),
     path("tasks/<uuid:task_id>", tasks.task_detail, name="task"),
     path("tasks/<uuid:task_id>/attempts", tasks.AttemptList.as_view(), name="attempts"),
     path("tasks/<uuid:task_id>/explain", explain.ExplainTask.as_view(), name="explain-task"),
     path("route", explain.Route.as_view(), name="route"),
     path("tasks/<uuid:task_id>/cancel", tasks.CancelTask.as_view(), name="cancel-task"),
     path("tasks/<uuid:task_id>/retry", tasks.RetryTask.as_view(), name="retry-task"),
+    path("operations", operations.OperationList.as_view(), name="operations"),
+    path("operations/<uuid:operation_id>", operations.OperationDetail.as_view(), name="operation"),
+    path("operations/<uuid:operation_id>/stop", operations.StopOperation.as_view(), name="stop-operation"),
     path("workers", workers.WorkerList.as_view(), name="workers"),
     path("workers/<uuid:session_id>", workers.WorkerDetail.as_view(), name="worker"),
     path("workers/<uuid:session_id>/drain", workers.DrainWorker.as_view(), name="drain-worker"),

@@ -26,9 +26,22 @@ class FieldError(WorkQueueError):
         self.message = message
         self.index = index
 
+    @classmethod
+    def at(cls, member: str, message: str) -> FieldError:
+        """Of the member with that name, at the top of a document."""
+        return cls("/" + member.replace("~", "~0").replace("/", "~1"), message)
+
 
 class InvalidSubmission(WorkQueueError):
     """A submission was refused as a whole; `errors` names every wrong field. Nothing was stored."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.errors = tuple(errors)
+
+
+class InvalidFilter(WorkQueueError):
+    """A filter cannot be used; `errors` names every wrong member. Nothing was done."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__("; ".join(str(error) for error in errors))
@@ -59,6 +72,22 @@ class StateForbids(WorkQueueError):
         super().__init__(f"A task that is {state} cannot be {verb}.")
         self.verb = verb
         self.state = state
+
+
+class RequestInFlight(WorkQueueError):
+    """A request with the same idempotency key is being carried out: ask again for its answer. Nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A request with this Idempotency-Key is being carried out. Send this one again for its answer."
+        )
+
+
+class IdempotencyKeyReused(WorkQueueError):
+    """The idempotency key was used before, with another body. Nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key came before with another body: a new submission needs a new key.")
 
 
 class NotFound(WorkQueueError):

@@ -1,4 +1,4 @@
-"""A task's states, an attempt's outcomes and a worker session's states, with the edges between them."""
+"""The states of tasks, with the edges between them, of worker sessions and of operations; outcomes of attempts."""
 
 from __future__ import annotations
 
@@ -31,8 +31,24 @@ class SessionState(StrEnum):
     GONE = "gone"
 
 
+class OperationState(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+
+
+class Action(StrEnum):
+    """What an operation does to each of its tasks."""
+
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
 LIVE_STATES = (TaskState.PENDING, TaskState.ASSIGNED)
 TERMINAL_STATES = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED)
+
+CHANGEABLE = {Action.CANCEL: LIVE_STATES, Action.RETRY: TERMINAL_STATES}
+"""In which states a task is changed by the action."""
 
 COUNTED_OUTCOMES = frozenset({Outcome.DONE, Outcome.ERROR, Outcome.LOST, Outcome.TIMEOUT})
 """Outcomes that use up one of `max_attempts`; `released` and `cancelled` cost nothing."""

@@ -16,6 +16,7 @@ SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "migrations" not in p
 OWNER = PACKAGE / "lifecycle"
 LINES_OF_A_FILE = 400
 
+OTHER_STATES = re.compile(r"\b(Session|Operation)State\b")
 SET_STATE = re.compile(r"\bstate\s*=")
 STATE_IN_SQL = re.compile(r"update\s+queueapp_task\b.*?\bset\b.*?\bstate\s*=", re.IGNORECASE | re.DOTALL)
 
@@ -53,8 +54,8 @@ def writes_of_task_state(source: str) -> list[int]:
             case ast.JoinedStr() if STATE_IN_SQL.search(ast.unparse(node)):
                 lines.append(node.lineno)
             case ast.Call(func=ast.Attribute(attr="update" | "bulk_update"), keywords=keywords):
-                of_sessions = any("SessionState" in ast.unparse(keyword.value) for keyword in keywords)
-                if not of_sessions and any(keyword.arg == "state" for keyword in keywords):
+                of_others = any(OTHER_STATES.search(ast.unparse(keyword.value)) for keyword in keywords)
+                if not of_others and any(keyword.arg == "state" for keyword in keywords):
                     lines.append(node.lineno)
             case ast.Call(func=ast.Attribute(attr="update_tasks"), args=[assignments, *_]):
                 if SET_STATE.search(ast.unparse(assignments)):
@@ -93,5 +94,9 @@ def test_a_write_of_a_tasks_state_is_seen(source):
     assert writes_of_task_state(source) == [1]
 
 
-def test_a_write_of_a_sessions_state_is_none():
-    assert writes_of_task_state("sessions.update(state=str(SessionState.GONE))") == []
+@pytest.mark.parametrize(
+    "source",
+    ["sessions.update(state=str(SessionState.GONE))", "operations.update(state=str(OperationState.DONE))"],
+)
+def test_a_write_of_another_nouns_state_is_none(source):
+    assert writes_of_task_state(source) == []

@@ -18,11 +18,12 @@ from uuid import UUID
 from django.db import connection
 
 from queueapp import access, database, doorbell, lifecycle, maintenance, queues, sessions
+from queueapp.database import DATABASE_AWAY
 from queueapp.domain.states import Outcome
 from queueapp.domain.submission import Limits, parse_submission
 from queueapp.lifecycle import Report, SignOfLife
 from queueapp.models import Node, new_id
-from queueapp.passes import DATABASE_AWAY, Inbox, Pass
+from queueapp.passes import Inbox, Pass
 from queueapp.registration import parse_query
 from queueapp.sessions import Attachment, Closing
 

@@ -12,8 +12,8 @@ from django.db.models import Exists, OuterRef
 
 from queueapp import database as clock
 from queueapp import lifecycle, sessions
+from queueapp.database import DATABASE_AWAY
 from queueapp.models import Queue, Subscription, WorkerSession
-from queueapp.passes import DATABASE_AWAY
 from tests.simulation.database import Faults
 from tests.simulation.loop import Process
 from tests.simulation.people import Server

@@ -15,9 +15,9 @@ from uuid import UUID
 
 from queueapp import database as clock
 from queueapp import lifecycle
+from queueapp.database import DATABASE_AWAY
 from queueapp.domain.submission import Limits, parse_submission
 from queueapp.hub import Hub
-from queueapp.passes import DATABASE_AWAY
 from tests.simulation import edges, plan
 from tests.simulation.bells import Bells
 from tests.simulation.checks import Watch, settled, wrongs

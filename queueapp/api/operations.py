@@ -1,0 +1,92 @@
+"""`/tasks/cancel`, `/tasks/retry` and `/operations`: many tasks at once, in the background.
+
+A producer's operations touch its own tasks, and it sees only its own; operators see all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+from uuid import UUID
+
+from django.db import transaction
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from queueapp import background, database, operations
+from queueapp.api.base import ApiView
+from queueapp.api.documents import operation_document
+from queueapp.api.pagination import NewestFirst
+from queueapp.api.parameters import PAGING, allow_only
+from queueapp.api.permissions import is_operator, key_of, touchable_names
+from queueapp.api.refusals import Conflict
+from queueapp.domain.errors import FieldError, InvalidFilter, NotFound
+from queueapp.domain.states import Action, OperationState
+from queueapp.models import Operation
+
+ASKED_BY_LENGTH = 200
+
+
+class _ManyTasks(ApiView):
+    """The body is a filter, of the members that `GET /tasks` knows as parameters. 202 with the operation."""
+
+    action: ClassVar[Action]
+
+    def post(self, request: Request) -> Response:
+        allow_only(request.query_params, ())
+        if not isinstance(request.data, Mapping):
+            raise InvalidFilter([FieldError("", "a filter is a JSON object")])
+        operation = operations.start(
+            self.action,
+            request.data,
+            tasks_of=None if is_operator(request) else key_of(request),
+            names=touchable_names(request),
+            asked_by=str(request.user)[:ASKED_BY_LENGTH],
+            now=database.now(),
+        )
+        transaction.on_commit(background.wake)
+        location = reverse("api:operation", args=[operation.id])
+        return Response(operation_document(operation), status=202, headers={"Location": location})
+
+
+class CancelTasks(_ManyTasks):
+    action = Action.CANCEL
+
+
+class RetryTasks(_ManyTasks):
+    action = Action.RETRY
+
+
+class OperationList(ApiView):
+    def get(self, request: Request) -> Response:
+        allow_only(request.query_params, PAGING)
+        pages = NewestFirst()
+        page = pages.page_of(Operation.objects.visible_to(key_of(request)), request)
+        return pages.get_paginated_response([operation_document(operation) for operation in page])
+
+
+class OperationDetail(ApiView):
+    def get(self, request: Request, operation_id: UUID) -> Response:
+        allow_only(request.query_params, ())
+        return Response(operation_document(_visible_operation(request, operation_id)))
+
+
+class StopOperation(ApiView):
+    """Change no more tasks; those that were changed stay so. One that was stopped already stays as it is."""
+
+    def post(self, request: Request, operation_id: UUID) -> Response:
+        allow_only(request.query_params, ())
+        _visible_operation(request, operation_id)
+        operations.stop(operation_id, database.now())
+        operation = _visible_operation(request, operation_id)
+        if operation.state == OperationState.DONE:
+            raise Conflict("The operation is done and cannot be stopped.")
+        return Response(operation_document(operation))
+
+
+def _visible_operation(request: Request, operation_id: UUID) -> Operation:
+    operation = Operation.objects.visible_to(key_of(request)).filter(pk=operation_id).first()
+    if operation is None:
+        raise NotFound(f"There is no operation {operation_id}.")
+    return operation

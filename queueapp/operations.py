@@ -1,0 +1,157 @@
+"""Operations: one action on every task that a filter selects, carried out in steps, by any process.
+
+A step is a short transaction. It locks the operation's row, changes the next tasks in the order of their ids, and
+writes how far it has come. Whoever dies in a step leaves it undone, and the next step, of any process, begins
+where the last one ended. The lock keeps an operation to one process at a time and dies with it: others pass by.
+
+Ids are looked at in bounded portions, whether few tasks or many are selected: no step gets longer as the table
+grows. The tasks are counted first, so that progress has an end to be measured against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from queueapp import database, lifecycle
+from queueapp.domain.errors import FieldError, InvalidFilter
+from queueapp.domain.states import CHANGEABLE, Action, OperationState
+from queueapp.models import ApiKey, Operation, Task
+from queueapp.querysets import TaskQuerySet
+from queueapp.task_filters import selected, text_of
+
+COUNTED_AT_ONCE = 20_000
+LOOKED_AT_ONCE = 5_000
+CHANGED_AT_ONCE = 500
+
+_VERBS: dict[Action, Callable[[Collection[UUID], datetime], set[UUID]]] = {
+    Action.CANCEL: lifecycle.cancel,
+    Action.RETRY: lifecycle.retry,
+}
+
+
+def start(
+    action: Action,
+    document: Mapping[str, Any],
+    *,
+    tasks_of: ApiKey | None,
+    names: Collection[str] | None,
+    asked_by: str,
+    now: datetime,
+) -> Operation:
+    """Begin an operation over the tasks that are there now and that `selected` finds with the filter.
+
+    `tasks_of` and `names` bound it to what the caller may touch. InvalidFilter says what cannot be used. The
+    counting begins here, so that in a small installation the total is known at once.
+    """
+    selected(Task.objects.all(), document)
+    _refuse_states_out_of_reach(action, document)
+    with transaction.atomic():
+        operation = Operation.objects.create(
+            action=str(action),
+            filter=dict(document),
+            tasks_of=tasks_of,
+            names=None if names is None else sorted(names),
+            asked_by=asked_by,
+            created_at=now,
+        )
+        _count(operation, now)
+    operation.refresh_from_db()
+    return operation
+
+
+@database.retried
+def stop(operation_id: UUID, now: datetime) -> bool:
+    """Let it change no more tasks from now on. False if it was not running any more."""
+    running = Operation.objects.running().filter(pk=operation_id)
+    # Waits for the step that is being taken, which holds the row.
+    return bool(running.update(state=str(OperationState.STOPPED), finished_at=now))
+
+
+def running() -> list[UUID]:
+    """Those that are to be carried on, the oldest first."""
+    return list(Operation.objects.running().order_by("id").values_list("id", flat=True))
+
+
+@database.retried
+def carry_on(operation_id: UUID) -> bool:
+    """Take one step. False if there is none to take: it has ended, or another process is at it."""
+    with database.brief_transaction():
+        rows = Operation.objects.running().filter(pk=operation_id)
+        operation = rows.select_for_update(skip_locked=True).first()
+        if operation is None:
+            return False
+        step = _count if operation.counted_at is None else _change
+        step(operation, database.now())
+        return True
+
+
+def _count(operation: Operation, now: datetime) -> None:
+    end = _end_of_portion(operation, COUNTED_AT_ONCE)
+    total = operation.total + _portion(operation, end).count()
+    if end is None:
+        _write(operation, total=total, counted_at=now, position=None)
+    else:
+        _write(operation, total=total, position=end)
+
+
+def _change(operation: Operation, now: datetime) -> None:
+    end = _end_of_portion(operation, LOOKED_AT_ONCE)
+    # Locked as they are looked at: a task that another state took meanwhile is not the one that was asked for.
+    tasks = _portion(operation, end).order_by("id").select_for_update(of=("self",))
+    ids = list(tasks.values_list("id", flat=True)[:CHANGED_AT_ONCE])
+    changed = _VERBS[Action(operation.action)](ids, now) if ids else set()
+    done = operation.done + len(ids)
+    unchanged = operation.unchanged + len(ids) - len(changed)
+    total = max(operation.total, done)
+    if len(ids) == CHANGED_AT_ONCE:
+        _write(operation, total=total, done=done, unchanged=unchanged, position=ids[-1])
+    elif end is not None:
+        _write(operation, total=total, done=done, unchanged=unchanged, position=end)
+    else:
+        # What was counted and not found again has become something else by itself.
+        unchanged += total - done
+        state = str(OperationState.DONE)
+        _write(operation, total=total, done=total, unchanged=unchanged, state=state, finished_at=now)
+
+
+def _end_of_portion(operation: Operation, size: int) -> UUID | None:
+    """The last id of the next portion of all tasks; None if fewer are left than make one."""
+    ids = _from_here(operation, Task.objects.all()).order_by("id").values_list("id", flat=True)
+    return next(iter(ids[size - 1 : size]), None)
+
+
+def _portion(operation: Operation, end: UUID | None) -> TaskQuerySet:
+    """The tasks up to that id that are to be changed."""
+    tasks = _from_here(operation, _selection(operation))
+    return tasks if end is None else tasks.filter(id__lte=end)
+
+
+def _from_here(operation: Operation, tasks: TaskQuerySet) -> TaskQuerySet:
+    return tasks if operation.position is None else tasks.filter(id__gt=operation.position)
+
+
+def _selection(operation: Operation) -> TaskQuerySet:
+    states = [str(state) for state in CHANGEABLE[Action(operation.action)]]
+    tasks = Task.objects.filter(created_at__lte=operation.created_at, state__in=states)
+    if operation.tasks_of_id is not None:
+        tasks = tasks.filter(submitted_by=operation.tasks_of_id)
+    if operation.names is not None:
+        tasks = tasks.filter(name__in=operation.names)
+    return selected(tasks, operation.filter)
+
+
+def _write(operation: Operation, **columns: Any) -> None:
+    Operation.objects.filter(pk=operation.pk).update(**columns)
+
+
+def _refuse_states_out_of_reach(action: Action, document: Mapping[str, Any]) -> None:
+    if "state" in document:
+        states = CHANGEABLE[action]
+        if not set(text_of("state", document["state"]).split(",")) <= set(states):
+            message = f"{action} changes only tasks that are {', '.join(states)}"
+            raise InvalidFilter([FieldError("/state", message)])

@@ -1,0 +1,140 @@
+"""Which tasks a caller means: the filters of lists and of operations, from text to selection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from queueapp.domain.errors import FieldError, InvalidFilter
+from queueapp.domain.names import attribute_problem, is_storable, is_task_name
+from queueapp.domain.states import TaskState
+from queueapp.domain.times import parse_rfc3339
+from queueapp.querysets import TaskQuerySet
+
+TaskFilter = Callable[[TaskQuerySet, str], TaskQuerySet]
+"""Those of the tasks that match the text. ValueError says what is wrong with the text."""
+
+ATTRIBUTE = "attr."
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def task_filter(name: str) -> TaskFilter | None:
+    """The filter of that name; None if there is none."""
+    narrow = _filter_named(name)
+    return None if narrow is None else partial(_if_storable, narrow)
+
+
+def selected(tasks: TaskQuerySet, document: Mapping[str, Any]) -> TaskQuerySet:
+    """Those of the tasks that every member of an operation's filter, as `{"attr.cloud": "aws"}`, matches.
+
+    The members are the filters of lists. InvalidFilter names every wrong one, and refuses an empty filter.
+    """
+    if len(document) == 1 and document.get("all") is True:
+        return tasks
+    if not document:
+        raise InvalidFilter([FieldError("", f"an empty filter selects nothing; {_EVERY_TASK}")])
+    errors: list[FieldError] = []
+    for name, value in document.items():
+        narrow = task_filter(name)
+        try:
+            if narrow is None:
+                raise ValueError(f"unknown filter; known are {', '.join(KNOWN_FILTERS)}; {_EVERY_TASK}")
+            tasks = narrow(tasks, text_of(name, value))
+        except ValueError as error:
+            errors.append(FieldError.at(name, str(error)))
+    if errors:
+        raise InvalidFilter(errors)
+    return tasks
+
+
+def text_of(name: str, value: Any) -> str:
+    """A member of an operation's filter as the text that a list's parameter would be."""
+    may_be_list = name in _LISTED
+    if may_be_list and isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    if not isinstance(value, str):
+        raise ValueError("must be a string or a list of strings" if may_be_list else "must be a string")
+    return value
+
+
+def listed(value: str, known: Collection[str]) -> list[str]:
+    """The words of a comma list. ValueError for one that is not known."""
+    wanted = value.split(",")
+    if not set(wanted) <= set(known):
+        raise ValueError(f"must be of {', '.join(known)}, several separated by commas")
+    return wanted
+
+
+def _if_storable(narrow: TaskFilter, tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    if not is_storable(value):
+        raise ValueError("must not contain NUL characters")
+    return narrow(tasks, value)
+
+
+def _by_state(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    return tasks.filter(state__in=listed(value, [str(state) for state in TaskState]))
+
+
+def _by_name(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    names = value.split(",")
+    if not all(is_task_name(name) for name in names):
+        raise ValueError("must be a task name, several separated by commas")
+    return tasks.filter(name__in=names)
+
+
+def _by_worker(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    """What the worker holds, and what has ended on it: as a task's document reads."""
+    if ID.fullmatch(value) is None:
+        raise ValueError("must be the id of a worker")
+    session_id = UUID(value)
+    return tasks.filter(Q(worker=session_id) | Q(last_worker=session_id, finished_at__isnull=False))
+
+
+def _created_after(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    return tasks.filter(created_at__gte=_time(value))
+
+
+def _created_before(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    return tasks.filter(created_at__lt=_time(value))
+
+
+def _by_tag(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    return tasks.tagged(value)
+
+
+def _by_attribute(criterion: str, tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    if problem := attribute_problem(criterion, value):
+        raise ValueError(problem)
+    return tasks.with_attribute(criterion, value)
+
+
+def _time(value: str) -> datetime:
+    # In a query a plus sign that nobody encoded has become a space.
+    return parse_rfc3339(value.replace(" ", "+"))
+
+
+_TASK_FILTERS: dict[str, TaskFilter] = {
+    "state": _by_state,
+    "name": _by_name,
+    "worker": _by_worker,
+    "created_after": _created_after,
+    "created_before": _created_before,
+    "tag": _by_tag,
+}
+
+_LISTED = ("state", "name")
+
+KNOWN_FILTERS = (*_TASK_FILTERS, f"{ATTRIBUTE}<criterion>")
+_EVERY_TASK = 'say {"all": true} alone if every task is meant'
+
+
+def _filter_named(name: str) -> TaskFilter | None:
+    if name.startswith(ATTRIBUTE):
+        return partial(_by_attribute, name.removeprefix(ATTRIBUTE))
+    return _TASK_FILTERS.get(name)

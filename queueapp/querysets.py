@@ -11,7 +11,7 @@ from django.db import models
 from django.db.models import Count, Exists, OuterRef, Value
 
 from queueapp.database import ArrayHas, Literal, ObjectHas
-from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, SessionState, TaskState
+from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, DeliveryState, SessionState, TaskState
 
 if TYPE_CHECKING:
     from queueapp import models as rows
@@ -112,6 +112,11 @@ class QueueQuerySet(models.QuerySet["rows.Queue"]):
 class ApiKeyQuerySet(models.QuerySet["rows.ApiKey"]):
     def usable(self) -> ApiKeyQuerySet:
         return self.filter(revoked_at__isnull=True)
+
+
+class DeliveryQuerySet(models.QuerySet["rows.Delivery"]):
+    def pending(self) -> DeliveryQuerySet:
+        return self.filter(state=Literal(DeliveryState.PENDING))
 
 
 class SubscriptionQuerySet(models.QuerySet["rows.Subscription"]):

@@ -30,6 +30,7 @@ from queueapp.api.parsers import BodyParser
 from queueapp.api.permissions import key_of, may_touch, require_names, visible_task, visible_tasks
 from queueapp.api.refusals import BadRequest, Conflict
 from queueapp.conf import config
+from queueapp.domain.addresses import read_networks
 from queueapp.domain.errors import StateForbids
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES
 from queueapp.domain.submission import Limits, Submission
@@ -192,7 +193,9 @@ def _submit(request: Request, submissions: list[Submission], now: datetime) -> l
 
 
 def _limits() -> Limits:
-    return Limits(config().data_limit_bytes, config().attrs_limit, config().bulk_limit)
+    limits = config()
+    networks = read_networks(limits.callback_allowed_networks)
+    return Limits(limits.data_limit_bytes, limits.attrs_limit, limits.bulk_limit, networks)
 
 
 def _may_read(request: Request, task: Task) -> bool:

@@ -31,6 +31,14 @@ class SessionState(StrEnum):
     GONE = "gone"
 
 
+class DeliveryState(StrEnum):
+    """Of a callback: `failed` when it was given up."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
 LIVE_STATES = (TaskState.PENDING, TaskState.ASSIGNED)
 TERMINAL_STATES = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED)
 

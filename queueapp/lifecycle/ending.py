@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
-from queueapp import database, doorbell, statements
+from queueapp import callbacks, database, doorbell, statements
 from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
@@ -150,6 +150,9 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
         )
     written = _write_back(rows)
     Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings if ending.task.id in written)
+    over = ended & written
+    urls = {ending.task.id: ending.task.callback_url for ending in endings if ending.task.id in over}
+    callbacks.owe({task_id: url for task_id, url in urls.items() if url}, now)
     doorbell.ring(routes=routes, ended=ended, roster=bool(written), scheduled=scheduled)
     return written
 
@@ -164,7 +167,7 @@ def keep_attempts(tasks: Iterable[Task], outcome: Outcome, now: datetime) -> lis
 def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
     """The plain way, in one statement: nothing is read first, and a first attempt leaves no row behind."""
     rows = _succeeded([(r.task_id, r.session_id, r.attempt, r.payload) for r in reports], now)
-    done = {database.as_uuid(task_id) for task_id, *_ in rows}
+    done = {database.as_uuid(row[0]): row[4] for row in rows}
     Attempt.objects.bulk_create(
         Attempt(
             task_id=database.as_uuid(task_id),
@@ -174,11 +177,12 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
             assigned_at=database.as_datetime(assigned_at),
             ended_at=now,
         )
-        for task_id, session_id, number, assigned_at in rows
+        for task_id, session_id, number, assigned_at, _ in rows
         if number > 1
     )
+    callbacks.owe({task_id: url for task_id, url in done.items() if url}, now)
     doorbell.ring(ended=done, roster=bool(done))
-    return done
+    return set(done)
 
 
 def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datetime) -> list[tuple[Any, ...]]:
@@ -193,7 +197,7 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         task.state = 'assigned' AND task.worker_id = report.session_id
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
-        "id, last_worker_id, attempt, assigned_at",
+        "id, last_worker_id, attempt, assigned_at, callback_url",
     )
     rows: list[tuple[Any, ...]] = []
     for _ in range(2):

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Value, When
 
-from queueapp import database, doorbell, statements
+from queueapp import callbacks, database, doorbell, statements
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.lifecycle.ending import keep_attempts
 from queueapp.lifecycle.submitting import by_unique_key, live_by_unique_key
@@ -53,6 +53,7 @@ def cancel(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
         Task.objects.live().filter(pk__in=cancelled).update(
             state=str(TaskState.CANCELLED), finished_at=now, worker=None, deadline=None, delayed_until=None
         )
+        callbacks.owe({task.id: task.callback_url for task in tasks if task.callback_url}, now)
         doorbell.ring(ended=cancelled, revoked=revoked, roster=bool(revoked))
         return cancelled
 
@@ -81,17 +82,18 @@ def retry(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
 def expire(now: datetime) -> int:
     """End the pending tasks whose `expires_at` has passed."""
     with transaction.atomic(savepoint=False):
-        ids = set(
+        urls = dict(
             Task.objects.expired_by(now)
             .order_by("id")
             .select_for_update()
-            .values_list("id", flat=True)[:PER_TRANSACTION]
+            .values_list("id", "callback_url")[:PER_TRANSACTION]
         )
-        Task.objects.pending().filter(pk__in=ids).update(
+        Task.objects.pending().filter(pk__in=urls).update(
             state=str(TaskState.EXPIRED), finished_at=now, delayed_until=None
         )
-        doorbell.ring(ended=ids)
-        return len(ids)
+        callbacks.owe({task_id: url for task_id, url in urls.items() if url}, now)
+        doorbell.ring(ended=urls)
+        return len(urls)
 
 
 def promote(now: datetime) -> int:

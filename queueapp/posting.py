@@ -7,6 +7,7 @@ asks for a certificate of the URL's name all the same. Redirects are not followe
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -113,7 +114,7 @@ def _checked_socket(address_info: Any) -> socket.socket:
     family, kind, proto, _, (host, *_) = address_info
     address = address_of(host)
     if address is None or is_special(address, read_networks(config().callback_allowed_networks)):
-        raise ForbiddenAddress(f"{host} is not an address of the public internet.")
+        raise ForbiddenAddress(errno.EACCES, f"{host} is not an address of the public internet")
     return socket.socket(family, kind, proto)
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from queueapp.api import callbacks, queues, tasks, workers
+from queueapp.api import callbacks, events, queues, tasks, workers
 from queueapp.api.base import UnknownPath
 
 app_name = "api"
@@ -12,6 +12,7 @@ urlpatterns = [
     path("tasks/<uuid:task_id>", tasks.task_detail, name="task"),
     path("tasks/<uuid:task_id>/attempts", tasks.AttemptList.as_view(), name="attempts"),
     path("tasks/<uuid:task_id>/callbacks", callbacks.CallbackList.as_view(), name="callbacks"),
+    path("tasks/<uuid:task_id>/events", events.task_events, name="events"),
     path("tasks/<uuid:task_id>/cancel", tasks.CancelTask.as_view(), name="cancel-task"),
     path("tasks/<uuid:task_id>/retry", tasks.RetryTask.as_view(), name="retry-task"),
     path("workers", workers.WorkerList.as_view(), name="workers"),

@@ -18,7 +18,7 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import defer, reactor
 
-from queueapp import courier, hub, waiting
+from queueapp import courier, hub, waiting, watching
 from queueapp.conf import config
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,7 @@ class QueueServer(Server):
             for port in self._ports:
                 port.stopListening()
             waiting.release_all()
+            watching.release_all()
             await hub.stop_hub()
             await courier.stop()
             await self._requests_answered()

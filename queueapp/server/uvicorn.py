@@ -17,7 +17,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from queueapp import courier, hub, waiting
+from queueapp import courier, hub, waiting, watching
 from queueapp.conf import config
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class QueueServer(uvicorn.Server):
             server.close()
         try:
             waiting.release_all()
+            watching.release_all()
             await hub.stop_hub()
             await courier.stop()
         except Exception:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Poster:
             connector=aiohttp.TCPConnector(
                 resolver=self._resolver,
                 socket_factory=_checked_socket,
+                ssl=ssl.create_default_context(),
                 use_dns_cache=False,
                 force_close=True,
                 limit=0,

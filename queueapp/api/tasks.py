@@ -95,7 +95,7 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
     if response.data["state"] not in TERMINAL_STATES:
         await until_terminal(task_id, seconds)
         response.data = await off_loop(lambda: task_document(Task.objects.select_related("route").get(pk=task_id)))
-    response["Preference-Applied"] = f"wait={seconds:g}"
+    response["Preference-Applied"] = f"wait={seconds:.0f}"
     return response
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,24 +23,40 @@ from queueapp.models import Task
 logger = logging.getLogger(__name__)
 
 Version = tuple[Any, ...]
-_VERSION = ("state", "attempt", "finished_at", "progress", "progress_message")
+VERSION = ("state", "attempt", "progress", "progress_message")
 """What a follower wants to know of. What nobody wants to be told of, as a deadline put off, is not here."""
 
 
-async def changes(task_id: UUID, heartbeat_seconds: float) -> AsyncGenerator[bool]:
-    """At once, and then each time that the task may have changed: True; False when nothing has for as long as a
-    heartbeat. Ends with `release_all`."""
-    watcher = _Watcher(asyncio.get_running_loop())
-    with _watchtower.entered(task_id, watcher):
-        yield True
-        while not watcher.released:
-            changed = False
-            with suppress(TimeoutError):
-                async with asyncio.timeout(heartbeat_seconds):
-                    changed = await watcher.woken.wait()
-            watcher.woken.clear()
-            if not watcher.released:
-                yield changed
+@dataclass(eq=False, slots=True)
+class Follower:
+    """`released`: the server is about to end, and nothing more will be told."""
+
+    _loop: asyncio.AbstractEventLoop
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    released: bool = False
+
+    async def changed(self, seconds: float) -> bool:
+        """Return when the task may have changed from what was seen or told of: True; False when nothing has for so
+        long, or the server ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        woken = self._woken.is_set()
+        self._woken.clear()
+        return woken and not self.released
+
+    def wake(self) -> None:
+        """On any thread."""
+        with suppress(RuntimeError):  # the loop has closed: nobody follows there any more
+            self._loop.call_soon_threadsafe(self._woken.set)
+
+
+@contextmanager
+def following(task_id: UUID, seen: Version) -> Iterator[Follower]:
+    """Follow a task from what was seen of it."""
+    follower = Follower(asyncio.get_running_loop())
+    with _watchtower.entered(task_id, seen, follower):
+        yield follower
 
 
 def release_all() -> None:
@@ -53,49 +69,37 @@ def number_watching() -> int:
     return _watchtower.number()
 
 
-@dataclass(eq=False, slots=True)
-class _Watcher:
-    loop: asyncio.AbstractEventLoop
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
-    released: bool = False
-
-    def wake(self) -> None:
-        """On any thread."""
-        with suppress(RuntimeError):  # the loop has closed: nobody follows there any more
-            self.loop.call_soon_threadsafe(self.woken.set)
-
-
 class _Watchtower:
     """All who follow in this process, whatever their event loop."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._watchers: dict[UUID, list[_Watcher]] = {}
+        self._followers: dict[UUID, list[Follower]] = {}
         self._versions: dict[UUID, Version | None] = {}
-        """As the last poll saw them: None before it has, or for a task that is no more."""
+        """As the last poll saw them, or who entered since; None where these have seen different ones."""
         self._listening = False
         self._polling = False
 
     def number(self) -> int:
         with self._changed:
-            return sum(len(watchers) for watchers in self._watchers.values())
+            return sum(len(followers) for followers in self._followers.values())
 
     @contextmanager
-    def entered(self, task_id: UUID, watcher: _Watcher) -> Iterator[None]:
-        """The task is to be read after the entry: a change before is seen by that, one after it by the poll, which
-        wakes whoever entered since the last one."""
+    def entered(self, task_id: UUID, seen: Version, follower: Follower) -> Iterator[None]:
+        """Within, the follower is woken once the task is not any more as it was seen before the entry."""
         with self._changed:
-            self._watchers.setdefault(task_id, []).append(watcher)
-            self._versions[task_id] = None
+            self._followers.setdefault(task_id, []).append(follower)
+            if self._versions.setdefault(task_id, seen) != seen:
+                self._versions[task_id] = None
             self._start()
         try:
             yield
         finally:
             with self._changed:
-                watchers = self._watchers[task_id]
-                watchers.remove(watcher)
-                if not watchers:
-                    del self._watchers[task_id], self._versions[task_id]
+                followers = self._followers[task_id]
+                followers.remove(follower)
+                if not followers:
+                    del self._followers[task_id], self._versions[task_id]
                     self._changed.notify()
 
     def _start(self) -> None:
@@ -107,21 +111,21 @@ class _Watchtower:
             threading.Thread(target=self._run, name="watchtower", daemon=True).start()
 
     def _hear(self, ring: doorbell.Ring) -> None:
-        if ring.ended and self._watchers:
+        if ring.ended and self._followers:
             self._wake(ring.ended)
 
     def _wake(self, task_ids: Collection[UUID]) -> None:
         with self._changed:
-            for task_id in self._watchers.keys() & task_ids:
-                for watcher in self._watchers[task_id]:
-                    watcher.wake()
+            for task_id in self._followers.keys() & task_ids:
+                for follower in self._followers[task_id]:
+                    follower.wake()
 
     def release_all(self) -> None:
         with self._changed:
-            for watchers in self._watchers.values():
-                for watcher in watchers:
-                    watcher.released = True
-                    watcher.wake()
+            for followers in self._followers.values():
+                for follower in followers:
+                    follower.released = True
+                    follower.wake()
 
     def _run(self) -> None:
         try:
@@ -132,8 +136,8 @@ class _Watchtower:
     def _poll(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: not self._watchers, config().poll_interval_seconds)
-                if not self._watchers:
+                self._changed.wait_for(lambda: not self._followers, config().poll_interval_seconds)
+                if not self._followers:
                     self._polling = False
                     return
                 seen = dict(self._versions)
@@ -141,7 +145,7 @@ class _Watchtower:
 
     def _compare(self, seen: dict[UUID, Version | None]) -> None:
         try:
-            rows = Task.objects.filter(pk__in=list(seen)).values_list("id", *_VERSION)
+            rows = Task.objects.filter(pk__in=list(seen)).values_list("id", *VERSION)
             found = {task_id: tuple(version) for task_id, *version in rows}
         except DatabaseError:
             logger.warning("The tasks that are followed could not be read.", exc_info=True)

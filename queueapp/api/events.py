@@ -11,7 +11,6 @@ import json
 import re
 import zlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
@@ -26,11 +25,12 @@ from queueapp.api.documents import Document, task_document
 from queueapp.api.parameters import allow_only
 from queueapp.api.permissions import visible_task
 from queueapp.domain.states import TERMINAL_STATES
-from queueapp.watching import changes
+from queueapp.watching import Version, following
 
 MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
 """Proxies close what is silent for a minute, and a peer that has left is noticed only when it is written to."""
+HEARTBEAT = ":\n\n"
 
 _STATE = ("id", "name", "state", "reason", "error", "attempt", "worker", "assigned_at", "finished_at")
 _PROGRESS = ("id", "attempt", "progress", "progress_message")
@@ -68,22 +68,29 @@ async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
         return HttpResponse(status=204)
     # `no-transform` and the last one are for proxies, which compress or collect what they pass on.
     headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(_stream(request, task_id, reader), content_type=MEDIA_TYPE, headers=headers)
+    return StreamingHttpResponse(_stream(request, response.data, reader), content_type=MEDIA_TYPE, headers=headers)
 
 
-async def _stream(request: HttpRequest, task_id: UUID, reader: _Reader) -> AsyncIterator[str]:
-    async with aclosing(changes(task_id, HEARTBEAT_SECONDS)) as looks:
-        async for changed in looks:
-            if not changed:
-                yield ":\n\n"
-                continue
+async def _stream(request: HttpRequest, task: Document, reader: _Reader) -> AsyncIterator[str]:
+    task_id = UUID(task["id"])
+    with following(task_id, _version(task)) as follower:
+        while True:
+            for event in reader.news_of(task):
+                yield event
+            if task["state"] in TERMINAL_STATES:
+                return
+            while not await follower.changed(HEARTBEAT_SECONDS):
+                if follower.released:
+                    return
+                yield HEARTBEAT
             response = await off_loop(lambda: _task_events(request, task_id=task_id))
             if response.status_code != 200:
                 return
-            for event in reader.news_of(response.data):
-                yield event
-            if response.data["state"] in TERMINAL_STATES:
-                return
+            task = response.data
+
+
+def _version(task: Document) -> Version:
+    return task["state"], task["attempt"], task["progress"], task["progress_message"] or ""
 
 
 class _Reader:

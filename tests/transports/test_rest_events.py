@@ -173,7 +173,7 @@ class TestAStream:
 
 
 class TestAReaderThatComesAgain:
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("_fast_poll")
     async def test_is_not_told_what_it_knows(self, key: str, task_id: str):
         stream = await opened(key, task_id)
         await stream.next()
@@ -248,13 +248,25 @@ class TestManyStreams:
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
         ids = await off_loop(lambda: [UUID(submit(client)) for _ in range(20)])
         tower = watching._Watchtower()
-        tower._versions = dict.fromkeys(ids)
+        tower._versions = dict.fromkeys(ids, ("pending", 0, None, ""))
 
         def look() -> None:
             with django_assert_num_queries(1):
                 tower._compare(dict(tower._versions))
 
         await off_loop(look)
+
+    async def test_of_one_task_that_have_seen_different_things_are_all_told(self, key: str, task_id: str):
+        """Who comes late may have read what the others have not been told of yet."""
+        tower = watching._Watchtower()
+        tower._polling = tower._listening = True
+        early, late = (watching.Follower(asyncio.get_running_loop()) for _ in range(2))
+        with (
+            tower.entered(UUID(task_id), ("assigned", 1, None, ""), early),
+            tower.entered(UUID(task_id), ("pending", 0, None, ""), late),
+        ):
+            await off_loop(lambda: tower._compare(dict(tower._versions)))
+            assert await early.changed(PATIENCE_SECONDS)
 
 
 class TestAKeyedRequest:

@@ -50,7 +50,6 @@ _CHANGED_BY_A_RETRY = (
     "expires_at",
 )
 
-_FULL = Given("busy", host="text")
 _RESULTS = Given(
     "given",
     delivery_id="uuid",
@@ -200,19 +199,18 @@ def _due(room: int, busy: Mapping[str, int], now: datetime) -> list[UUID]:
         joined = f"host JOIN queueapp_delivery AS due ON due.id IN (SELECT id FROM ({of_host}))"
     rows = statements.execute(
         f"""
-        WITH RECURSIVE {_FULL.table}, host(name) AS (
+        WITH RECURSIVE host(name) AS (
             SELECT ({following.format("''")})
             UNION ALL
             SELECT ({following.format("host.name")}) FROM host WHERE host.name IS NOT NULL
         )
         SELECT due.id, due.host FROM {joined}
-        WHERE host.name IS NOT NULL AND host.name NOT IN (SELECT busy.host FROM busy)
+        WHERE host.name IS NOT NULL
         ORDER BY due.next_attempt_at LIMIT %s
         """,
         [
-            _FULL.rows((host,) for host, number in busy.items() if number >= A_HOST),
             database.adapt(now),
-            room + A_HOST * len(busy),
+            room + A_HOST * len(busy),  # those that hosts have no room for do not crowd out others
         ],
     )
     under_way = Counter(busy)

@@ -273,6 +273,18 @@ class TestAClaim:
         (another,) = owe(host="another.example")
         assert another in ids(claim(room=20, busy=dict.fromkeys(hanging, A_HOST - 1)))
 
+    @pytest.mark.only_on("sqlite", reason="plans are read as SQLite writes them")
+    def test_steps_over_no_delivery_that_is_not_due_nor_over_more_than_a_few_of_one_host(self):
+        owe(50)
+        with CaptureQueriesContext(connection) as ran, connection.cursor() as cursor:
+            claim()
+            first = next(query["sql"] for query in ran.captured_queries if "RECURSIVE" in query["sql"])
+            cursor.execute(f"EXPLAIN QUERY PLAN {first}")
+            plan = "\n".join(row[3] for row in cursor.fetchall())
+        assert "INDEX delivery_due_by_host (host>?)" in plan, plan
+        assert "INDEX delivery_due_by_host (host=? AND next_attempt_at<?)" in plan, plan
+        assert "SCAN due" not in plan, plan
+
 
 class TestAResult:
     def test_of_success_ends_it(self):

@@ -124,6 +124,19 @@ async def test_every_ended_task_is_delivered_though_the_server_that_delivers_is_
     assert results == {task_id: {"of": task_id} for task_id in ids}
 
 
+async def test_a_server_on_daphne_delivers_too(server: Server, hook: Receiver):
+    server.terminate()
+    server.options = ("--daphne",)
+    server.start()
+    hook.open()
+    async with server.api("producer") as api:
+        task = (await api.post("/tasks", json={"name": "t", "callback_url": hook.url})).json()
+        assert (await api.post(f"/tasks/{task['id']}/cancel")).status_code == 200
+    await eventually(lambda: all_delivered(server, [task["id"]]))
+    assert hook.tasks() == {task["id"]}
+    assert await asyncio.to_thread(server.terminate) == 0
+
+
 @pytest.mark.only_on("postgresql", reason="it takes several processes")
 async def test_another_process_delivers_what_one_that_is_killed_has_begun(
     prepared: Server, tmp_path: Path, hook: Receiver

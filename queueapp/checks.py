@@ -15,6 +15,8 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections
 
 from queueapp.conf import Config, config
+from queueapp.domain.addresses import read_networks
+from queueapp.domain.webhooks import read_secrets
 
 POSTGRESQL = "django.db.backends.postgresql"
 SQLITE = "django.db.backends.sqlite3"
@@ -81,6 +83,7 @@ def faults(setup: Setup) -> Iterator[CheckMessage]:
         )
     yield from _of_the_layer(setup)
     yield from _of_times(setup.config)
+    yield from _of_callbacks(setup.config)
 
 
 def _of_sqlite(setup: Setup) -> Iterator[CheckMessage]:
@@ -173,4 +176,29 @@ def _of_times(config: Config) -> Iterator[CheckMessage]:
             f"A worker that answers no more is found later than after {DEAD_PEER_SECONDS:.0f} seconds.",
             hint="Lower WORKQUEUE_PING_INTERVAL_SECONDS or WORKQUEUE_PING_TIMEOUT_SECONDS.",
             id="workqueue.W005",
+        )
+
+
+def _of_callbacks(config: Config) -> Iterator[CheckMessage]:
+    try:
+        read_secrets(config.callback_secret)
+    except ValueError as error:
+        yield Error(
+            f"Callbacks cannot be signed: {error}.",
+            hint="Correct WORKQUEUE_CALLBACK_SECRET, or unset it: the one made from SECRET_KEY is used then.",
+            id="workqueue.E010",
+        )
+    try:
+        read_networks(config.callback_allowed_networks)
+    except ValueError as error:
+        yield Error(
+            f"It cannot be told where callbacks may go: {error}.",
+            hint="Set WORKQUEUE_CALLBACK_ALLOWED_NETWORKS to networks such as 10.0.0.0/8, or unset it.",
+            id="workqueue.E011",
+        )
+    if config.callback_timeout_seconds <= 0:
+        yield Error(
+            "No callback can be delivered: no time is given to an attempt.",
+            hint="Set WORKQUEUE_CALLBACK_TIMEOUT_SECONDS above 0.",
+            id="workqueue.E012",
         )

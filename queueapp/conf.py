@@ -48,6 +48,13 @@ class Config:
     """Sites whose pages may call the API with a key, with commas, as `https://app.example`; empty: none."""
     metrics_need_key: bool = False
     """Whether `/metrics` takes an operator's key."""
+    callback_secret: str = ""
+    """Signs callbacks: `whsec_` and base64, several separated by spaces while they change. Empty: one made from
+    SECRET_KEY, which `manage.py callback_secret` prints."""
+    callback_allowed_networks: str = ""
+    """Networks that are not of the public internet and that callbacks may go to: `10.0.0.0/8 127.0.0.1/32`."""
+    callback_timeout_seconds: float = 10.0
+    """How long one attempt to deliver a callback may take, from the look-up of the name to the answer."""
     channel_prefix: str = "workqueue"
     """Begins the names of this installation's channels in Redis, so that several may share one."""
     database_pool_size: int = 16

@@ -32,7 +32,7 @@ class Ring:
     """What has happened. `routes` have ready tasks; `ended` tasks are terminal; `roster`: the workers, their
     room or the queues have changed; `scheduled`: something waits for a time; `assigned`: tasks given to workers
     of other processes; `revoked` attempts; `drained` and `closed` sessions, the latter with a close code and a
-    reason. `foreign`: it happened in another process."""
+    reason; `callbacks`: some are due. `foreign`: it happened in another process."""
 
     routes: frozenset[UUID] = frozenset()
     ended: frozenset[UUID] = frozenset()
@@ -42,6 +42,7 @@ class Ring:
     revoked: tuple[Revoked, ...] = ()
     drained: tuple[UUID, ...] = ()
     closed: tuple[tuple[UUID, int, str], ...] = ()
+    callbacks: bool = False
     foreign: bool = False
 
     def __bool__(self) -> bool:
@@ -68,6 +69,7 @@ def ring(
     revoked: Iterable[Revoked] = (),
     drained: Iterable[UUID] = (),
     closed: Iterable[tuple[UUID, int, str]] = (),
+    callbacks: bool = False,
 ) -> None:
     """Tell the listeners once the transaction is committed; a transaction rolled back tells nobody."""
     news = Ring(
@@ -78,6 +80,7 @@ def ring(
         revoked=tuple(revoked),
         drained=tuple(drained),
         closed=tuple(closed),
+        callbacks=callbacks,
     )
     if not news:
         return
@@ -111,6 +114,7 @@ def merged(rings: Iterable[Ring]) -> Ring:
         revoked=tuple(revoked for each in rings for revoked in each.revoked),
         drained=tuple(session_id for each in rings for session_id in each.drained),
         closed=tuple(closed for each in rings for closed in each.closed),
+        callbacks=any(each.callbacks for each in rings),
     )
 
 

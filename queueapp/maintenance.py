@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from queueapp import access, background, database, idempotency, lifecycle, sessions, statements
+from queueapp import access, background, database, doorbell, idempotency, lifecycle, sessions, statements
 
 _DUE = """
     SELECT
@@ -17,7 +17,8 @@ _DUE = """
         EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s),
         {state_of_keys},
         EXISTS (SELECT 1 FROM queueapp_idempotentrequest WHERE created_at <= %s),
-        EXISTS (SELECT 1 FROM queueapp_operation WHERE state = 'running')
+        EXISTS (SELECT 1 FROM queueapp_operation WHERE state = 'running'),
+        EXISTS (SELECT 1 FROM queueapp_delivery WHERE state = 'pending' AND next_attempt_at <= %s)
     """
 """Only asked whether there is any; each step then asks for its rows again, under its locks."""
 
@@ -25,15 +26,15 @@ _DUE = """
 def tick(now: datetime, keys: access.Watch, reap: bool = True) -> None:
     """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready;
     the sessions ended that their `keys` do not allow any more; answers forgotten that were kept long enough;
-    operations carried on, on a thread of their own.
+    operations carried on, on a thread of their own; a bell rung for callbacks that are due.
 
     Nearly always nothing of this is due, which one statement tells. Each step is a transaction of its own and
     takes a bounded number of rows; what is left over is taken next time, or at once by the repetition here while
     there is much.
     """
     due = _DUE.format(state_of_keys=access.state_of_keys())
-    times = [database.adapt(time) for time in (now, now, now, now, now - idempotency.KEPT)]
-    [(dead, overdue, expired, delayed, state, kept, operating)] = statements.execute(due, times)
+    times = [database.adapt(time) for time in (now, now, now, now, now - idempotency.KEPT, now)]
+    [(dead, overdue, expired, delayed, state, kept, operating, callbacks)] = statements.execute(due, times)
     if dead and reap:
         _briefly(sessions.reap_dead_nodes, now)
     if keys_are_due := keys.is_due(state, now):
@@ -48,6 +49,8 @@ def tick(now: datetime, keys: access.Watch, reap: bool = True) -> None:
         _repeat(idempotency.prune, now)
     if operating:  # perhaps by a process that is no more
         background.wake()
+    if callbacks:
+        doorbell.ring(callbacks=True)
 
 
 def next_promotion() -> datetime | None:

@@ -18,13 +18,16 @@ from queueapp.domain.states import (
     LIVE_STATES,
     TERMINAL_STATES,
     Action,
+    DeliveryState,
     OperationState,
     Outcome,
     SessionState,
     TaskState,
 )
+from queueapp.domain.webhooks import URL_LENGTH
 from queueapp.querysets import (
     ApiKeyQuerySet,
+    DeliveryQuerySet,
     NodeQuerySet,
     OperationQuerySet,
     QueueQuerySet,
@@ -41,6 +44,7 @@ _terminal = Q(state__in=[str(state) for state in TERMINAL_STATES])
 _assigned = Q(state=str(TaskState.ASSIGNED))
 _pending = Q(state=str(TaskState.PENDING))
 _ready = Q(state=str(TaskState.PENDING), delayed_until__isnull=True)
+_owed = Q(state=str(DeliveryState.PENDING))
 
 
 def new_id() -> UUID:
@@ -245,6 +249,7 @@ class Task(models.Model):
     unique_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - none must not collide with none
     tags = models.JSONField(null=True)
     traceparent = models.CharField(max_length=100, blank=True, default="")
+    callback_url = models.CharField(max_length=URL_LENGTH, null=True)  # noqa: DJ001 - none is told apart quickly
     submitted_by = models.ForeignKey(
         ApiKey, models.DO_NOTHING, db_constraint=False, db_index=False, null=True, related_name="tasks"
     )
@@ -390,3 +395,42 @@ class Operation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.id}"
+
+
+class Delivery(models.Model):
+    """A callback that is owed for an end of a task, until it is delivered or given up. Its id is the webhook-id.
+
+    `ended_as` is what a retry would change of the task, as JSON; it is let go of with the last attempt. `host` is
+    kept beside the URL so that those of one host, which may hang, are told from the others by an index.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, related_name="deliveries")
+    host = models.CharField(max_length=255)
+    state = models.CharField(max_length=10, choices=_choices(DeliveryState), default=str(DeliveryState.PENDING))
+    attempts = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField()
+    next_attempt_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    last_status = models.PositiveSmallIntegerField(null=True)
+    last_error = models.TextField(blank=True, default="")
+    ended_as = models.TextField(null=True)  # noqa: DJ001 - JSON, which is never empty
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "callback"
+        indexes = [
+            models.Index(fields=["next_attempt_at"], name="delivery_due", condition=_owed),
+            models.Index(fields=["host", "next_attempt_at"], name="delivery_due_by_host", condition=_owed),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(next_attempt_at__isnull=False, ended_at__isnull=True, ended_as__isnull=False) & _owed
+                | Q(next_attempt_at__isnull=True, ended_at__isnull=False) & ~_owed,
+                name="delivery_next_attempt_iff_pending",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)

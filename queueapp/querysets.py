@@ -11,7 +11,14 @@ from django.db import models
 from django.db.models import Count, Exists, OuterRef, Value
 
 from queueapp.database import ArrayHas, Literal, ObjectHas
-from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, OperationState, SessionState, TaskState
+from queueapp.domain.states import (
+    LIVE_STATES,
+    TERMINAL_STATES,
+    DeliveryState,
+    OperationState,
+    SessionState,
+    TaskState,
+)
 
 if TYPE_CHECKING:
     from queueapp import models as rows
@@ -121,6 +128,11 @@ class OperationQuerySet(models.QuerySet["rows.Operation"]):
         if key is None or key.role == "operator":
             return self
         return self.filter(tasks_of=key)
+
+
+class DeliveryQuerySet(models.QuerySet["rows.Delivery"]):
+    def pending(self) -> DeliveryQuerySet:
+        return self.filter(state=Literal(DeliveryState.PENDING))
 
 
 class SubscriptionQuerySet(models.QuerySet["rows.Subscription"]):

@@ -105,7 +105,8 @@ def passing_on() -> Iterator[None]:
 
 
 def _messages(news: Ring) -> Iterator[dict[str, Any]]:
-    """The ring in messages of a bounded size. A process has nothing to do with `scheduled` of another."""
+    """The ring in messages of a bounded size. A process has nothing to do with `scheduled` of another, and
+    callbacks are delivered where they came to be owed; others find by their poll those of a process that died."""
     for name in ("routes", "ended", "assigned"):
         ids = [each.hex for each in getattr(news, name)]
         for start in range(0, len(ids), IDS_A_MESSAGE):

@@ -2,9 +2,9 @@
 
 from django.contrib import admin
 
-from queueapp.admin import attempts, keys, nodes, queues, tasks, workers
+from queueapp.admin import attempts, deliveries, keys, nodes, queues, tasks, workers
 
-__all__ = ["attempts", "keys", "nodes", "queues", "tasks", "workers"]
+__all__ = ["attempts", "deliveries", "keys", "nodes", "queues", "tasks", "workers"]
 
 admin.site.site_header = "Work queue"
 admin.site.site_title = "Work queue"

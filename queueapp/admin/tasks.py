@@ -112,7 +112,7 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
                 )
             },
         ),
-        ("Origin", {"fields": ("submitted_by", "unique_key", "tags", "traceparent")}),
+        ("Origin", {"fields": ("submitted_by", "unique_key", "tags", "traceparent", "callback_url")}),
     )
     inlines = (AttemptsOfTask,)
 

@@ -57,6 +57,7 @@ def task_document(task: Task) -> Document:
         "unique_key": task.unique_key,
         "tags": task.tags or [],
         "traceparent": task.traceparent or None,
+        "callback_url": task.callback_url,
     }
 
 

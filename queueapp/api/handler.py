@@ -58,22 +58,27 @@ class KeyedHandler(ASGIHandler):
             return
         request, response = self.create_request(scope, body)
         try:
-            if request is not None:
-                response = await self._unless_the_client_leaves(self.run_get_response(request), receive)
-            if response is not None:
+            if request is None:
+                assert response is not None
                 await self.send_response(response, send)
+            else:
+                await self._unless_the_client_leaves(self._answer(request, send), receive)
         finally:
             body.close()
 
-    async def _unless_the_client_leaves(self, work: Any, receive: Any) -> HttpResponseBase | None:
-        """A producer that waits for its task and goes away is not waited for."""
-        responding = asyncio.ensure_future(work)
+    async def _answer(self, request: Any, send: Any) -> None:
+        await self.send_response(await self.run_get_response(request), send)
+
+    async def _unless_the_client_leaves(self, work: Any, receive: Any) -> None:
+        """A producer that waits for its task, or follows it, and goes away is not waited for."""
+        answering = asyncio.ensure_future(work)
         leaving = asyncio.ensure_future(receive())
         try:
-            await asyncio.wait({responding, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            return responding.result() if responding.done() else None
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answering.result()
         finally:
-            responding.cancel()
+            answering.cancel()
             leaving.cancel()
 
     async def _respond(self, request: HttpRequest) -> HttpResponseBase:

@@ -16,7 +16,7 @@ from queueapp.task_filters import KNOWN_FILTERS, listed, task_filter
 PAGING = ("cursor", "limit")
 NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 """As JSON writes one that is not negative."""
-PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=\"?(\d{1,9})\b", re.IGNORECASE)
+PREFER_WAIT = re.compile(r"\s*wait\s*=\s*(\"?)(\d{1,9})\1\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
 
 
 class InvalidParameters(WorkQueueError):
@@ -80,9 +80,9 @@ def wait_seconds(given: QueryDict) -> float:
 
 def preferred_wait_seconds(headers: Mapping[str, str]) -> float:
     """Of `Prefer: wait=SECONDS`, at most as long as the setting allows; 0 when it is not there or not understood,
-    for a preference that is not understood is to be ignored."""
-    found = PREFER_WAIT.search(headers.get("Prefer", ""))
-    return min(float(found[1]), config().max_wait_seconds) if found else 0.0
+    for a preference that is not understood is to be ignored. Of several the first counts (RFC 7240)."""
+    found = next(filter(None, map(PREFER_WAIT.fullmatch, headers.get("Prefer", "").split(","))), None)
+    return min(float(found[2]), config().max_wait_seconds) if found else 0.0
 
 
 def _unknown(known: Collection[str]) -> str:

@@ -33,6 +33,7 @@ from queueapp.api.schema.describing import Answer, described, header, query, sta
 from queueapp.api.schema.parameters import TASK_FILTERS, lists
 from queueapp.api.schema.words import number, ref, text
 from queueapp.conf import config
+from queueapp.domain.addresses import read_networks
 from queueapp.domain.errors import StateForbids
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES
 from queueapp.domain.submission import Limits, Submission
@@ -138,7 +139,7 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
             return ended
         if ended.status_code == 200:  # the answer that is given again may be of a task that is no more
             response.data = ended.data
-    response["Preference-Applied"] = f"wait={seconds:g}"
+    response["Preference-Applied"] = f"wait={seconds:.0f}"
     return response
 
 
@@ -239,7 +240,9 @@ def _submit(request: Request, submissions: list[Submission], now: datetime) -> l
 
 
 def _limits() -> Limits:
-    return Limits(config().data_limit_bytes, config().attrs_limit, config().bulk_limit)
+    limits = config()
+    networks = read_networks(limits.callback_allowed_networks)
+    return Limits(limits.data_limit_bytes, limits.attrs_limit, limits.bulk_limit, networks)
 
 
 def _may_read(request: Request, task: Task) -> bool:

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from queueapp.api import explain, operations, queues, tasks, workers
+from queueapp.api import callbacks, events, explain, operations, queues, tasks, workers
 from queueapp.api.base import UnknownPath
 from queueapp.api.schema import serving
 
@@ -16,6 +16,8 @@ urlpatterns = [
     path("tasks/<uuid:task_id>/attempts", tasks.AttemptList.as_view(), name="attempts"),
     path("tasks/<uuid:task_id>/explain", explain.ExplainTask.as_view(), name="explain-task"),
     path("route", explain.Route.as_view(), name="route"),
+    path("tasks/<uuid:task_id>/callbacks", callbacks.CallbackList.as_view(), name="callbacks"),
+    path("tasks/<uuid:task_id>/events", events.task_events, name="events"),
     path("tasks/<uuid:task_id>/cancel", tasks.CancelTask.as_view(), name="cancel-task"),
     path("tasks/<uuid:task_id>/retry", tasks.RetryTask.as_view(), name="retry-task"),
     path("operations", operations.OperationList.as_view(), name="operations"),

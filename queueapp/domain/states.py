@@ -44,6 +44,14 @@ class Action(StrEnum):
     RETRY = "retry"
 
 
+class DeliveryState(StrEnum):
+    """Of a callback: `failed` when it was given up."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
 LIVE_STATES = (TaskState.PENDING, TaskState.ASSIGNED)
 TERMINAL_STATES = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED)
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from queueapp.domain.addresses import Networks
 from queueapp.domain.errors import FieldError, InvalidJson, InvalidSubmission
 from queueapp.domain.names import attribute_problem, is_storable, is_task_name
 from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Backoff
 from queueapp.domain.states import RETRYABLE_OUTCOMES
 from queueapp.domain.times import parse_rfc3339
+from queueapp.domain.webhooks import forbidden_host, host_of
 
 PRIORITIES = range(-100, 101)
 MAX_SECONDS = 366 * 86_400.0
@@ -31,6 +33,8 @@ class Limits:
     data_bytes: int = 1024 * 1024
     attrs: int = 32
     bulk: int = 10_000
+    callback_networks: Networks = ()
+    """Not of the public internet, and callbacks may go there all the same."""
 
 
 class Submission(NamedTuple):
@@ -53,6 +57,7 @@ class Submission(NamedTuple):
     unique_key: str | None = None
     tags: list[str] | None = None
     traceparent: str = ""
+    callback_url: str | None = None
 
 
 def parse_submission(document: Any, now: datetime, limits: Limits, index: int | None = None) -> Submission:
@@ -187,6 +192,15 @@ class _Parser:
     def unique_key(self, value: Any) -> str | None:
         return None if value is None else _text(value, UNIQUE_KEY_LENGTH)
 
+    def callback_url(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise ValueError("must be text, or null")
+        if forbidden_host(host_of(value), self.limits.callback_networks):
+            raise ValueError("must lead to the public internet: the server does not allow callbacks to its host")
+        return value
+
     def tags(self, value: Any) -> list[str]:
         if not isinstance(value, list) or len(value) > TAG_COUNT:
             raise ValueError(f"must be a list of at most {TAG_COUNT} strings")
@@ -230,4 +244,5 @@ _READERS: dict[str, tuple[str, Callable[[_Parser, Any], Any]]] = {
     "spill_after": ("spill_after_seconds", _Parser.spill_after),
     "unique_key": ("unique_key", _Parser.unique_key),
     "tags": ("tags", _Parser.tags),
+    "callback_url": ("callback_url", _Parser.callback_url),
 }

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
-from queueapp import counters, database, doorbell, statements
+from queueapp import callbacks, counters, database, doorbell, statements
 from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
@@ -43,6 +43,23 @@ _ENDINGS = Given(
     finished="timestamptz",
     avoided="text",
 )
+
+
+class _Done(NamedTuple):
+    """A task that has just succeeded, in the columns that the statement returns."""
+
+    task_id: UUID
+    session_id: UUID
+    number: int
+    assigned_at: datetime
+    name: str
+    callback_url: str | None
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> _Done:
+        task_id, session_id, number, assigned_at, *rest = row
+        as_uuid = database.as_uuid
+        return cls(as_uuid(task_id), as_uuid(session_id), number, database.as_datetime(assigned_at), *rest)
 
 
 class Report(NamedTuple):
@@ -151,6 +168,9 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
     written = _write_back(rows)
     _count([ending for ending in endings if ending.task.id in written], ended)
     Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings if ending.task.id in written)
+    over = ended & written
+    urls = {ending.task.id: ending.task.callback_url for ending in endings if ending.task.id in over}
+    callbacks.owe({task_id: url for task_id, url in urls.items() if url}, now)
     doorbell.ring(routes=routes, ended=ended, roster=bool(written), scheduled=scheduled)
     return written
 
@@ -176,27 +196,28 @@ def keep_attempts(tasks: Iterable[Task], outcome: Outcome, now: datetime) -> lis
 def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
     """The plain way, in one statement: nothing is read first, and a first attempt leaves no row behind."""
     rows = _succeeded([(r.task_id, r.session_id, r.attempt, r.payload) for r in reports], now)
-    done = {database.as_uuid(task_id) for task_id, *_ in rows}
     Attempt.objects.bulk_create(
         Attempt(
-            task_id=database.as_uuid(task_id),
-            worker_id=database.as_uuid(session_id),
-            number=number,
+            task_id=row.task_id,
+            worker_id=row.session_id,
+            number=row.number,
             outcome=str(Outcome.DONE),
-            assigned_at=database.as_datetime(assigned_at),
+            assigned_at=row.assigned_at,
             ended_at=now,
         )
-        for task_id, session_id, number, assigned_at, _ in rows
-        if number > 1
+        for row in rows
+        if row.number > 1
     )
-    names = [row[4] for row in rows]
+    done = {row.task_id for row in rows}
+    names = [row.name for row in rows]
     counters.count_after_commit(counters.ended, names, str(Outcome.DONE))
     counters.count_after_commit(counters.finished, names, str(TaskState.SUCCEEDED))
+    callbacks.owe({row.task_id: row.callback_url for row in rows if row.callback_url}, now)
     doorbell.ring(ended=done, roster=bool(done))
     return done
 
 
-def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datetime) -> list[tuple[Any, ...]]:
+def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datetime) -> list[_Done]:
     """What was written. A task that changed while the statement waited for it is looked at once more: it may be
     the holder's still, with a longer deadline."""
     statement = _REPORTS.update_tasks(
@@ -208,13 +229,13 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         task.state = 'assigned' AND task.worker_id = report.session_id
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
-        "id, last_worker_id, attempt, assigned_at, name",
+        "id, last_worker_id, attempt, assigned_at, name, callback_url",
     )
-    rows: list[tuple[Any, ...]] = []
+    rows: list[_Done] = []
     for _ in range(2):
         if reports:
-            rows += statements.execute(statement, [_REPORTS.rows(reports), database.adapt(now)])
-            written = {database.as_uuid(row[0]) for row in rows}
+            rows += map(_Done.of, statements.execute(statement, [_REPORTS.rows(reports), database.adapt(now)]))
+            written = {row.task_id for row in rows}
             reports = [report for report in reports if report[0] not in written]
     return rows
 

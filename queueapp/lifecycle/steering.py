@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Value, When
 
-from queueapp import counters, database, doorbell, statements
+from queueapp import callbacks, counters, database, doorbell, statements
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.lifecycle.ending import keep_attempts
 from queueapp.lifecycle.submitting import by_unique_key, live_by_unique_key
@@ -54,6 +54,7 @@ def cancel(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
             state=str(TaskState.CANCELLED), finished_at=now, worker=None, deadline=None, delayed_until=None
         )
         counters.count_after_commit(counters.finished, [task.name for task in tasks], str(TaskState.CANCELLED))
+        callbacks.owe({task.id: task.callback_url for task in tasks if task.callback_url}, now)
         doorbell.ring(ended=cancelled, revoked=revoked, roster=bool(revoked))
         return cancelled
 
@@ -82,18 +83,20 @@ def retry(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
 def expire(now: datetime) -> int:
     """End the pending tasks whose `expires_at` has passed."""
     with transaction.atomic(savepoint=False):
-        names = dict(
+        rows = list(
             Task.objects.expired_by(now)
             .order_by("id")
             .select_for_update()
-            .values_list("id", "name")[:PER_TRANSACTION]
+            .values_list("id", "name", "callback_url")[:PER_TRANSACTION]
         )
-        Task.objects.pending().filter(pk__in=names).update(
+        ids = {task_id for task_id, _, _ in rows}
+        Task.objects.pending().filter(pk__in=ids).update(
             state=str(TaskState.EXPIRED), finished_at=now, delayed_until=None
         )
-        counters.count_after_commit(counters.finished, names.values(), str(TaskState.EXPIRED))
-        doorbell.ring(ended=names)
-        return len(names)
+        counters.count_after_commit(counters.finished, [name for _, name, _ in rows], str(TaskState.EXPIRED))
+        callbacks.owe({task_id: url for task_id, _, url in rows if url}, now)
+        doorbell.ring(ended=ids)
+        return len(ids)
 
 
 def promote(now: datetime) -> int:

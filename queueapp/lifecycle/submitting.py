@@ -41,6 +41,7 @@ _TASKS = Given(
     traceparent="text",
     expires_at="timestamptz",
     delayed_until="timestamptz",
+    callback_url="text",
 )
 
 
@@ -62,6 +63,7 @@ class _Row(NamedTuple):
     traceparent: str | None
     expires_at: datetime | None
     delayed_until: datetime | None
+    callback_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +173,14 @@ def _insert_tasks_statement() -> str:
         WITH {_TASKS.table}, submitted(at, key) AS (SELECT {at}, {key})
         INSERT INTO queueapp_task (
             id, name, route_id, data, priority, max_attempts, timeout_seconds, spill_after_seconds,
-            retry_on, backoff, tags, unique_key, traceparent, expires_at, delayed_until,
+            retry_on, backoff, tags, unique_key, traceparent, expires_at, delayed_until, callback_url,
             available_at, waiting_since, created_at, submitted_by_id,
             state, reason, error, attempt, attempts_used, progress_message
         )
         SELECT
             task_id, name, route_id, data, priority, max_attempts, timeout_seconds, spill_after_seconds,
             retry_on{json}, backoff{json}, tags{json}, unique_key, COALESCE(traceparent, ''), expires_at,
-            delayed_until, COALESCE(delayed_until, at), COALESCE(delayed_until, at), at, key,
+            delayed_until, callback_url, COALESCE(delayed_until, at), COALESCE(delayed_until, at), at, key,
             'pending', '', '', 0, 0, ''
         FROM task CROSS JOIN submitted
         """
@@ -202,6 +204,7 @@ def _row(task_id: UUID, route_id: UUID, s: Submission, queue: Queue, now: dateti
         s.traceparent or None,
         s.expires_at,
         s.available_at if s.available_at is not None and s.available_at > now else None,
+        s.callback_url,
     )
 
 

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('queueapp', '0003_operations'),
+        ('queueapp', '0004_callbacks'),
     ]
 
     operations = [

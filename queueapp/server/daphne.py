@@ -18,7 +18,7 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import defer, reactor
 
-from queueapp import hub, waiting
+from queueapp import courier, hub, waiting, watching
 from queueapp.conf import config
 
 logger = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ class QueueServer(Server):
             loop.add_signal_handler(number, self._asked_to_stop)
         # Before the first worker comes: what a process that died has left is waiting.
         loop.call_soon(hub.current_hub)
+        loop.call_soon(courier.start)
 
     def _asked_to_stop(self) -> None:
         if self._stopping:
@@ -109,7 +110,9 @@ class QueueServer(Server):
             for port in self._ports:
                 port.stopListening()
             waiting.release_all()
+            watching.release_all()
             await hub.stop_hub()
+            await courier.stop()
             await self._requests_answered()
         except Exception:
             logger.exception("The server did not end in order.")

@@ -17,7 +17,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from queueapp import hub, waiting
+from queueapp import courier, hub, waiting, watching
 from queueapp.conf import config
 
 logger = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class QueueServer(uvicorn.Server):
         await super().startup(sockets)
         # Before the first worker comes: what a process that died has left is waiting.
         hub.current_hub()
+        courier.start()
         address = self._listening.getsockname()
         host = f"[{address[0]}]" if ":" in address[0] else address[0]
         # On standard error: with port 0 that is how one learns the port.
@@ -85,7 +86,9 @@ class QueueServer(uvicorn.Server):
             server.close()
         try:
             waiting.release_all()
+            watching.release_all()
             await hub.stop_hub()
+            await courier.stop()
         except Exception:
             logger.exception("The server did not end in order.")
         await super().shutdown(sockets)

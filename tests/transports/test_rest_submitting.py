@@ -75,6 +75,7 @@ class TestOneTask:
             "unique_key": "k",
             "tags": ["nightly"],
             "traceparent": None,
+            "callback_url": None,
         }
 
     def test_needs_only_a_name(self, producer: APIClient) -> None:

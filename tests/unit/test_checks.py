@@ -55,7 +55,7 @@ def options(setup: Setup, **changed: Any) -> Setup:
 
 
 def times(**changed: float) -> Setup:
-    return replace(EMBEDDED, config=Config(**changed))  # type: ignore[arg-type]
+    return replace(EMBEDDED, config=Config(**changed))
 
 
 @pytest.mark.parametrize("setup", [EMBEDDED, CLUSTER], ids=["embedded", "cluster"])
@@ -82,6 +82,9 @@ WRONG = {
     "a lease that outlasts the promise": (times(lease_seconds=9.1), "W004"),
     "no pings": (times(ping_interval_seconds=0), "E009"),
     "no patience for a pong": (times(ping_timeout_seconds=0.5), "E009"),
+    "a secret that is none": (times(callback_secret="secret"), "E010"),
+    "a network that is none": (times(callback_allowed_networks="inside"), "E011"),
+    "no time for a callback": (times(callback_timeout_seconds=0), "E012"),
     "too much patience for a pong": (times(ping_timeout_seconds=15), "W005"),
 }
 

@@ -250,6 +250,7 @@ FIELDS = [
     "spill_after",
     "unique_key",
     "tags",
+    "callback_url",
     "traceparent",
 ]
 json_values = st.recursive(

@@ -16,6 +16,7 @@ from rich.progress import Progress
 
 from queueapp import database, lifecycle
 from queueapp.conf import config
+from queueapp.domain.addresses import read_networks
 from queueapp.domain.errors import InvalidJson, InvalidSubmission
 from queueapp.domain.payloads import parse_json
 from queueapp.domain.submission import Limits, Submission, parse_submission
@@ -57,7 +58,8 @@ class Command(BaseCommand):
 
     def _parse(self, lines: TextIO) -> list[Submission]:
         now = database.now()
-        limits = Limits(config().data_limit_bytes, config().attrs_limit)
+        networks = read_networks(config().callback_allowed_networks)
+        limits = Limits(config().data_limit_bytes, config().attrs_limit, callback_networks=networks)
         submissions: list[Submission] = []
         errors: list[str] = []
         for number, line in enumerate(lines, start=1):

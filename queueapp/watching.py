@@ -1,0 +1,161 @@
+"""Following tasks: woken when one has changed, by the doorbell for its end and by one poll a second for all else.
+
+The poll is one statement for all who follow, whatever their number, on a thread that lives while somebody does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, connections
+
+from queueapp import doorbell
+from queueapp.conf import config
+from queueapp.models import Task
+
+logger = logging.getLogger(__name__)
+
+Version = tuple[Any, ...]
+VERSION = ("state", "attempt", "progress", "progress_message")
+"""What a follower wants to know of. What nobody wants to be told of, as a deadline put off, is not here."""
+
+
+@dataclass(eq=False, slots=True)
+class Follower:
+    """`released`: the server is about to end, and nothing more will be told."""
+
+    _loop: asyncio.AbstractEventLoop
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    released: bool = False
+
+    async def changed(self, seconds: float) -> bool:
+        """Return when the task may have changed from what was seen or told of: True; False when nothing has for so
+        long, or the server ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        woken = self._woken.is_set()
+        self._woken.clear()
+        return woken and not self.released
+
+    def wake(self) -> None:
+        """On any thread."""
+        with suppress(RuntimeError):  # the loop has closed: nobody follows there any more
+            self._loop.call_soon_threadsafe(self._woken.set)
+
+
+@contextmanager
+def following(task_id: UUID, seen: Version) -> Iterator[Follower]:
+    """Follow a task from what was seen of it."""
+    follower = Follower(asyncio.get_running_loop())
+    with _watchtower.entered(task_id, seen, follower):
+        yield follower
+
+
+def release_all() -> None:
+    """Let all who follow in this process go: it is about to end."""
+    _watchtower.release_all()
+
+
+def number_watching() -> int:
+    """How many follow in this process."""
+    return _watchtower.number()
+
+
+class _Watchtower:
+    """All who follow in this process, whatever their event loop."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._followers: dict[UUID, list[Follower]] = {}
+        self._versions: dict[UUID, Version | None] = {}
+        """As the last poll saw them, or who entered since; None where these have seen different ones."""
+        self._listening = False
+        self._polling = False
+
+    def number(self) -> int:
+        with self._changed:
+            return sum(len(followers) for followers in self._followers.values())
+
+    @contextmanager
+    def entered(self, task_id: UUID, seen: Version, follower: Follower) -> Iterator[None]:
+        """Within, the follower is woken once the task is not any more as it was seen before the entry."""
+        with self._changed:
+            self._followers.setdefault(task_id, []).append(follower)
+            if self._versions.setdefault(task_id, seen) != seen:
+                self._versions[task_id] = None
+            self._start()
+        try:
+            yield
+        finally:
+            with self._changed:
+                followers = self._followers[task_id]
+                followers.remove(follower)
+                if not followers:
+                    del self._followers[task_id], self._versions[task_id]
+                    self._changed.notify()
+
+    def _start(self) -> None:
+        if not self._listening:
+            doorbell.listen(self._hear)
+            self._listening = True
+        if not self._polling:
+            self._polling = True
+            threading.Thread(target=self._run, name="watchtower", daemon=True).start()
+
+    def _hear(self, ring: doorbell.Ring) -> None:
+        if ring.ended and self._followers:
+            self._wake(ring.ended)
+
+    def _wake(self, task_ids: Collection[UUID]) -> None:
+        with self._changed:
+            for task_id in self._followers.keys() & task_ids:
+                for follower in self._followers[task_id]:
+                    follower.wake()
+
+    def release_all(self) -> None:
+        with self._changed:
+            for followers in self._followers.values():
+                for follower in followers:
+                    follower.released = True
+                    follower.wake()
+
+    def _run(self) -> None:
+        try:
+            self._poll()
+        finally:
+            connections.close_all()
+
+    def _poll(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._followers, config().poll_interval_seconds)
+                if not self._followers:
+                    self._polling = False
+                    return
+                seen = dict(self._versions)
+            self._compare(seen)
+
+    def _compare(self, seen: dict[UUID, Version | None]) -> None:
+        try:
+            rows = Task.objects.filter(pk__in=list(seen)).values_list("id", *VERSION)
+            found = {task_id: tuple(version) for task_id, *version in rows}
+        except DatabaseError:
+            logger.warning("The tasks that are followed could not be read.", exc_info=True)
+            connections.close_all()
+            return
+        with self._changed:
+            changed = {task_id for task_id in seen if found.get(task_id) != seen[task_id] or task_id not in found}
+            for task_id in changed & self._versions.keys():
+                self._versions[task_id] = found.get(task_id)
+            self._wake(changed)
+
+
+_watchtower = _Watchtower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from queueapp import database, lifecycle, sessions, statements
+from queueapp import database, doorbell, lifecycle, sessions, statements
 
 _DUE = """
     SELECT
@@ -13,7 +13,8 @@ _DUE = """
         EXISTS (SELECT 1 FROM queueapp_task WHERE deadline IS NOT NULL AND deadline <= %s),
         EXISTS (SELECT 1 FROM queueapp_task
             WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %s),
-        EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s)
+        EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s),
+        EXISTS (SELECT 1 FROM queueapp_changedkey)
     """
 """Only asked whether there is any; each step then asks for its rows again, under its locks."""
 
@@ -25,7 +26,7 @@ def tick(now: datetime, reap: bool = True) -> None:
     takes a bounded number of rows; what is left over is taken next time, or at once by the repetition here while
     there is much.
     """
-    [(dead, overdue, expired, delayed)] = statements.execute(_DUE, [database.adapt(now)] * 4)
+    [(dead, overdue, expired, delayed, keys)] = statements.execute(_DUE, [database.adapt(now)] * 4)
     if dead and reap:
         _briefly(sessions.reap_dead_nodes, now)
     if overdue:
@@ -34,6 +35,8 @@ def tick(now: datetime, reap: bool = True) -> None:
         _repeat(lifecycle.expire, now)
     if delayed:
         _repeat(lifecycle.promote, now)
+    if keys:  # of which the process that noted it did not live to look at it
+        doorbell.ring(keys=True)
 
 
 def next_promotion() -> datetime | None:

@@ -34,8 +34,8 @@ class Inbox:
     """What has come in since the last pass, in the order in which it is dealt with.
 
     `releases` are (session, task), `capacities` (session, tasks). `announced` are tasks that another process has
-    assigned here. `roster`: workers or queues changed. `tick`: the slow poll, the clock's work and the lease are
-    due.
+    assigned here. `roster`: workers or queues changed. `keys`: tasks of concurrency keys have. `tick`: the slow
+    poll, the clock's work and the lease are due.
     """
 
     attachments: list[Attachment] = field(default_factory=list)
@@ -48,6 +48,7 @@ class Inbox:
     routes: list[UUID] = field(default_factory=list)
     announced: list[UUID] = field(default_factory=list)
     roster: bool = False
+    keys: bool = False
     tick: bool = False
 
     def __bool__(self) -> bool:
@@ -159,7 +160,8 @@ class Pass:
                 self.reaps_from = sessions.lease_end(now)
             maintenance.tick(now, reap=self.reaps_from is None or now >= self.reaps_from)
             self._dispatcher.poll(now)
-        self._dispatcher.hear(doorbell.merged(rings).routes)
+        news = doorbell.merged(rings)
+        self._dispatcher.hear(news.routes, news.keys)
         _tell(rings)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
@@ -178,7 +180,8 @@ class Pass:
             verdicts = _perform(self.node_id, inbox, database.now())
         outbox.attached += inbox.attachments
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
-        self._dispatcher.hear(doorbell.merged(rings).routes)
+        news = doorbell.merged(rings)
+        self._dispatcher.hear(news.routes, news.keys)
         _tell(rings)
 
     def _write_singly(self, inbox: Inbox, outbox: Outbox) -> None:
@@ -203,7 +206,7 @@ class Pass:
             outbox.assignments += assignments
 
     def _dispatch(self, inbox: Inbox, outbox: Outbox) -> None:
-        self._dispatcher.hear(inbox.routes)
+        self._dispatcher.hear(inbox.routes, inbox.keys)
         # Elsewhere, perhaps unheard: that matters for ready tasks only, and the poll has told which there are.
         changed_unheard = inbox.tick and not self._dispatcher.has_seen_all
         roster_changed = inbox.roster or changed_unheard or bool(inbox.attachments)
@@ -214,7 +217,7 @@ class Pass:
 
 def _tell(rings: list[doorbell.Ring]) -> None:
     """After the commit. The pass itself has dealt with routes and roster; the rest concerns others."""
-    news = replace(doorbell.merged(rings), routes=frozenset(), roster=False, scheduled=False)
+    news = replace(doorbell.merged(rings), routes=frozenset(), roster=False, keys=False, scheduled=False)
     if news:
         doorbell.deliver(news)
 

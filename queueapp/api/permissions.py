@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from rest_framework.exceptions import PermissionDenied
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from queueapp.domain.errors import NotFound
@@ -34,6 +34,13 @@ class IsOperator(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return is_operator(request)
+
+
+class IsOperatorToChange(IsOperator):
+    """Beside another permission, which says who may read."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return request.method in SAFE_METHODS or super().has_permission(request, view)
 
 
 def key_of(request: Request) -> ApiKey | None:

@@ -19,6 +19,7 @@ from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
 from queueapp.lifecycle.holders import lock_holders, note_use
+from queueapp.lifecycle.keys import note_keys
 from queueapp.models import Attempt, Task
 from queueapp.querysets import TaskQuerySet
 from queueapp.statements import Given
@@ -150,6 +151,7 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
         )
     written = _write_back(rows)
     Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings if ending.task.id in written)
+    note_keys((ending.task.name, ending.task.concurrency_key) for ending in endings)
     doorbell.ring(routes=routes, ended=ended, roster=bool(written), scheduled=scheduled)
     return written
 
@@ -164,6 +166,7 @@ def keep_attempts(tasks: Iterable[Task], outcome: Outcome, now: datetime) -> lis
 def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
     """The plain way, in one statement: nothing is read first, and a first attempt leaves no row behind."""
     rows = _succeeded([(r.task_id, r.session_id, r.attempt, r.payload) for r in reports], now)
+    note_keys((name, key) for *_, name, key in rows)
     done = {database.as_uuid(task_id) for task_id, *_ in rows}
     Attempt.objects.bulk_create(
         Attempt(
@@ -174,7 +177,7 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
             assigned_at=database.as_datetime(assigned_at),
             ended_at=now,
         )
-        for task_id, session_id, number, assigned_at in rows
+        for task_id, session_id, number, assigned_at, *_ in rows
         if number > 1
     )
     doorbell.ring(ended=done, roster=bool(done))
@@ -193,7 +196,7 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         task.state = 'assigned' AND task.worker_id = report.session_id
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
-        "id, last_worker_id, attempt, assigned_at",
+        "id, last_worker_id, attempt, assigned_at, name, concurrency_key",
     )
     rows: list[tuple[Any, ...]] = []
     for _ in range(2):
@@ -225,7 +228,8 @@ def _write_back(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
         state = ending.new_state, reason = ending.new_reason, error = ending.new_error,
         attempts_used = ending.used, available_at = COALESCE(ending.until, task.available_at),
         delayed_until = ending.until, waiting_since = ending.waiting, finished_at = ending.finished,
-        avoid = ending.avoided{json}, worker_id = NULL, deadline = NULL
+        avoid = ending.avoided{json}, worker_id = NULL, deadline = NULL,
+        held_back = task.concurrency_key IS NOT NULL AND ending.new_state = 'pending'
         """,
         "task.state = 'assigned' AND task.attempt = ending.number",
         "id",

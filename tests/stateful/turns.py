@@ -146,8 +146,8 @@ def _profile(worker: ModelWorker) -> str:
 
 
 def _remember(model: Model, process: Process, routes: set[UUID]) -> None:
-    """Tasks that wait for room are not forgotten; those that nobody matches are looked for when one comes, and those
-    that are held back for their key when it changes."""
+    """Tasks that wait for room are not forgotten; those that nobody matches are looked for when one comes, those
+    that are held back when their key changes."""
     waiting = [task for task in model.tasks.values() if task.ready and task.route in routes]
     waiting = [task for task in waiting if task.concurrency_key is None]
     process.aware = {task.route for task in waiting if is_matched(model, task)}

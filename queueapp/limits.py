@@ -183,11 +183,13 @@ def _first_on_each_route(room: Mapping[Key, int]) -> list[tuple[UUID, UUID]]:
 
 def _heads(lines: str, recursive: str, keys: Collection[Key], number: int) -> list[tuple[Any, ...]]:
     """The first `number` of each line: name, key, id, route, whether it is held back."""
-    own_route = f"AND task.route_id = {lines}.route_id" if recursive else ""
+    # Not `=`: the route would be left out of the order then, and the planner take the line of the whole key, in the
+    # belief that one of this route will soon come.
+    own_route = f"AND task.route_id BETWEEN {lines}.route_id AND {lines}.route_id" if recursive else ""
     condition = f"""
         FROM queueapp_task AS task
         WHERE task.name = {lines}.name AND task.concurrency_key = {lines}.key AND {_IN_LINE} {own_route}
-        ORDER BY {_ORDER} LIMIT {number}
+        ORDER BY {"task.route_id, " if recursive else ""}{_ORDER} LIMIT {number}
         """
     if database.is_postgresql():
         joined = f"{lines} CROSS JOIN LATERAL (SELECT task.* {condition}) AS task"

@@ -183,8 +183,8 @@ def _first_on_each_route(room: Mapping[Key, int]) -> list[tuple[UUID, UUID]]:
 
 def _heads(lines: str, recursive: str, keys: Collection[Key], number: int) -> list[tuple[Any, ...]]:
     """The first `number` of each line: name, key, id, route, whether it is held back."""
-    # Not `=`: the route would be left out of the order then, and the planner take the line of the whole key, in the
-    # belief that one of this route will soon come.
+    # Not `=`: the route would not count for the order then, and the planner take the line of the whole key, in the
+    # belief that a task of this route will soon come.
     own_route = f"AND task.route_id BETWEEN {lines}.route_id AND {lines}.route_id" if recursive else ""
     condition = f"""
         FROM queueapp_task AS task

@@ -19,6 +19,9 @@ from queueapp.models import ChangedKey, Queue, Task
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+MANY = 100
+
+
 @pytest.fixture
 def fleet():
     fleet = Fleet()
@@ -28,8 +31,11 @@ def fleet():
 
 def run(fleet: Fleet, **inbox) -> None:
     """Passes until there is nothing more to assign."""
-    while fleet.run(**inbox).more:
+    for _ in range(MANY):
+        if not fleet.run(**inbox).more:
+            return
         inbox = {}
+    raise AssertionError("passes follow each other without an end")
 
 
 def limit(name: str = "t", **limits: int | None) -> None:
@@ -232,14 +238,24 @@ class TestAKey:
         run(fleet)
         assert running() == [then]
 
-    def test_takes_the_next_when_the_one_whose_turn_it_was_is_cancelled_before_anybody_took_it(self, fleet):
-        first, then = submit(2, concurrency_key="k")
+    @pytest.mark.parametrize("end", [lifecycle.cancel, lambda ids, now: lifecycle.expire(now)])
+    def test_takes_the_next_when_the_one_whose_turn_it_was_ends_before_anybody_took_it(self, fleet, end):
+        first, then = submit(1, concurrency_key="k", expires_in=60) + submit(1, concurrency_key="k")
         run(fleet)
         assert list(Task.objects.ready().values_list("id", flat=True)) == [first]
-        lifecycle.cancel([first], database.now())
+        end([first], database.now() + timedelta(seconds=61))
         fleet.attach("task=t")
         run(fleet)
         assert running() == [then]
+
+    def test_takes_a_task_whose_time_has_come(self, fleet):
+        fleet.attach("task=t")
+        [task] = submit(1, concurrency_key="k", delay=60)
+        run(fleet)
+        assert running() == []
+        Task.objects.filter(pk=task).update(delayed_until=database.now())
+        run(fleet, tick=True)
+        assert running() == [task]
 
     def test_that_is_full_when_a_retry_or_a_delay_is_over_makes_that_task_wait(self, fleet):
         fleet.attach("task=t")

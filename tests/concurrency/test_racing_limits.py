@@ -11,7 +11,7 @@ from queueapp import database, lifecycle, queues
 from queueapp.lifecycle import Report
 from queueapp.lifecycle.submitting import route_id_of
 from queueapp.limits import Blocked
-from queueapp.models import Queue, Task
+from queueapp.models import ChangedKey, Queue, Task
 from tests.concurrency.interleaving import BEFORE_COMMIT, after, interleave
 from tests.integration.fleet import Fleet, holder_of, submit
 
@@ -38,18 +38,18 @@ def settle(fleet: Fleet) -> None:
 
 
 def one_task_each(here: Fleet, there: Fleet, **fields: str) -> tuple[UUID, UUID]:
-    """Ready, each for a worker of its own, so that neither a session nor a task is looked at by both processes."""
+    """Ready, each on a route of which one process has heard, for a worker of its own: neither a session nor a task
+    is looked at by both processes."""
     here.attach("task=t&for=here")
     there.attach("task=t&for=there")
-    queues.pause(["t"], "me", "", database.now())
-    [first] = submit(attrs={"for": "here"}, **fields)
-    [second] = submit(attrs={"for": "there"}, **fields)
     for fleet in (here, there):
         settle(fleet)
-    queues.resume(["t"])
+    [first] = submit(attrs={"for": "here"}, **fields)
+    [second] = submit(attrs={"for": "there"}, **fields)
+    lifecycle.mark([first, second], [])
+    ChangedKey.objects.all().delete()
     for fleet, place in ((here, "here"), (there, "there")):
         fleet.process._dispatcher.hear([route_id_of("t", {"for": place})])
-    assert Task.objects.ready().count() == 2
     return first, second
 
 

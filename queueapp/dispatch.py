@@ -22,6 +22,7 @@ from queueapp.domain.choice import Chooser, Load, tiers_allowed
 from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
 from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
+from queueapp.limits import Blocked, Key, Limits, settle
 from queueapp.models import Route
 from queueapp.ready import (
     ReadyTask,
@@ -74,11 +75,13 @@ class PassResult:
 
 
 class _Found(NamedTuple):
-    """The room for each route that was looked at, their ready tasks, and the tasks whose turn it is, in order."""
+    """The room for each route that was looked at, their ready tasks, the tasks whose turn it is, in order, and
+    what there is room for of their queues and keys."""
 
     room: dict[UUID, int]
     ready: list[ReadyTask]
     first: Sequence[ReadyTask]
+    limits: Limits
 
 
 class Dispatcher:
@@ -91,15 +94,18 @@ class Dispatcher:
         self._tiers: dict[Tiers, Tiers] = {}
         self._hot: set[UUID] = set()
         self._rung: set[UUID] = set()
+        self._keys_changed = True
+        self._blocked: list[Blocked] = []
         self._is_learned = False
         self._seen_routes_until: datetime | None = None
         self._swept_until: UUID | None = None
         self.has_seen_all = False
         """Whether the last poll saw each route that had ready tasks: what is neither hot nor rung has none."""
 
-    def hear(self, routes: Iterable[UUID]) -> None:
-        """These routes have got ready tasks."""
+    def hear(self, routes: Iterable[UUID], keys_changed: bool = False) -> None:
+        """These routes have got ready tasks; tasks of concurrency keys have come, ended or gone."""
         self._rung.update(routes)
+        self._keys_changed = self._keys_changed or keys_changed
 
     def forget(self) -> None:
         """Drop everything remembered, after a transaction that failed: it is read again from the rows."""
@@ -121,13 +127,25 @@ class Dispatcher:
     def run_pass(self, now: datetime, roster_changed: bool = True) -> PassResult:
         """Assign what can be assigned, at most `pass_size` tasks. With nothing hot, and the workers as they were,
         there is nothing to look for."""
+        if self._keys_changed:
+            self._settle_keys()
         if self._is_learned and not (roster_changed or self._hot or self._rung):
-            return PassResult()
+            return PassResult(more=self._keys_changed)
         while (result := self._run_once(now)) is None:
             # Each choice in a transaction of its own, at whose end the workers that were locked for it are free:
             # those of the next may come before them, and all lock workers in the order of their ids.
             pass
+        result.more = result.more or self._keys_changed
         return result
+
+    def _settle_keys(self) -> None:
+        """In a transaction of its own, for the tasks that it locks may come before those that a pass locks."""
+        with database.brief_transaction():
+            database.lock_until_commit(database.DISPATCH_LOCK)
+            settled = settle(self._blocked)
+        self._rung.update(settled.routes)
+        self._blocked = []
+        self._keys_changed = settled.more
 
     def _run_once(self, now: datetime) -> PassResult | None:
         """None: a worker that would have been given a task is not any more what it was read to be."""
@@ -142,26 +160,28 @@ class Dispatcher:
             return self._assign(_Fleet(sessions, self._profiles), now)
 
     def _find(self, fleet: _Fleet, now: datetime) -> _Found:
-        paused = {name for (name,) in statements.execute("SELECT name FROM queueapp_queue WHERE paused")}
+        limits = Limits()
         plain: dict[UUID, int] = {}
         spilling: dict[UUID, Spill] = {}
         for route_id in self._hot:
             route = self._routes[route_id]
-            if route.name in paused:
+            if limits.is_queue_full(route.name):
                 continue
-            if room := fleet.room(route.tiers[:1]):
+            if room := limits.room(route.name, fleet.room(route.tiers[:1])):
                 plain[route_id] = room
             if spill := fleet.spill(route.tiers):
                 spilling[route_id] = spill
         limit = config().pass_size
         ready = ready_tasks(plain, limit)
         spilled = spilled_tasks(spilling, limit, now) if spilling else []
-        return _Found(plain, ready, _first(ready, spilled, limit))
+        first = _first(ready, spilled, limit)
+        limits.count_keys({self._key_of(task) for task in first if task.concurrency_key is not None})
+        return _Found(plain, ready, first, limits)
 
     def _assign(self, fleet: _Fleet, now: datetime) -> PassResult | None:
         limit = config().pass_size
-        plain, ready, first = self._find(fleet, now)
-        choices = self._choose(first, fleet, now)
+        plain, ready, first, limits = self._find(fleet, now)
+        choices = self._choose(first, fleet, limits, now)
         if not fleet.is_still_so(choices):
             return None
         assigned = lifecycle.assign(choices, now)
@@ -174,11 +194,19 @@ class Dispatcher:
             more=len(assigned) < len(choices) or (bool(assigned) and len(first) == limit),
         )
 
-    def _choose(self, ready: Sequence[ReadyTask], fleet: _Fleet, now: datetime) -> list[Choice]:
+    def _choose(self, ready: Sequence[ReadyTask], fleet: _Fleet, limits: Limits, now: datetime) -> list[Choice]:
         """The contract's choice for one task after another, in the contract's order."""
         choices: list[Choice] = []
         deadlines: dict[float, datetime] = {}
-        for task in ready:
+        is_limited = bool(limits)
+        for turn, task in enumerate(ready):
+            if is_limited:
+                if limits.is_queue_full(self._key_of(task)[0]):
+                    continue
+                if limits.is_key_full(self._key_of(task)):
+                    # In its place others of its route were not looked at, which may come before what follows here.
+                    self._block(ready[turn:], limits)
+                    break
             allowed = 1
             if task.spill_after_seconds is not None:
                 allowed = tiers_allowed((now - task.waiting_since).total_seconds(), task.spill_after_seconds)
@@ -188,7 +216,18 @@ class Dispatcher:
                 if task.timeout_seconds not in deadlines:
                     deadlines[task.timeout_seconds] = now + timedelta(seconds=task.timeout_seconds)
                 choices.append(Choice(task.task_id, session_id, deadlines[task.timeout_seconds]))
+                if is_limited:
+                    limits.take(self._key_of(task))
         return choices
+
+    def _block(self, ready: Sequence[ReadyTask], limits: Limits) -> None:
+        """Have those of the tasks whose key is full held back before the next pass, which follows at once."""
+        keys = [(task.task_id, self._key_of(task)) for task in ready]
+        self._blocked = [Blocked(task_id, key) for task_id, key in keys if limits.is_key_full(key)]
+        self._keys_changed = True
+
+    def _key_of(self, task: ReadyTask) -> Key:
+        return self._routes[task.route_id].name, task.concurrency_key
 
     def _cool(self, room: dict[UUID, int], ready: Sequence[ReadyTask], assigned: set[UUID]) -> None:
         """Forget that routes are hot which were seen to the end of their ready tasks, all of them assigned."""

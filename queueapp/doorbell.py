@@ -30,13 +30,15 @@ class Revoked:
 @dataclass(frozen=True, slots=True)
 class Ring:
     """What has happened. `routes` have ready tasks; `ended` tasks are terminal; `roster`: the workers, their
-    room or the queues have changed; `scheduled`: something waits for a time; `assigned`: tasks given to workers
-    of other processes; `revoked` attempts; `drained` and `closed` sessions, the latter with a close code and a
-    reason; `callbacks`: some are due. `foreign`: it happened in another process."""
+    room or the queues have changed; `keys`: tasks of concurrency keys have come, ended or gone; `scheduled`:
+    something waits for a time; `assigned`: tasks given to workers of other processes; `revoked` attempts;
+    `drained` and `closed` sessions, the latter with a close code and a reason; `callbacks`: some are due.
+    `foreign`: it happened in another process."""
 
     routes: frozenset[UUID] = frozenset()
     ended: frozenset[UUID] = frozenset()
     roster: bool = False
+    keys: bool = False
     scheduled: bool = False
     assigned: frozenset[UUID] = frozenset()
     revoked: tuple[Revoked, ...] = ()
@@ -65,6 +67,7 @@ def ring(
     routes: Iterable[UUID] = (),
     ended: Iterable[UUID] = (),
     roster: bool = False,
+    keys: bool = False,
     scheduled: bool = False,
     revoked: Iterable[Revoked] = (),
     drained: Iterable[UUID] = (),
@@ -76,6 +79,7 @@ def ring(
         routes=frozenset(routes),
         ended=frozenset(ended),
         roster=roster,
+        keys=keys,
         scheduled=scheduled,
         revoked=tuple(revoked),
         drained=tuple(drained),
@@ -109,6 +113,7 @@ def merged(rings: Iterable[Ring]) -> Ring:
         routes=frozenset().union(*(each.routes for each in rings)),
         ended=frozenset().union(*(each.ended for each in rings)),
         roster=any(each.roster for each in rings),
+        keys=any(each.keys for each in rings),
         scheduled=any(each.scheduled for each in rings),
         assigned=frozenset().union(*(each.assigned for each in rings)),
         revoked=tuple(revoked for each in rings for revoked in each.revoked),

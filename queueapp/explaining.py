@@ -37,6 +37,7 @@ def explain_task(task: Task, names: Names, now: datetime) -> Explanation:
         task.timeout_seconds,
         task.spill_after_seconds,
         task.avoid,
+        task.concurrency_key,
     )
     return _explain(_facts(task), ready, names, now)
 
@@ -46,7 +47,7 @@ def explain_route(name: str, attrs: dict[str, str], names: Names, now: datetime)
     queue = Queue.objects.filter(pk=name).first()
     spill_after_seconds = queue.spill_after_seconds if queue else None
     route_id = route_id_of(name, attrs)
-    ready = ReadyTask(LAST_ID, route_id, 0, now, now, 0.0, spill_after_seconds, None)
+    ready = ReadyTask(LAST_ID, route_id, 0, now, now, 0.0, spill_after_seconds, None, None)
     facts = Facts(name, attrs, now, now, exists=False, spill_after_seconds=spill_after_seconds)
     return _explain(facts, ready, names, now)
 

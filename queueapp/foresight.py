@@ -43,7 +43,8 @@ class Foresight(Dispatcher):
         self._leave_out_paused()
         if task.route_id not in self._hot:
             return Foreseen(None)
-        choices = self._choose(self._turns(task, self._find(fleet, now).first), fleet, now)
+        found = self._find(fleet, now)
+        choices = self._choose(self._turns(task, found.first), fleet, found.limits, now)
         chosen = {choice.task_id: choice.session_id for choice in choices}
         ahead = number_ahead(self._rivals(task, now), task, now, COUNTED_AHEAD + 1)
         are_all_known = len(swept) < ROUTES_LOOKED_AT and self._tried < MATCHES_TRIED and ahead <= COUNTED_AHEAD

@@ -158,6 +158,7 @@ class Hub:
         self.inbox.routes.extend(news.routes)
         self.inbox.roster = self.inbox.roster or news.roster
         self.inbox.scheduled = self.inbox.scheduled or (news.scheduled and not news.foreign)
+        self.inbox.keys = self.inbox.keys or news.keys
         self.inbox.announced.extend(news.assigned if news.foreign else ())
         self._revoke(news.revoked)
         for session_id in news.drained:
@@ -166,7 +167,8 @@ class Hub:
                 link.tell([DrainNotice(RESTART_REASON if self.leaving else "Asked to finish and leave.")])
         self._close(news.closed)
         # The process where it happened dispatches; this one needs to know only for when it has room.
-        if self.inbox.announced or (not news.foreign and (news.routes or news.roster or news.scheduled)):
+        dispatches = news.routes or news.roster or news.keys or news.scheduled
+        if self.inbox.announced or (dispatches and not news.foreign):
             self.wake()
 
     def _revoke(self, attempts: Iterable[doorbell.Revoked]) -> None:

@@ -18,7 +18,8 @@ _DUE = """
         {state_of_keys},
         EXISTS (SELECT 1 FROM queueapp_idempotentrequest WHERE created_at <= %s),
         EXISTS (SELECT 1 FROM queueapp_operation WHERE state = 'running'),
-        EXISTS (SELECT 1 FROM queueapp_delivery WHERE state = 'pending' AND next_attempt_at <= %s)
+        EXISTS (SELECT 1 FROM queueapp_delivery WHERE state = 'pending' AND next_attempt_at <= %s),
+        EXISTS (SELECT 1 FROM queueapp_changedkey)
     """
 """Only asked whether there is any; each step then asks for its rows again, under its locks."""
 
@@ -34,7 +35,7 @@ def tick(now: datetime, keys: access.Watch, reap: bool = True) -> None:
     """
     due = _DUE.format(state_of_keys=access.state_of_keys())
     times = [database.adapt(time) for time in (now, now, now, now, now - idempotency.KEPT, now)]
-    [(dead, overdue, expired, delayed, state, kept, operating, callbacks)] = statements.execute(due, times)
+    [(dead, overdue, expired, delayed, state, kept, operating, *bells)] = statements.execute(due, times)
     if dead and reap:
         _briefly(sessions.reap_dead_nodes, now)
     if keys_are_due := keys.is_due(state, now):
@@ -49,8 +50,9 @@ def tick(now: datetime, keys: access.Watch, reap: bool = True) -> None:
         _repeat(idempotency.prune, now)
     if operating:  # perhaps by a process that is no more
         background.wake()
-    if callbacks:
-        doorbell.ring(callbacks=True)
+    callbacks, changed_keys = bells
+    if callbacks or changed_keys:  # of which who noted it did not live to see to it
+        doorbell.ring(callbacks=callbacks, keys=changed_keys)
 
 
 def next_promotion() -> datetime | None:

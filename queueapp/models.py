@@ -43,8 +43,10 @@ _live = Q(state__in=[str(state) for state in LIVE_STATES])
 _terminal = Q(state__in=[str(state) for state in TERMINAL_STATES])
 _assigned = Q(state=str(TaskState.ASSIGNED))
 _pending = Q(state=str(TaskState.PENDING))
-_ready = Q(state=str(TaskState.PENDING), delayed_until__isnull=True)
 _owed = Q(state=str(DeliveryState.PENDING))
+_due = Q(state=str(TaskState.PENDING), delayed_until__isnull=True)
+_ready = _due & Q(held_back=False)
+_keyed = Q(concurrency_key__isnull=False)
 
 
 def new_id() -> UUID:
@@ -57,7 +59,8 @@ def _choices(states: type[StrEnum]) -> list[tuple[str, str]]:
 
 
 class Queue(models.Model):
-    """All tasks of one name: whether it is paused, and the defaults for what is submitted to it."""
+    """All tasks of one name: whether it is paused, how many may be assigned at a time, of all and of one key, and
+    the defaults for what is submitted to it."""
 
     name = models.CharField(max_length=NAME_LENGTH, primary_key=True)
     paused = models.BooleanField(default=False)
@@ -68,6 +71,7 @@ class Queue(models.Model):
     max_attempts = models.PositiveIntegerField(null=True, blank=True)
     spill_after_seconds = models.FloatField(null=True, blank=True)
     concurrency = models.PositiveIntegerField(null=True, blank=True)
+    concurrency_per_key = models.PositiveIntegerField(null=True, blank=True)
 
     objects = QueueQuerySet.as_manager()
 
@@ -205,7 +209,8 @@ class Task(models.Model):
     """One piece of work. `data` and `result` are JSON texts, which nobody here reads.
 
     A pending task with `delayed_until` is not ready; `maintenance` clears the column when the time comes,
-    so that finding ready tasks never steps over delayed ones.
+    so that finding ready tasks never steps over delayed ones. Nor is one that is `held_back`: its concurrency key
+    has no room, or others of the key come first (`lifecycle.limits`).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -247,6 +252,8 @@ class Task(models.Model):
     finished_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     unique_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - none must not collide with none
+    concurrency_key = models.CharField(max_length=200, null=True)  # noqa: DJ001 - none is no key, not one key
+    held_back = models.BooleanField(default=False, db_default=False)
     tags = models.JSONField(null=True)
     traceparent = models.CharField(max_length=100, blank=True, default="")
     callback_url = models.CharField(max_length=URL_LENGTH, null=True)  # noqa: DJ001 - none is told apart quickly
@@ -273,6 +280,30 @@ class Task(models.Model):
             models.Index(
                 fields=["expires_at"], name="task_expiry", condition=_pending & Q(expires_at__isnull=False)
             ),
+            models.Index(
+                fields=["name", "concurrency_key"],
+                name="task_slot",
+                condition=_keyed & Q(worker__isnull=False),
+            ),
+            models.Index(
+                "name",
+                "concurrency_key",
+                F("priority").desc(),
+                "available_at",
+                "id",
+                name="task_line",
+                condition=_keyed & _due,
+            ),
+            models.Index(
+                "name",
+                "concurrency_key",
+                "route",
+                F("priority").desc(),
+                "available_at",
+                "id",
+                name="task_line_of_route",
+                condition=_keyed & _due,
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -289,6 +320,9 @@ class Task(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(delayed_until__isnull=True) | _pending, name="task_delayed_only_pending"
+            ),
+            models.CheckConstraint(
+                condition=Q(held_back=False) | _pending & _keyed, name="task_held_back_only_pending_with_a_key"
             ),
             models.CheckConstraint(
                 condition=Q(result__isnull=True) | Q(state=str(TaskState.SUCCEEDED)),
@@ -311,6 +345,21 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.id}"
+
+
+class ChangedKey(models.Model):
+    """A concurrency key of whose tasks one has come, ended or gone: the next dispatcher looks whose turn it is.
+
+    Written in the transaction of that change, so that whoever dies afterwards, somebody looks. Only added to and
+    deleted: two who change tasks of the same keys do not wait for each other.
+    """
+
+    name = models.CharField(max_length=NAME_LENGTH)
+    key = models.CharField(max_length=200)
+    each_route = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.key}"
 
 
 class Attempt(models.Model):

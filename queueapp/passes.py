@@ -31,8 +31,8 @@ class Inbox:
     """What has come in since the last pass, in the order in which it is dealt with.
 
     `releases` are (session, task), `capacities` (session, tasks). `announced` are tasks that another process has
-    assigned here. `roster`: workers or queues changed. `scheduled`: tasks are delayed. `tick`: the slow poll, the
-    clock's work and the lease are due.
+    assigned here. `roster`: workers or queues changed. `keys`: tasks of concurrency keys have. `scheduled`: tasks
+    are delayed. `tick`: the slow poll, the clock's work and the lease are due.
     """
 
     attachments: list[Attachment] = field(default_factory=list)
@@ -46,6 +46,7 @@ class Inbox:
     announced: list[UUID] = field(default_factory=list)
     roster: bool = False
     scheduled: bool = False
+    keys: bool = False
     tick: bool = False
 
     def __bool__(self) -> bool:
@@ -203,7 +204,7 @@ class Pass:
             outbox.assignments += assignments
 
     def _dispatch(self, inbox: Inbox, outbox: Outbox) -> None:
-        self._dispatcher.hear(inbox.routes)
+        self._dispatcher.hear(inbox.routes, inbox.keys)
         # Elsewhere, perhaps unheard: that matters for ready tasks only, and the poll has told which there are.
         changed_unheard = inbox.tick and not self._dispatcher.has_seen_all
         roster_changed = inbox.roster or changed_unheard or bool(inbox.attachments)
@@ -222,9 +223,9 @@ class Pass:
     def _hear(self, rings: list[doorbell.Ring]) -> None:
         """After the commit. Routes, roster and schedule are for this process to deal with, the rest for all."""
         news = doorbell.merged(rings)
-        self._dispatcher.hear(news.routes)
+        self._dispatcher.hear(news.routes, news.keys)
         self._schedule_changed = self._schedule_changed or news.scheduled
-        if others := replace(news, routes=frozenset(), roster=False, scheduled=False):
+        if others := replace(news, routes=frozenset(), roster=False, keys=False, scheduled=False):
             doorbell.deliver(others)
 
 

@@ -29,8 +29,8 @@ class TaskQuerySet(models.QuerySet["rows.Task"]):
         return self.filter(state=Literal(TaskState.PENDING))
 
     def ready(self) -> TaskQuerySet:
-        """Pending and not delayed: what a worker could take now."""
-        return self.pending().filter(delayed_until__isnull=True)
+        """Pending, not delayed and not held back: what a worker could take now."""
+        return self.pending().filter(delayed_until__isnull=True, held_back=False)
 
     def assigned(self) -> TaskQuerySet:
         return self.filter(state=Literal(TaskState.ASSIGNED), worker__isnull=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
-from queueapp import database, doorbell
+from queueapp import database, doorbell, lifecycle
 from queueapp.models import Queue
 
 
@@ -17,6 +18,18 @@ def pause(names: Collection[str], by: str, note: str, now: datetime) -> set[str]
 def resume(names: Collection[str]) -> set[str]:
     """Assign from these queues again."""
     return _set_paused(names, False, "", "", None)
+
+
+@database.retried
+def configure(name: str, changes: Mapping[str, Any]) -> None:
+    """Set defaults and limits, by the names of their columns. What runs beyond a limit that is lowered goes on."""
+    with database.brief_transaction():
+        # As for a pause: when this returns, no pass goes by the limits before.
+        database.lock_until_commit(database.DISPATCH_LOCK)
+        Queue.objects.filter(pk=name).update(**changes)
+        if "concurrency_per_key" in changes:
+            lifecycle.note_waiting_keys(name)
+        doorbell.ring(roster=True)
 
 
 @database.retried

@@ -23,9 +23,10 @@ _COLUMNS = ", ".join(
         "timeout_seconds",
         "spill_after_seconds",
         "avoid",
+        "concurrency_key",
     )
 )
-_READY = "task.state = 'pending' AND task.delayed_until IS NULL"
+_READY = "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back"
 """Literals, not parameters, so that SQLite knows the partial index to apply."""
 _ORDER = "task.priority DESC, task.available_at, task.id"
 _WANTED = Given("wanted", route_id="uuid", number="integer", levels="integer")
@@ -51,6 +52,7 @@ class ReadyTask(NamedTuple):
     timeout_seconds: float
     spill_after_seconds: float | None
     avoid: list[str] | None
+    concurrency_key: str | None
 
     @property
     def order(self) -> tuple[int, datetime, UUID]:
@@ -192,7 +194,9 @@ def _top_of_routes(
 
 
 def _of_sqlite(row: tuple[Any, ...]) -> ReadyTask:
-    task_id, route_id, priority, available_at, waiting_since, timeout_seconds, spill_after_seconds, avoid = row
+    task_id, route_id, priority, available_at, waiting_since, timeout_seconds, spill_after_seconds, avoid, *key = (
+        row
+    )
     return ReadyTask(
         UUID(hex=task_id),
         UUID(hex=route_id),
@@ -202,4 +206,5 @@ def _of_sqlite(row: tuple[Any, ...]) -> ReadyTask:
         timeout_seconds,
         spill_after_seconds,
         json.loads(avoid) if avoid else None,
+        *key,
     )

@@ -113,6 +113,7 @@ def _messages(news: Ring) -> Iterator[dict[str, Any]]:
             yield {name: ids[start : start + IDS_A_MESSAGE]}
     rest = {
         "roster": news.roster,
+        "keys": news.keys,
         "revoked": [[r.session_id.hex, r.task_id.hex, r.attempt, r.reason] for r in news.revoked],
         "drained": [session_id.hex for session_id in news.drained],
         "closed": [[session_id.hex, code, reason] for session_id, code, reason in news.closed],
@@ -127,6 +128,7 @@ def _ring(message: dict[str, Any]) -> Ring:
         ended=_ids(message.get("ended", ())),
         assigned=_ids(message.get("assigned", ())),
         roster=message.get("roster", False),
+        keys=message.get("keys", False),
         revoked=tuple(Revoked(UUID(s), UUID(t), n, why) for s, t, n, why in message.get("revoked", ())),
         drained=tuple(UUID(session_id) for session_id in message.get("drained", ())),
         closed=tuple((UUID(session_id), code, why) for session_id, code, why in message.get("closed", ())),

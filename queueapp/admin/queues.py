@@ -22,7 +22,7 @@ from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
 from queueapp.domain.names import is_storable
 from queueapp.domain.states import TaskState
-from queueapp.domain.submission import MAX_ATTEMPTS, MAX_SECONDS
+from queueapp.domain.submission import MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_SECONDS
 from queueapp.models import NAME_LENGTH, Queue, Subscription, Task, WorkerSession
 from queueapp.querysets import QueueQuerySet
 
@@ -66,13 +66,32 @@ class QueueForm(RowForm[Queue]):
         required=False,
         help_text="After so long a less specific worker may take a waiting task. Empty: never.",
     )
+    concurrency = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_CONCURRENCY,
+        required=False,
+        help_text="How many tasks of this queue are assigned at a time. Empty: as many as workers take.",
+    )
+    concurrency_per_key = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_CONCURRENCY,
+        required=False,
+        help_text="How many of those with the same concurrency key. Empty: one.",
+    )
     note = forms.CharField(
         max_length=NOTE_LENGTH, required=False, widget=forms.Textarea(attrs={"rows": 3, "cols": 80})
     )
 
     class Meta:
         model = Queue
-        fields = ("timeout_seconds", "max_attempts", "spill_after_seconds", "note")
+        fields = (
+            "concurrency",
+            "concurrency_per_key",
+            "timeout_seconds",
+            "max_attempts",
+            "spill_after_seconds",
+            "note",
+        )
 
 
 class PauseForm(ActionForm):
@@ -104,6 +123,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
     fieldsets = (
         (None, {"fields": ("name", "standing", "note")}),
         ("Now", {"fields": (("pending", "assigned", "oldest_pending", "workers"),)}),
+        ("At a time", {"fields": ("concurrency", "concurrency_per_key")}),
         (
             "For tasks that do not say themselves",
             {"fields": ("timeout_seconds", "max_attempts", "spill_after_seconds")},
@@ -115,7 +135,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
 
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
         # Only what the form changed: who paused the queue meanwhile must not be undone by an older page.
-        obj.save(update_fields=form.changed_data)
+        queues.configure(obj.name, {field: form.cleaned_data[field] for field in form.changed_data})
 
     def prepare(self, rows: Sequence[Queue]) -> None:
         figures = figures_of([queue.name for queue in rows], database.now())
@@ -142,7 +162,8 @@ class QueueAdmin(OperatorAdmin[Queue]):
     @admin.display(description="assigned")
     def assigned(self, queue: Queue) -> SafeString:
         address = list_of(Task, name=queue.name, state=TaskState.ASSIGNED)
-        return format_html('<a href="{}">{}</a>', address, _figures(queue).assigned)
+        limit = "" if queue.concurrency is None else f" of {queue.concurrency}"
+        return format_html('<a href="{}">{}{}</a>', address, _figures(queue).assigned, limit)
 
     @admin.display(description="oldest pending")
     def oldest_pending(self, queue: Queue) -> str:

@@ -112,6 +112,7 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
                 )
             },
         ),
+        ("Concurrency", {"fields": (("concurrency_key", "held_back"),)}),
         ("Origin", {"fields": ("submitted_by", "unique_key", "tags", "traceparent", "callback_url")}),
     )
     inlines = (AttemptsOfTask,)

@@ -55,6 +55,7 @@ def task_document(task: Task) -> Document:
         "finished_at": rfc3339(task.finished_at),
         "expires_at": rfc3339(task.expires_at),
         "unique_key": task.unique_key,
+        "concurrency_key": task.concurrency_key,
         "tags": task.tags or [],
         "traceparent": task.traceparent or None,
         "callback_url": task.callback_url,
@@ -130,7 +131,8 @@ def worker_document(
 
 
 def queue_document(queue: Queue, figures: Figures, now: datetime) -> Document:
-    """A queue with its figures; `rates` are tasks a second over the last minute, `workers` the online ones."""
+    """A queue with its figures; `rates` are tasks a second over the last minute, `workers` the online ones. What
+    is counted as assigned is what runs against `concurrency`."""
     oldest = figures.oldest_pending_at
     window_seconds = RATE_WINDOW.total_seconds()
     return {
@@ -150,6 +152,7 @@ def queue_document(queue: Queue, figures: Figures, now: datetime) -> Document:
         "max_attempts": queue.max_attempts,
         "spill_after": queue.spill_after_seconds,
         "concurrency": queue.concurrency,
+        "concurrency_per_key": queue.concurrency_per_key,
     }
 
 

@@ -51,6 +51,13 @@ class IsOperator(_OfRole):
     roles = (ApiKey.Role.OPERATOR,)
 
 
+class IsOperatorToChange(IsOperator):
+    """Beside another permission, which says who may read."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return request.method in SAFE_METHODS or super().has_permission(request, view)
+
+
 def key_of(request: Request) -> ApiKey | None:
     """The key that the request came with; None for an admin user."""
     return request.auth if isinstance(request.auth, ApiKey) else None

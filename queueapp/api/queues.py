@@ -13,12 +13,13 @@ from queueapp.api.documents import Document, queue_document
 from queueapp.api.figures import figures_of
 from queueapp.api.pagination import ByName
 from queueapp.api.parameters import PAGING, allow_only
-from queueapp.api.permissions import IsOperator, require_names, touchable_names
+from queueapp.api.permissions import IsOperator, IsOperatorToChange, IsProducer, require_names, touchable_names
 from queueapp.api.schema.components import NOTE_LENGTH
 from queueapp.api.schema.describing import Answer, described
 from queueapp.api.schema.parameters import lists
 from queueapp.domain.errors import FieldError, InvalidSubmission, NotFound
 from queueapp.domain.names import is_storable
+from queueapp.domain.submission import parse_queue_defaults
 from queueapp.models import Queue
 
 PAUSED_BY_LENGTH = 200
@@ -40,10 +41,20 @@ class QueueList(ApiView):
 
 class QueueDetail(ApiView):
     rows = Queue
+    permission_classes = (IsProducer, IsOperatorToChange)
 
     @described("Read a queue", {200: Answer("Queue")}, refuses=[404])
     def get(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
+        return Response(_document(request, name))
+
+    def patch(self, request: Request, name: str) -> Response:
+        """Set defaults and limits; null takes one away. What is left out stays as it is."""
+        allow_only(request.query_params, ())
+        changes = parse_queue_defaults(request.data, database.now())
+        _queue(request, name)
+        if changes:
+            queues.configure(name, changes)
         return Response(_document(request, name))
 
 

@@ -21,7 +21,9 @@ PRIORITIES = range(-100, 101)
 MAX_SECONDS = 366 * 86_400.0
 MAX_ATTEMPTS = 1000
 MAX_BACKOFF_FACTOR = 100.0
-UNIQUE_KEY_LENGTH = 200
+MAX_CONCURRENCY = 1_000_000
+KEY_LENGTH = 200
+"""Of a `unique_key` and a `concurrency_key`."""
 TAG_LENGTH = 100
 TAG_COUNT = 32
 
@@ -55,6 +57,7 @@ class Submission(NamedTuple):
     expires_at: datetime | None = None
     spill_after_seconds: float | None = None
     unique_key: str | None = None
+    concurrency_key: str | None = None
     tags: list[str] | None = None
     traceparent: str = ""
     callback_url: str | None = None
@@ -65,22 +68,37 @@ def parse_submission(document: Any, now: datetime, limits: Limits, index: int | 
 
     `index` is the place in a bulk submission; it is carried by the errors.
     """
-    return _Parser(now, limits, index).parse(document)
+    return _Parser(now, limits, index).submission(document)
+
+
+def parse_queue_defaults(document: Any, now: datetime) -> dict[str, Any]:
+    """What a document changes of a queue, as a submission's fields are read: column → value, None for none of its
+    own. InvalidSubmission names every wrong field."""
+    return _Parser(now, Limits()).values(document, _DEFAULT_READERS)
 
 
 class _Parser:
-    def __init__(self, now: datetime, limits: Limits, index: int | None) -> None:
+    def __init__(self, now: datetime, limits: Limits, index: int | None = None) -> None:
         self.now, self.limits, self.index = now, limits, index
         self.errors: list[FieldError] = []
 
-    def parse(self, document: Any) -> Submission:
+    def submission(self, document: Any) -> Submission:
         if not isinstance(document, Mapping):
             raise InvalidSubmission([FieldError("", "a task is a JSON object", self.index)])
+        if "name" not in document:
+            self._refuse("name", "this field is required")
+        values = self.values(document, _READERS)
+        values.setdefault("attrs", {})
+        return Submission(**values)
+
+    def values(self, document: Any, readers: Mapping[str, Reader]) -> dict[str, Any]:
+        if not isinstance(document, Mapping):
+            raise InvalidSubmission([FieldError("", "must be a JSON object", self.index)])
         values: dict[str, Any] = {}
         for field, value in document.items():
-            reader = _READERS.get(field)
+            reader = readers.get(field)
             if reader is None:
-                self._refuse(field, f"unknown field; known are {', '.join(_READERS)}")
+                self._refuse(field, f"unknown field; known are {', '.join(readers)}")
                 continue
             target, read = reader
             try:
@@ -94,12 +112,9 @@ class _Parser:
                     self._refuse(field, "give either the duration or the time, not both")
                 else:
                     values[target] = parsed
-        if "name" not in document:
-            self._refuse("name", "this field is required")
         if self.errors:
             raise InvalidSubmission(self.errors)
-        values.setdefault("attrs", {})
-        return Submission(**values)
+        return values
 
     def _refuse(self, field: str, message: str) -> None:
         escaped = field.replace("~", "~0").replace("/", "~1")
@@ -141,6 +156,13 @@ class _Parser:
             return None
         if not _is_whole(value) or not 1 <= value <= MAX_ATTEMPTS:
             raise ValueError(f"must be a whole number from 1 to {MAX_ATTEMPTS}")
+        return int(value)
+
+    def concurrency(self, value: Any) -> int | None:
+        if value is None:
+            return None
+        if not _is_whole(value) or not 1 <= value <= MAX_CONCURRENCY:
+            raise ValueError(f"must be a whole number from 1 to {MAX_CONCURRENCY}, or null")
         return int(value)
 
     def retry_on(self, value: Any) -> list[str]:
@@ -189,8 +211,8 @@ class _Parser:
             raise ValueError("must not be more than ten years away")
         return parsed
 
-    def unique_key(self, value: Any) -> str | None:
-        return None if value is None else _text(value, UNIQUE_KEY_LENGTH)
+    def key(self, value: Any) -> str | None:
+        return None if value is None else _text(value, KEY_LENGTH)
 
     def callback_url(self, value: Any) -> str | None:
         if value is None:
@@ -228,7 +250,10 @@ def _text(value: Any, length: int) -> str:
     return value
 
 
-_READERS: dict[str, tuple[str, Callable[[_Parser, Any], Any]]] = {
+Reader = tuple[str, Callable[[_Parser, Any], Any]]
+"""The member of what is read, and what reads its value; ValueError says what is wrong with it."""
+
+_READERS: dict[str, Reader] = {
     "name": ("name", _Parser.name),
     "attrs": ("attrs", _Parser.attrs),
     "data": ("data", _Parser.data),
@@ -242,7 +267,16 @@ _READERS: dict[str, tuple[str, Callable[[_Parser, Any], Any]]] = {
     "expires_in": ("expires_at", _Parser.after),
     "expires_at": ("expires_at", _Parser.time),
     "spill_after": ("spill_after_seconds", _Parser.spill_after),
-    "unique_key": ("unique_key", _Parser.unique_key),
+    "unique_key": ("unique_key", _Parser.key),
+    "concurrency_key": ("concurrency_key", _Parser.key),
     "tags": ("tags", _Parser.tags),
     "callback_url": ("callback_url", _Parser.callback_url),
+}
+
+_DEFAULT_READERS: dict[str, Reader] = {
+    "timeout": ("timeout_seconds", _Parser.optional_duration),
+    "max_attempts": ("max_attempts", _Parser.max_attempts),
+    "spill_after": ("spill_after_seconds", _Parser.spill_after),
+    "concurrency": ("concurrency", _Parser.concurrency),
+    "concurrency_per_key": ("concurrency_per_key", _Parser.concurrency),
 }

@@ -6,6 +6,7 @@ holder, attempt); who lost a race changes nothing and is told so. News leaves th
 
 from queueapp.lifecycle.assigning import Assigned, Choice, assign
 from queueapp.lifecycle.ending import Report, Verdict, finish, lock, release, rescue, time_out
+from queueapp.lifecycle.keys import mark, note_waiting_keys
 from queueapp.lifecycle.steering import SignOfLife, cancel, expire, prolong, promote, retry
 from queueapp.lifecycle.submitting import Receipt, submit
 
@@ -21,6 +22,8 @@ __all__ = [
     "expire",
     "finish",
     "lock",
+    "mark",
+    "note_waiting_keys",
     "prolong",
     "promote",
     "release",

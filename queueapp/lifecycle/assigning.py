@@ -62,7 +62,7 @@ def _statement() -> str:
         attempt = task.attempt + 1, assigned_at = %s, deadline = choice.until,
         progress = NULL, progress_message = ''
         """,
-        "task.state = 'pending' AND task.delayed_until IS NULL",
+        "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back",
         "id, route_id, name, data, attempt, timeout_seconds, priority, traceparent",
     )
 

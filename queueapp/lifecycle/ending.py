@@ -19,6 +19,7 @@ from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
 from queueapp.lifecycle.holders import lock_holders, note_use
+from queueapp.lifecycle.keys import note_keys
 from queueapp.models import Attempt, Task
 from queueapp.querysets import TaskQuerySet
 from queueapp.statements import Given
@@ -54,6 +55,7 @@ class _Done(NamedTuple):
     assigned_at: datetime
     name: str
     callback_url: str | None
+    concurrency_key: str | None
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> _Done:
@@ -171,6 +173,7 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
     over = ended & written
     urls = {ending.task.id: ending.task.callback_url for ending in endings if ending.task.id in over}
     callbacks.owe({task_id: url for task_id, url in urls.items() if url}, now)
+    note_keys((ending.task.name, ending.task.concurrency_key) for ending in endings)
     doorbell.ring(routes=routes, ended=ended, roster=bool(written), scheduled=scheduled)
     return written
 
@@ -213,6 +216,7 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
     counters.count_after_commit(counters.ended, names, str(Outcome.DONE))
     counters.count_after_commit(counters.finished, names, str(TaskState.SUCCEEDED))
     callbacks.owe({row.task_id: row.callback_url for row in rows if row.callback_url}, now)
+    note_keys((row.name, row.concurrency_key) for row in rows)
     doorbell.ring(ended=done, roster=bool(done))
     return done
 
@@ -229,7 +233,7 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         task.state = 'assigned' AND task.worker_id = report.session_id
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
-        "id, last_worker_id, attempt, assigned_at, name, callback_url",
+        "id, last_worker_id, attempt, assigned_at, name, callback_url, concurrency_key",
     )
     rows: list[_Done] = []
     for _ in range(2):
@@ -261,7 +265,8 @@ def _write_back(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
         state = ending.new_state, reason = ending.new_reason, error = ending.new_error,
         attempts_used = ending.used, available_at = COALESCE(ending.until, task.available_at),
         delayed_until = ending.until, waiting_since = ending.waiting, finished_at = ending.finished,
-        avoid = ending.avoided{json}, worker_id = NULL, deadline = NULL
+        avoid = ending.avoided{json}, worker_id = NULL, deadline = NULL,
+        held_back = task.concurrency_key IS NOT NULL AND ending.new_state = 'pending'
         """,
         "task.state = 'assigned' AND task.attempt = ending.number",
         "id",

@@ -9,11 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Case, F, Value, When
+from django.db.models import Case, F, Q, Value, When
 
 from queueapp import callbacks, counters, database, doorbell, statements
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.lifecycle.ending import keep_attempts
+from queueapp.lifecycle.keys import note_keys
 from queueapp.lifecycle.submitting import by_unique_key, live_by_unique_key
 from queueapp.models import Attempt, Task
 from queueapp.statements import Given
@@ -51,10 +52,16 @@ def cancel(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
         revoked = keep_attempts(held, Outcome.CANCELLED, now)
         cancelled = {task.id for task in tasks}
         Task.objects.live().filter(pk__in=cancelled).update(
-            state=str(TaskState.CANCELLED), finished_at=now, worker=None, deadline=None, delayed_until=None
+            state=str(TaskState.CANCELLED),
+            finished_at=now,
+            worker=None,
+            deadline=None,
+            delayed_until=None,
+            held_back=False,
         )
         counters.count_after_commit(counters.finished, [task.name for task in tasks], str(TaskState.CANCELLED))
         callbacks.owe({task.id: task.callback_url for task in tasks if task.callback_url}, now)
+        note_keys((task.name, task.concurrency_key) for task in tasks)
         doorbell.ring(ended=cancelled, revoked=revoked, roster=bool(revoked))
         return cancelled
 
@@ -76,6 +83,7 @@ def retry(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
         made_pending = [task for task in tasks if task.unique_key is None]
         _make_pending(made_pending, now)
         made_pending += _make_pending_by_key([task for task in tasks if task.unique_key is not None], now)
+        note_keys((task.name, task.concurrency_key) for task in made_pending)
         doorbell.ring(routes={task.route_id for task in made_pending})
     return {task.id for task in made_pending}
 
@@ -83,18 +91,19 @@ def retry(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
 def expire(now: datetime) -> int:
     """End the pending tasks whose `expires_at` has passed."""
     with transaction.atomic(savepoint=False):
-        rows = list(
+        tasks = list(
             Task.objects.expired_by(now)
             .order_by("id")
             .select_for_update()
-            .values_list("id", "name", "callback_url")[:PER_TRANSACTION]
+            .values_list("id", "name", "callback_url", "concurrency_key")[:PER_TRANSACTION]
         )
-        ids = {task_id for task_id, _, _ in rows}
+        ids = {task_id for task_id, *_ in tasks}
         Task.objects.pending().filter(pk__in=ids).update(
-            state=str(TaskState.EXPIRED), finished_at=now, delayed_until=None
+            state=str(TaskState.EXPIRED), finished_at=now, delayed_until=None, held_back=False
         )
-        counters.count_after_commit(counters.finished, [name for _, name, _ in rows], str(TaskState.EXPIRED))
-        callbacks.owe({task_id: url for task_id, _, url in rows if url}, now)
+        counters.count_after_commit(counters.finished, [name for _, name, *_ in tasks], str(TaskState.EXPIRED))
+        callbacks.owe({task_id: url for task_id, _, url, _ in tasks if url}, now)
+        note_keys((name, key) for _, name, _, key in tasks)
         doorbell.ring(ended=ids)
         return len(ids)
 
@@ -102,14 +111,15 @@ def expire(now: datetime) -> int:
 def promote(now: datetime) -> int:
     """Make ready the delayed tasks whose time has come."""
     with transaction.atomic(savepoint=False):
-        due = dict(
+        due = list(
             Task.objects.due(now)
             .order_by("id")
             .select_for_update()
-            .values_list("id", "route_id")[:PER_TRANSACTION]
+            .values_list("id", "route_id", "name", "concurrency_key")[:PER_TRANSACTION]
         )
-        Task.objects.due(now).filter(pk__in=due).update(delayed_until=None)
-        doorbell.ring(routes=set(due.values()))
+        Task.objects.due(now).filter(pk__in=[task_id for task_id, *_ in due]).update(delayed_until=None)
+        note_keys((name, key) for *_, name, key in due)
+        doorbell.ring(routes={route_id for _, route_id, *_ in due})
         return len(due)
 
 
@@ -180,6 +190,7 @@ def _make_pending(tasks: Sequence[Task], now: datetime) -> None:
         avoid=None,
         progress=None,
         progress_message="",
+        held_back=Q(concurrency_key__isnull=False),
         available_at=now,
         waiting_since=now,
         finished_at=None,

@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from queueapp import counters, database, doorbell, statements
 from queueapp.domain.payloads import canonical_text, json_text
 from queueapp.domain.submission import Submission
+from queueapp.lifecycle.keys import note_keys
 from queueapp.models import ApiKey, Queue, Task, new_id
 from queueapp.statements import Given
 
@@ -38,6 +39,7 @@ _TASKS = Given(
     backoff="text",
     tags="text",
     unique_key="text",
+    concurrency_key="text",
     traceparent="text",
     expires_at="timestamptz",
     delayed_until="timestamptz",
@@ -60,6 +62,7 @@ class _Row(NamedTuple):
     backoff: str | None
     tags: str | None
     unique_key: str | None
+    concurrency_key: str | None
     traceparent: str | None
     expires_at: datetime | None
     delayed_until: datetime | None
@@ -137,6 +140,7 @@ def _insert(
         for part in database.parts(sorted(rows, key=by_unique_key), BATCH):
             statements.execute(_insert_tasks_statement(), [_TASKS.rows(part), *made])
         counters.count_after_commit(counters.submitted, [row.name for row in rows])
+        note_keys((row.name, row.concurrency_key) for row in rows if row.concurrency_key is not None)
         doorbell.ring(routes=ready, scheduled=any(row.delayed_until for row in rows))
     return receipts
 
@@ -173,14 +177,15 @@ def _insert_tasks_statement() -> str:
         WITH {_TASKS.table}, submitted(at, key) AS (SELECT {at}, {key})
         INSERT INTO queueapp_task (
             id, name, route_id, data, priority, max_attempts, timeout_seconds, spill_after_seconds,
-            retry_on, backoff, tags, unique_key, traceparent, expires_at, delayed_until, callback_url,
-            available_at, waiting_since, created_at, submitted_by_id,
+            retry_on, backoff, tags, unique_key, concurrency_key, held_back, traceparent, expires_at,
+            delayed_until, callback_url, available_at, waiting_since, created_at, submitted_by_id,
             state, reason, error, attempt, attempts_used, progress_message
         )
         SELECT
             task_id, name, route_id, data, priority, max_attempts, timeout_seconds, spill_after_seconds,
-            retry_on{json}, backoff{json}, tags{json}, unique_key, COALESCE(traceparent, ''), expires_at,
-            delayed_until, callback_url, COALESCE(delayed_until, at), COALESCE(delayed_until, at), at, key,
+            retry_on{json}, backoff{json}, tags{json}, unique_key, concurrency_key, concurrency_key IS NOT NULL,
+            COALESCE(traceparent, ''), expires_at, delayed_until, callback_url,
+            COALESCE(delayed_until, at), COALESCE(delayed_until, at), at, key,
             'pending', '', '', 0, 0, ''
         FROM task CROSS JOIN submitted
         """
@@ -201,6 +206,7 @@ def _row(task_id: UUID, route_id: UUID, s: Submission, queue: Queue, now: dateti
         None if s.backoff is None else json_text(s.backoff),
         None if s.tags is None else json_text(s.tags),
         s.unique_key,
+        s.concurrency_key,
         s.traceparent or None,
         s.expires_at,
         s.available_at if s.available_at is not None and s.available_at > now else None,

@@ -9,6 +9,7 @@ from uuid import UUID
 from queueapp import database, doorbell, lifecycle, sessions
 from queueapp.domain.states import Outcome
 from queueapp.domain.submission import Limits, parse_submission
+from queueapp.doorbell import Ring
 from queueapp.lifecycle import Report, Verdict
 from queueapp.models import Node, Task, new_id
 from queueapp.passes import Inbox, Outbox, Pass
@@ -22,12 +23,13 @@ class Fleet:
         # A host of its own: the next process to start would take one of its own host and pid for dead.
         Node.objects.filter(pk=self.node_id).update(host=f"host-{self.node_id}")
         self.process = Pass(self.node_id)
-        self._rung: list[UUID] = []
-        self.unlisten = doorbell.listen(lambda news: self._rung.extend(news.routes))
+        self._rung: list[Ring] = []
+        self.unlisten = doorbell.listen(self._rung.append)
 
     def run(self, **inbox: Any) -> Outbox:
-        routes, self._rung[:] = list(self._rung), []
-        return self.process.run(Inbox(routes=routes, **inbox))
+        news = doorbell.merged(self._rung)
+        self._rung.clear()
+        return self.process.run(Inbox(routes=list(news.routes), keys=news.keys, **inbox))
 
     def attach(self, *queries: str) -> list[UUID]:
         """A session for each query string; their ids."""

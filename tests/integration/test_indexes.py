@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 from django.db import connection
-from rows import NOW, assigned, pending, session
+from rows import NOW, assign, assigned, pending, session
 
-from queueapp import lifecycle, maintenance
+from queueapp import lifecycle, limits, maintenance
 from queueapp.domain.states import Outcome
 from queueapp.models import Route, Task
 from queueapp.ready import Spill, ready_tasks, routes_with_ready_tasks, spilled_tasks
@@ -112,3 +112,37 @@ def test_routes_are_asked_for_their_ready_tasks_by_task_ready(rows):
 
 def test_the_live_task_of_a_unique_key_is_found_by_its_index(rows):
     assert_uses("task_one_live_per_unique_key", lambda: pending(unique_key="k"))
+
+
+class TestConcurrencyKeys:
+    """Of which many tasks wait, on two routes, and one runs."""
+
+    @pytest.fixture(autouse=True)
+    def waiting(self, rows):
+        assigned_one = pending(1, concurrency_key="k")
+        lifecycle.mark(assigned_one, [])
+        assert assign(assigned_one, rows) == assigned_one
+        pending(50, concurrency_key="k")
+        pending(50, concurrency_key="k", attrs={"cloud": "aws"})
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+
+    def test_what_runs_is_counted_from_task_slot(self):
+        (plan,) = plans(lambda: limits.room_of_keys({("tag", "k")}))
+        assert "INDEX task_slot (name=? AND concurrency_key=?)" in plan, plan
+
+    def test_the_first_in_line_is_the_first_step_in_task_line(self):
+        (plan,) = plans(lambda: limits._first_in_line({("tag", "k"): 1}))
+        assert "INDEX task_line (name=? AND concurrency_key=?)" in plan, plan
+        assert plan.count("TEMP B-TREE") == 1, f"more than the one line that was found is sorted: {plan}"
+
+    def test_the_first_of_each_route_is_a_step_in_task_line_of_route(self):
+        (plan,) = plans(lambda: limits._first_on_each_route({("tag", "k"): 1}))
+        assert "INDEX task_line_of_route (name=? AND concurrency_key=? AND route_id>? AND route_id<?)" in plan, (
+            plan
+        )
+        assert "INDEX task_line_of_route (name=? AND concurrency_key=? AND route_id>?)" in plan, plan
+
+    def test_those_held_back_are_in_no_index_of_ready_tasks(self):
+        room = dict.fromkeys(Route.objects.values_list("id", flat=True), 500)
+        assert {task.concurrency_key for task in ready_tasks(room, 500)} == {None}

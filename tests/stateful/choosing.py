@@ -28,6 +28,8 @@ def settle(model: Model, given: Given, routes: Container[UUID], is_full: bool, n
         worker_id = given.get(task.id)
         if worker_id is None and (task.route not in routes or (is_full and turn > last)):
             continue
+        if worker_id is None and task.concurrency_key is not None:
+            continue  # It may have been let through for the next pass only: see `waiting_for_nothing`.
         right = choice(model, task, now, prefer=worker_id)
         assert right == worker_id, (
             f"{task} went to {model.workers.get(worker_id)}, and was for {model.workers.get(right)}"
@@ -44,12 +46,18 @@ def settle(model: Model, given: Given, routes: Container[UUID], is_full: bool, n
 
 
 def waiting_for_nothing(model: Model, now: datetime, routes: Container[UUID] | None = None) -> list[ModelTask]:
-    """The ready tasks (of the routes) that somebody with room may take now."""
-    return [
-        task
-        for task in ready(model)
-        if (routes is None or task.route in routes) and choice(model, task, now) is not None
-    ]
+    """The ready tasks (of the routes) that somebody with room may take now. Of those with a key and a route in
+    common, only as many come into question as the key has room for: they wait in one line."""
+    lines: Counter[tuple[UUID, str]] = Counter()
+    waiting = []
+    for task in sorted(ready(model), key=lambda task: task.order):
+        if task.concurrency_key is not None:
+            lines[task.route, task.concurrency_key] += 1
+            if lines[task.route, task.concurrency_key] > room(model, task):
+                continue
+        if (routes is None or task.route in routes) and choice(model, task, now) is not None:
+            waiting.append(task)
+    return waiting
 
 
 def ready(model: Model) -> list[ModelTask]:
@@ -67,6 +75,8 @@ def is_matched_by(worker: ModelWorker, task: ModelTask) -> bool:
 
 def choice(model: Model, task: ModelTask, now: datetime, prefer: UUID | None = None) -> Any:
     """Who takes the task. Where the contract leaves it open, `prefer`, if it is one of those."""
+    if not room(model, task):
+        return None
     described = {
         "name": task.name,
         "attrs": task.attrs,
@@ -75,6 +85,16 @@ def choice(model: Model, task: ModelTask, now: datetime, prefer: UUID | None = N
         "avoid": task.avoid,
     }
     return reference.choose(fleet(model, prefer), described)
+
+
+def room(model: Model, task: ModelTask) -> float:
+    """How many like it the limits of its queue and key leave room for."""
+    running = [_limited(other) for other in model.tasks.values() if other.holder is not None]
+    return reference.room(model.limits, running, _limited(task))
+
+
+def _limited(task: ModelTask) -> dict[str, Any]:
+    return {"name": task.name, "key": task.concurrency_key}
 
 
 def fleet(model: Model, first: UUID | None = None) -> list[dict[str, Any]]:

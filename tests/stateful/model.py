@@ -27,6 +27,7 @@ class ModelTask:
     spill_after: float | None
     expires_at: datetime | None
     unique_key: str | None
+    concurrency_key: str | None
     available_at: datetime
     delayed_until: datetime | None
     waiting_since: datetime
@@ -162,6 +163,8 @@ class Model:
         self.workers: dict[UUID, ModelWorker] = {}
         self.nodes: dict[UUID, ModelNode] = {}
         self.paused: set[str] = set()
+        self.limits: dict[str, dict[str, int]] = {}
+        """As `tests/unit/reference.py` has them."""
 
     def held_by(self, worker_id: UUID) -> list[ModelTask]:
         return [task for task in self.tasks.values() if task.holder == worker_id]

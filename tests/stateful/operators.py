@@ -37,6 +37,25 @@ class Operators(Machine):
             self.model.paused ^= {name}
         self.turn_if(now, process)
 
+    @rule(
+        data=st.data(),
+        name=st.sampled_from(NAMES),
+        concurrency=st.sampled_from((None, 1, 2, 3)),
+        per_key=st.sampled_from((None, 1, 2)),
+        now=mostly,
+    )
+    def limit(
+        self, data: st.DataObject, name: str, concurrency: int | None, per_key: int | None, now: bool
+    ) -> None:
+        self.step()
+        process = data.draw(st.sampled_from([*self.world.processes, None]))
+        with self.world.news_from(process):
+            queues.configure(name, {"concurrency": concurrency, "concurrency_per_key": per_key})
+        if Queue.objects.filter(pk=name).exists():
+            limits = {"all": concurrency, "of_key": per_key}
+            self.model.limits[name] = {of: number for of, number in limits.items() if number is not None}
+        self.turn_if(now, process)
+
     @precondition(has_workers)
     @rule(data=st.data(), disconnect=st.booleans(), now=mostly)
     def send_away(self, data: st.DataObject, disconnect: bool, now: bool) -> None:

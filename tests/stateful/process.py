@@ -38,6 +38,7 @@ class Process:
     def hear(self, news: Ring, foreign: bool) -> None:
         self.inbox.routes.extend(news.routes)
         self.inbox.roster = self.inbox.roster or news.roster
+        self.inbox.keys = self.inbox.keys or news.keys
         if foreign:
             self.inbox.announced.extend(news.assigned)
         for revoked in news.revoked:

@@ -37,6 +37,8 @@ members = st.one_of(
     st.tuples(st.just("expires_in"), st.sampled_from((2, 20))),
     st.tuples(st.just("unique_key"), st.sampled_from(("k", "l"))),
     st.tuples(st.just("unique_key"), st.just("k")),
+    st.tuples(st.just("concurrency_key"), st.sampled_from(("k", "k", "l"))),
+    st.tuples(st.just("concurrency_key"), st.just("k")),
 )
 documents = st.builds(
     lambda extra, **members: dict(extra) | members,
@@ -96,11 +98,18 @@ class Producers(Machine):
         data=st.data(),
         number=st.integers(1, 3),
         spill_after=st.sampled_from((None, 2 + HALF)),
+        key=st.sampled_from((None, None, "k")),
         finishing=st.booleans(),
         now=mostly,
     )
     def rush(
-        self, data: st.DataObject, number: int, spill_after: float | None, finishing: bool, now: bool
+        self,
+        data: st.DataObject,
+        number: int,
+        spill_after: float | None,
+        key: str | None,
+        finishing: bool,
+        now: bool,
     ) -> None:
         """Many at once, on two routes, for some worker, who may have finished one before: its equals share them,
         and those behind it wait."""
@@ -119,6 +128,7 @@ class Producers(Machine):
             "priority": 0,
             "timeout": 300,
             "spill_after": spill_after,
+            "concurrency_key": key,
         }
         self._submit(process, [document, document | {"attrs": attrs | {"more": "of it"}}] * number)
         self.turn_if(now, process)
@@ -217,6 +227,7 @@ class Producers(Machine):
             spill_after=document["spill_after"],
             expires_at=None if expires_in is None else now + timedelta(seconds=expires_in),
             unique_key=document.get("unique_key"),
+            concurrency_key=document.get("concurrency_key"),
             available_at=available_at,
             delayed_until=available_at if delay else None,
             waiting_since=available_at,

@@ -54,6 +54,8 @@ def turn(world: World, process: Process, tick: bool = False, last: bool = False)
         holding = _holding(model)
         outbox = process.run(Inbox())
     left = waiting_for_nothing(model, world.now, routes)
+    if not tick:  # else it may be another process that was told of a key's change
+        left = [task for task in left if task.concurrency_key is None]
     assert not left, f"{process} could have assigned {left}"
     if not lease_lost:
         _remember(model, process, routes)
@@ -143,6 +145,8 @@ def _profile(worker: ModelWorker) -> str:
 
 
 def _remember(model: Model, process: Process, routes: set[UUID]) -> None:
-    """Tasks that wait for room are not forgotten; those that nobody matches are looked for when one comes."""
+    """Tasks that wait for room are not forgotten; those that nobody matches are looked for when one comes, those
+    that are held back when their key changes."""
     waiting = [task for task in model.tasks.values() if task.ready and task.route in routes]
+    waiting = [task for task in waiting if task.concurrency_key is None]
     process.aware = {task.route for task in waiting if is_matched(model, task)}

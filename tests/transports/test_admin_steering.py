@@ -120,6 +120,15 @@ class TestQueues:
         save_queue(admin_client)
         assert Queue.objects.get(pk="tag").timeout_seconds is None
 
+    def test_have_limits_that_are_edited_and_shown(self, admin_client: Client, rows: Scene) -> None:
+        assert save_queue(admin_client, concurrency="7", concurrency_per_key="2").status_code == 302
+        queue = Queue.objects.get(pk="tag")
+        assert (queue.concurrency, queue.concurrency_per_key) == (7, 2)
+        page = admin_client.get(reverse("admin:queueapp_queue_changelist")).content.decode()
+        assert f"{Task.objects.assigned().filter(name='tag').count()} of 7</a>" in page
+        save_queue(admin_client)
+        assert Queue.objects.get(pk="tag").concurrency is None
+
     @pytest.mark.parametrize(
         "fields",
         [
@@ -129,6 +138,8 @@ class TestQueues:
             {"max_attempts": "0"},
             {"max_attempts": "99999999999999999999"},
             {"spill_after_seconds": "-1"},
+            {"concurrency": "0"},
+            {"concurrency_per_key": "-1"},
             {"note": "x\x00"},
             {"note": "x" * 1001},
         ],

@@ -142,6 +142,7 @@ class TestQueues:
             "max_attempts": None,
             "spill_after": None,
             "concurrency": None,
+            "concurrency_per_key": None,
         }
 
     def test_have_no_oldest_task_when_none_waits(self, operator: APIClient) -> None:

@@ -73,6 +73,7 @@ class TestOneTask:
             "deadline": None,
             "finished_at": None,
             "unique_key": "k",
+            "concurrency_key": None,
             "tags": ["nightly"],
             "traceparent": None,
             "callback_url": None,

@@ -1,12 +1,15 @@
-"""Section 2 of the contract, word for word: one task at a time, over plain dicts, with no thought of speed.
+"""Section 2 of the contract, word for word: one task at a time, over plain dicts, with no thought of speed. And
+the limits of queues and keys, by which a task may have to wait although a worker has room.
 
 A worker is `{"id", "subscriptions", "outstanding", "max_outstanding", "idle_since"}`, a subscription
 `{"name", "filter": {criterion: [value, …]}}`, a task `{"name", "attrs"}` and, where it matters, `"waited"`,
-`"spill_after"` and `"avoid"`.
+`"spill_after"`, `"avoid"` and `"key"`, its concurrency key. Limits are `{name: {"all": n, "of_key": n}}`: what is
+missing is no limit of the queue, and one task of a key.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -61,6 +64,16 @@ def choose(fleet: list[dict[str, Any]], task: dict[str, Any]) -> Any:
         if candidates:
             return min(candidates, key=lambda worker: (worker["outstanding"], worker["idle_since"]))["id"]
     return None
+
+
+def room(limits: dict[str, dict[str, int]], running: list[dict[str, Any]], task: dict[str, Any]) -> float:
+    """How many more like it may be assigned while those are running."""
+    own = limits.get(task["name"], {})
+    of_queue = [other for other in running if other["name"] == task["name"]]
+    left = own.get("all", math.inf) - len(of_queue)
+    if task.get("key") is not None:
+        left = min(left, own.get("of_key", 1) - len([o for o in of_queue if o.get("key") == task["key"]]))
+    return max(0, left)
 
 
 def give(fleet: list[dict[str, Any]], tasks: list[dict[str, Any]], now: float) -> list[Any]:

@@ -31,13 +31,13 @@ from queueapp.conf import config
 from queueapp.domain.names import ATTRIBUTE_NAME_LENGTH, ATTRIBUTE_VALUE_LENGTH
 from queueapp.domain.states import RETRYABLE_OUTCOMES, Outcome, SessionState, TaskState
 from queueapp.domain.submission import (
+    KEY_LENGTH,
     MAX_ATTEMPTS,
     MAX_BACKOFF_FACTOR,
     MAX_SECONDS,
     PRIORITIES,
     TAG_COUNT,
     TAG_LENGTH,
-    UNIQUE_KEY_LENGTH,
 )
 
 NOTE_LENGTH = 1000
@@ -99,7 +99,7 @@ def _submission() -> Schema:
         "spill_after": or_null(
             number("Seconds of waiting after which a less specific worker may take it; null: never.", **seconds)
         ),
-        "unique_key": or_null(text_to_keep("One live task of a name has it.", UNIQUE_KEY_LENGTH, shortest=1)),
+        "unique_key": or_null(text_to_keep("One live task of a name has it.", KEY_LENGTH, shortest=1)),
         "tags": array_of(
             text_to_keep("", TAG_LENGTH, shortest=1), "For whoever looks for it.", maxItems=TAG_COUNT
         ),

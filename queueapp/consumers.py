@@ -42,6 +42,7 @@ from queueapp.protocol import (
     ServerMessage,
     Unusable,
     WorkerMessage,
+    close_reason,
     parse_auth,
     parse_frame,
 )
@@ -51,6 +52,9 @@ from queueapp.sessions import Attachment
 logger = logging.getLogger(__name__)
 
 MINUTE_SECONDS = 60.0
+
+TAKEN_IN_AT_ONCE_BYTES = 1024 * 1024
+"""How much of one worker's frames may wait for a pass before the next frame is read."""
 
 PEER_HAS_LEFT = OSError
 """What an ASGI server raises when something is to be sent that nobody can read any more."""
@@ -71,6 +75,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         self._deadline: asyncio.TimerHandle | None = None
         self._frame_limit_bytes = config().frame_limit_bytes
         self._unusable_at: deque[float] = deque()
+        self._taken_in_bytes = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Without Channels' loop, which listens to the channel layer as well and makes two asyncio tasks for each
@@ -201,6 +206,17 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             refused = [message for message in parse_frame(text) if not self._take(message)]
             for message in refused[:1]:
                 await self._refuse(message)
+            await self._keep_pace(len(text))
+
+    async def _keep_pace(self, taken_bytes: int) -> None:
+        """A worker that says more than can be dealt with is read no faster; nor is one that asks and asks, and does
+        not read the answers. The server reads nothing of it until this returns."""
+        assert self.link is not None
+        self._taken_in_bytes += taken_bytes
+        if self._taken_in_bytes > TAKEN_IN_AT_ONCE_BYTES:
+            await self.hub.dealt_with()
+            self._taken_in_bytes = 0
+        await self.link.caught_up()
 
     def _take(self, message: WorkerMessage) -> bool:
         """Put the message into the hub's inbox. False: it is of no use."""
@@ -272,13 +288,13 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             self._expect_nothing()
             self.hub.detach(self.session_id, Outcome.LOST, code, reason)
             with suppress(PEER_HAS_LEFT):
-                await self.close(int(code), reason)
+                await self.close(int(code), close_reason(reason))
 
     async def _close_by_hub(self, code: int, reason: str) -> None:
         """The hub has already ended the session."""
         if not self.ended:
             self.ended = True
-            await self.close(int(code), reason)
+            await self.close(int(code), close_reason(reason))
 
     def _expect(self, seconds: float, code: CloseCode, reason: str) -> None:
         self._expect_nothing()

@@ -34,7 +34,7 @@ class Inbox:
     """What has come in since the last pass, in the order in which it is dealt with.
 
     `releases` are (session, task), `capacities` (session, tasks). `announced` are tasks that another process has
-    assigned here. `roster`: workers or queues changed. `tick`: the slow poll, the clock's work and the lease are
+    assigned here, `wanted` those for which there was no room at their worker's, and is now. `roster`: workers or queues changed. `tick`: the slow poll, the clock's work and the lease are
     due.
     """
 
@@ -47,6 +47,7 @@ class Inbox:
     closings: list[Closing] = field(default_factory=list)
     routes: list[UUID] = field(default_factory=list)
     announced: list[UUID] = field(default_factory=list)
+    wanted: list[UUID] = field(default_factory=list)
     roster: bool = False
     tick: bool = False
 
@@ -91,7 +92,7 @@ class Inbox:
         look is left out."""
         for each in fields(self):
             items = getattr(self, each.name)
-            if isinstance(items, list) and each.name not in ("routes", "announced"):
+            if isinstance(items, list) and each.name not in ("routes", "announced", "wanted"):
                 for item in items:
                     single = Inbox()
                     setattr(single, each.name, [item])
@@ -196,6 +197,8 @@ class Pass:
 
         After what came in: a task that its worker has just given back is not to be sent to it once more.
         """
+        if inbox.wanted:
+            outbox.assignments += handover.in_full(inbox.wanted, held)
         if inbox.announced:
             outbox.assignments += handover.announced(inbox.announced, held)
         if inbox.tick and held and not outbox.lease_lost:

@@ -20,12 +20,9 @@ from twisted.internet import defer, reactor
 
 from queueapp import hub, waiting
 from queueapp.conf import config
+from queueapp.protocol import close_reason
 
 logger = logging.getLogger(__name__)
-
-REASON_BYTES = 123
-"""What a close frame has room for (RFC 6455)."""
-
 
 FLUSH_SECONDS = 0.1
 """For what was written last to leave before the sockets are dropped."""
@@ -41,8 +38,8 @@ class WorkerProtocol(WebSocketProtocol):
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.close" and self.state == self.STATE_OPEN:
-            reason = message.get("reason", "").encode()[:REASON_BYTES].decode("utf-8", "ignore")
-            self.sendCloseFrame(code=message.get("code", 1000), reasonUtf8=reason.encode(), isReply=False)
+            reason = close_reason(message.get("reason", "")).encode()
+            self.sendCloseFrame(code=message.get("code", 1000), reasonUtf8=reason, isReply=False)
         else:
             super().handle_reply(message)
 

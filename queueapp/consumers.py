@@ -209,8 +209,8 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             await self._keep_pace(len(text))
 
     async def _keep_pace(self, taken_bytes: int) -> None:
-        """A worker that says more than can be dealt with is read no faster; nor is one that asks and asks, and does
-        not read the answers. The server reads nothing of it until this returns."""
+        """A worker that says more than can be dealt with is read no faster; nor is one that asks and asks, and
+        does not read the answers. The server reads nothing of it until this returns."""
         assert self.link is not None
         self._taken_in_bytes += taken_bytes
         if self._taken_in_bytes > TAKEN_IN_AT_ONCE_BYTES:

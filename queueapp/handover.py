@@ -24,12 +24,15 @@ from queueapp.statements import NAMED
 COMPARED_AT_ONCE = 1000
 """How many tasks a poll compares that look right, so that it stays short."""
 
+_DATA = "data_to_send"
+
 Held = Mapping[UUID, Mapping[UUID, int]]
 """What the workers of this process have been sent: session → task → attempt."""
 
 
 def announced(task_ids: Iterable[UUID], held: Held) -> list[Assignment]:
-    """Of the tasks that another process says it has assigned here, those that the rows confirm; without large data."""
+    """Of the tasks that another process says it has assigned here, those that the rows confirm. Large data is left
+    out."""
     unless_large = RawSQL(data_unless_large("queueapp_task.data"), [], TextField())
     return _unsent(Task.objects.filter(pk__in=list(task_ids)), held, unless_large)
 
@@ -130,9 +133,9 @@ def _revoked(lost: Sequence[tuple[UUID, UUID, int]]) -> tuple[Revoked, ...]:
 
 
 def _unsent(tasks: TaskQuerySet, held: Held, data: Expression | F) -> list[Assignment]:
-    rows = tasks.held_by(held).assigned().select_related("route").defer("data").annotate(data_to_send=data)
+    rows = tasks.held_by(held).assigned().select_related("route").defer("data").annotate(**{_DATA: data})
     return [
-        _assignment(task, task.data_to_send)
+        _assignment(task, getattr(task, _DATA))
         for task in rows
         if task.worker_id is not None and held[task.worker_id].get(task.id) != task.attempt
     ]

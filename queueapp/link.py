@@ -144,7 +144,7 @@ class Link:
         self._ask_for_what_was_put_off()
 
     def _ask_for_what_was_put_off(self) -> None:
-        """As many as there is room for. Until they come they are not held, so that the slow poll finds them too."""
+        """As many as there is room for. Until they come they are not held: the slow poll finds them too."""
         if self._asked or self._outgoing_bytes > self.unsent_bytes // 2:
             return
         room = self.unsent_bytes - self._outgoing_bytes

@@ -34,8 +34,8 @@ class Inbox:
     """What has come in since the last pass, in the order in which it is dealt with.
 
     `releases` are (session, task), `capacities` (session, tasks). `announced` are tasks that another process has
-    assigned here, `wanted` those for which there was no room at their worker's, and is now. `roster`: workers or queues changed. `tick`: the slow poll, the clock's work and the lease are
-    due.
+    assigned here, `wanted` those that their workers have room for only now. `roster`: workers or queues changed.
+    `tick`: the slow poll, the clock's work and the lease are due.
     """
 
     attachments: list[Attachment] = field(default_factory=list)

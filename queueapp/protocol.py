@@ -48,7 +48,7 @@ REASON_BYTES = 123
 """What a close frame has room for beside the code (RFC 6455)."""
 
 ARRAY_CHARACTERS = 256 * 1024
-"""Longer arrays are sent as several: many clients refuse a frame above a mebibyte when nobody tells them otherwise."""
+"""Longer arrays are sent as several: many clients refuse a frame above a mebibyte if not told otherwise."""
 
 RESTART_REASON = "The server restarts."
 """The reason of a drain notice after which a worker comes back; after any other it leaves for good."""

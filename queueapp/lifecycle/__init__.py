@@ -18,6 +18,7 @@ __all__ = [
     "Verdict",
     "assign",
     "cancel",
+    "data_unless_large",
     "expire",
     "finish",
     "lock",

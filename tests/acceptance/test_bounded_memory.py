@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from processes import PATIENCE_SECONDS, Server, messages, receive
+from processes import PATIENCE_SECONDS, Server, eventually, messages, receive
 
 MEBIBYTE = 1024 * 1024
 V1 = {"subprotocols": ["workqueue.v1"]}
@@ -59,8 +59,11 @@ async def test_a_worker_that_does_not_read_costs_a_part_of_what_waits_for_it_and
     with socket.create_connection(("127.0.0.1", server.port)) as deaf:
         deaf.sendall(HANDSHAKE.format(task="large", key=server.keys["worker"]).encode())
         assert b"101 Switching Protocols" in deaf.recv(1000)
-        while (await server.counts("large"))["assigned"] < TASKS:
-            await asyncio.sleep(0.1)
+
+        async def assigned() -> bool:
+            return (await server.counts("large"))["assigned"] == TASKS
+
+        await eventually(assigned)
         # A few turns of the slow poll, which compares what was sent with the rows.
         await asyncio.sleep(3)
         mebibytes = growth.mebibytes()

@@ -46,7 +46,11 @@ _ATTEMPT = {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_ATTEMPT_NU
 
 _SERVER_MESSAGES = (TaskFrame, Welcome, Ack, Cancel, DrainNotice, ErrorNotice)
 
-_PAYLOAD_SCHEMAS = {"attrs": _ATTRIBUTES, "task_name": _NAME, "deadline": {"type": "string", "format": "date-time"}}
+_PAYLOAD_SCHEMAS = {
+    "attrs": _ATTRIBUTES,
+    "task_name": _NAME,
+    "deadline": {"type": "string", "format": "date-time"},
+}
 """What the types leave open, for they pass JSON through."""
 
 

@@ -89,14 +89,15 @@ async def play_all(
 
     async def play(story: Story[Stage]) -> Finding:
         async with room:
-            finding = await _found(story, with_stage)
+            finding = await found(story, with_stage)
             report(finding)
             return finding
 
     return list(await asyncio.gather(*map(play, stories)))
 
 
-async def _found(story: Story[Stage], with_stage: Callable[[Story[Stage]], Awaitable[None]]) -> Finding:
+async def found(story: Story[Stage], with_stage: Callable[[Story[Stage]], Awaitable[None]]) -> Finding:
+    """What becomes of the story, whatever the peer does."""
     verdict, seen = Verdict.KEPT, "as expected"
     try:
         await with_stage(story)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema.protocols import Validator
+from test_protocol import task
 
 from queueapp import schemas
 from queueapp.domain.errors import RegistrationError
@@ -27,7 +28,6 @@ from queueapp.protocol import (
     serialise_many,
 )
 from queueapp.registration import parse_first_message
-from test_protocol import task
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "docs/protocol"
 

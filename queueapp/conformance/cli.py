@@ -1,4 +1,4 @@
-"""The command line of the conformance run, shared by `python -m queueapp.conformance` and `manage.py conformance`."""
+"""The command line of the conformance run: `python -m queueapp.conformance`, and `manage.py conformance`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--worker",
         metavar="COMMAND",
-        help="try a worker instead, started by the shell; WORKQUEUE_URL and WORKQUEUE_TOKEN (also as {url}, {token}) say where to",
+        help="try a worker instead, started by the shell; where to go is in WORKQUEUE_URL and WORKQUEUE_TOKEN, "
+        "and stands in the command for {url} and {token}",
     )
     parser.add_argument("--rest", default="", help="the REST base (default: /api/v1 of the server)")
     for role in ("worker", "producer", "operator"):
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Play the stories and report. The exit status: 0, or 1 when a MUST is broken. ValueError: unusable arguments."""
+    """Play the stories and report. The exit status: 0, or 1 where a MUST is broken. ValueError: bad arguments."""
     if arguments.list:
         for side, listed in (("server", SERVER_STORIES), ("worker", WORKER_STORIES)):
             for each in listed:

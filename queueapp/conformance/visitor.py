@@ -27,7 +27,7 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the server is and with which keys it is spoken to. `patience_seconds`: how long to wait for anything."""
+    """Where the server is, and with which keys it is spoken to. `patience_seconds`: to wait for anything."""
 
     url: str
     rest: str

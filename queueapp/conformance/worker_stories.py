@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
+from contextlib import suppress
 
 from queueapp.conformance.host import Guest, Host, gaps
 from queueapp.conformance.stories import Deviation, NotApplicable, Stories, expect
@@ -21,7 +21,7 @@ UNREAD_SECONDS = 1.0
 
 @stories.must
 async def attaches(host: Host) -> None:
-    """A worker comes to /work/queue with its credential and a registration that can be used, and performs a task."""
+    """A worker comes to /work/queue with its credential and a usable registration, and performs a task."""
     guest = await host.guest()
     await guest.perform(guest.task())
 
@@ -62,7 +62,7 @@ async def odd_payload(host: Host) -> None:
 
 @stories.must
 async def messages_of_no_concern(host: Host) -> None:
-    """A v1 worker goes on after messages that it does not know, of tasks that it does not hold, and after errors."""
+    """A v1 worker goes on after messages that it does not know, after errors, and of tasks that it does not hold."""
     guest = await host.guest()
     guest.needs_v1()
     await guest.say({"kind": "news", "from": "the future"})
@@ -154,7 +154,7 @@ async def wiped_queue(host: Host) -> None:
 
 @stories.must
 async def comes_again(host: Host) -> None:
-    """A worker comes again after 1000, 1001, 1012, 4408, 4429 and a broken connection, and not at once each time."""
+    """A worker comes again after 1000, 1001, 1012, 4408, 4429 and a broken connection, and does not hammer."""
     await _turned_away(host)
     spent = sum(gaps(host.visits))
     expect(spent >= HAMMERING_SECONDS, f"{len(host.visits)} connections in {spent:.3f} s")
@@ -253,9 +253,9 @@ async def _turned_away(host: Host) -> None:
 async def _is_not_followed(host: Host, code: CloseCode) -> None:
     guest = await host.guest()
     await guest.socket.close(code, "Do not come again.")
-    until = time.monotonic() + host.worker.quiet_seconds
-    while time.monotonic() < until and host.process.returncode is None:
-        await asyncio.sleep(0.05)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(host.worker.quiet_seconds):
+            await host.process.wait()
     expect(len(host.visits) == 1, f"came again after {int(code)}")
 
 

@@ -62,7 +62,7 @@ async def odd_payload(host: Host) -> None:
 
 @stories.must
 async def messages_of_no_concern(host: Host) -> None:
-    """A v1 worker goes on after messages that it does not know, after errors, and of tasks that it does not hold."""
+    """A v1 worker passes over kinds that it does not know, errors, and news of tasks that it does not hold."""
     guest = await host.guest()
     guest.needs_v1()
     await guest.say({"kind": "news", "from": "the future"})

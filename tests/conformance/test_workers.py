@@ -97,7 +97,7 @@ def test_a_worker_that_does_not_start_is_reported_with_its_exit_status():
 
 
 class TestWorkersInOtherLanguages:
-    """Skipped where the toolchain is not: apt-get install nodejs node-ws golang-go golang-github-gorilla-websocket-dev"""
+    """Skipped where the toolchain is not: nodejs, node-ws, golang-go, golang-github-gorilla-websocket-dev."""
 
     def test_the_one_in_node_keeps_every_rule(self):
         environment = {**os.environ, "NODE_PATH": "/usr/share/nodejs"}  # where Debian keeps `ws`

@@ -23,7 +23,7 @@ HANDSHAKE = (
     "Sec-WebSocket-Protocol: workqueue.v1\r\nAuthorization: Bearer {key}\r\n\r\n"
 )
 
-TASKS, TASK_BYTES = 300, 900_000
+TASKS, TASK_BYTES = 270, 900_000
 MOST_MEBIBYTES = 150
 """Of which 64 are the cache of SQLite, which keeps the rows that are written."""
 FLOOD_FRAMES = 200

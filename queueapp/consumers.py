@@ -54,6 +54,9 @@ logger = logging.getLogger(__name__)
 
 MINUTE_SECONDS = 60.0
 
+TAKEN_IN_AT_ONCE_BYTES = 1024 * 1024
+"""How much of one worker's frames may wait for a pass before the next frame is read."""
+
 PEER_HAS_LEFT = OSError
 """What an ASGI server raises when something is to be sent that nobody can read any more."""
 
@@ -74,6 +77,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         self._deadline: asyncio.TimerHandle | None = None
         self._frame_limit_bytes = config().frame_limit_bytes
         self._unusable_at: deque[float] = deque()
+        self._taken_in_bytes = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Without Channels' loop, which listens to the channel layer as well and makes two asyncio tasks for each
@@ -206,6 +210,17 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             refused = [message for message in parse_frame(text) if not self._take(message)]
             for message in refused[:1]:
                 await self._refuse(message)
+            await self._keep_pace(len(text))
+
+    async def _keep_pace(self, taken_bytes: int) -> None:
+        """A worker that says more than can be dealt with is read no faster; nor is one that asks and asks, and
+        does not read the answers. The server reads nothing of it until this returns."""
+        assert self.link is not None
+        self._taken_in_bytes += taken_bytes
+        if self._taken_in_bytes > TAKEN_IN_AT_ONCE_BYTES:
+            await self.hub.dealt_with()
+            self._taken_in_bytes = 0
+        await self.link.caught_up()
 
     def _take(self, message: WorkerMessage) -> bool:
         """Put the message into the hub's inbox. False: it is of no use."""

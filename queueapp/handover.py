@@ -7,12 +7,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from uuid import UUID
 
+from django.db.models import Expression, F, TextField
+from django.db.models.expressions import RawSQL
+
 from queueapp import database, statements
 from queueapp.dispatch import Assignment
 from queueapp.domain.payloads import json_text
 from queueapp.domain.states import Outcome, SessionState
 from queueapp.doorbell import Revoked, Ring
-from queueapp.lifecycle import Assigned
+from queueapp.lifecycle import Assigned, data_unless_large
 from queueapp.models import Attempt, Task
 from queueapp.protocol import CloseCode
 from queueapp.querysets import TaskQuerySet
@@ -21,13 +24,22 @@ from queueapp.statements import NAMED
 COMPARED_AT_ONCE = 1000
 """How many tasks a poll compares that look right, so that it stays short."""
 
+_DATA = "data_to_send"
+
 Held = Mapping[UUID, Mapping[UUID, int]]
 """What the workers of this process have been sent: session → task → attempt."""
 
 
 def announced(task_ids: Iterable[UUID], held: Held) -> list[Assignment]:
-    """Of the tasks that another process says it has assigned here, those that the rows confirm."""
-    return _unsent(Task.objects.filter(pk__in=list(task_ids)), held)
+    """Of the tasks that another process says it has assigned here, those that the rows confirm. Large data is left
+    out."""
+    unless_large = RawSQL(data_unless_large("queueapp_task.data"), [], TextField())
+    return _unsent(Task.objects.filter(pk__in=list(task_ids)), held, unless_large)
+
+
+def in_full(task_ids: Iterable[UUID], held: Held) -> list[Assignment]:
+    """The tasks that workers here have now room for, with their data whatever its size."""
+    return _unsent(Task.objects.filter(pk__in=list(task_ids)), held, F("data"))
 
 
 class Comparison:
@@ -120,16 +132,16 @@ def _revoked(lost: Sequence[tuple[UUID, UUID, int]]) -> tuple[Revoked, ...]:
     )
 
 
-def _unsent(tasks: TaskQuerySet, held: Held) -> list[Assignment]:
-    rows = tasks.held_by(held).assigned().select_related("route")
+def _unsent(tasks: TaskQuerySet, held: Held, data: Expression | F) -> list[Assignment]:
+    rows = tasks.held_by(held).assigned().select_related("route").defer("data").annotate(**{_DATA: data})
     return [
-        _assignment(task)
+        _assignment(task, getattr(task, _DATA))
         for task in rows
         if task.worker_id is not None and held[task.worker_id].get(task.id) != task.attempt
     ]
 
 
-def _assignment(task: Task) -> Assignment:
+def _assignment(task: Task, data: str | None) -> Assignment:
     assert task.worker_id is not None
     assert task.deadline is not None
     return Assignment(
@@ -138,7 +150,7 @@ def _assignment(task: Task) -> Assignment:
             task.worker_id,
             task.route_id,
             task.name,
-            task.data,
+            data,
             task.attempt,
             task.timeout_seconds,
             task.deadline,

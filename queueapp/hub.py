@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -65,6 +66,8 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._unlisten: Callable[[], None] = lambda: None
         self._relay = Relay()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._asking: list[Link] = []
         self.leaving = False
         self._empty = asyncio.Event()
         self._stopping = False
@@ -89,6 +92,7 @@ class Hub:
         self.wake()
         if self._task is not None:
             await self._task
+        _release(self._waiting)
         self._unlisten()
         # The sockets are still open; what comes in from now on is for nobody.
         inbox, self.inbox = self.inbox, Inbox()
@@ -130,6 +134,7 @@ class Hub:
         return len(self._links)
 
     def attach(self, link: Link, attachment: Attachment) -> None:
+        link.ask_again = partial(self._ask_again, link)
         self._links[link.session_id] = link
         self.inbox.attachments.append(attachment)
         self.wake()
@@ -143,6 +148,19 @@ class Hub:
 
     def wake(self) -> None:
         self._wake.set()
+
+    async def dealt_with(self) -> None:
+        """Once all that is in the inbox now has been dealt with."""
+        if not self._stopping:
+            self._waiting.append(self._loop.create_future())
+            self.wake()
+            await self._waiting[-1]
+
+    def _ask_again(self, link: Link, task_ids: Iterable[UUID]) -> None:
+        """A worker reads again: read for it from the rows what there was no room to keep."""
+        self._asking.append(link)
+        self.inbox.wanted.extend(task_ids)
+        self.wake()
 
     # ---- what the doorbell says
 
@@ -175,8 +193,10 @@ class Hub:
         for revoked in attempts:
             # News of what the tick has found already is no news.
             if (link := self._links.get(revoked.session_id)) and revoked.task_id in link.held:
+                was_sent = link.was_sent(revoked.task_id)
                 link.let_go(revoked.task_id, revoked.attempt)
-                link.tell([Cancel(str(revoked.task_id), revoked.attempt, revoked.reason)])
+                if was_sent:
+                    link.tell([Cancel(str(revoked.task_id), revoked.attempt, revoked.reason)])
 
     def _close(self, sessions: Iterable[tuple[UUID, int, str]]) -> None:
         for session_id, code, reason in sessions:
@@ -203,6 +223,8 @@ class Hub:
         if self._gathers:
             await asyncio.sleep(GATHER_SECONDS)
         inbox, self.inbox = self.inbox, Inbox()
+        waiting, self._waiting = self._waiting, []
+        asking, self._asking = self._asking, []
         self._wake.clear()
         if time.monotonic() >= self._next_tick:
             inbox.tick = True
@@ -210,17 +232,23 @@ class Hub:
         try:
             held = (
                 {session_id: dict(link.held) for session_id, link in self._links.items()}
-                if (inbox.tick or inbox.announced)
+                if (inbox.tick or inbox.announced or inbox.wanted)
                 else None
             )
             outbox = await self._in_thread(lambda: self._passed(inbox, held))
         except DATABASE_AWAY:
             self.inbox = inbox.followed_by(self.inbox)
+            waiting, self._waiting = [], waiting + self._waiting
+            self._asking = asking + self._asking
             raise
+        finally:
+            _release(waiting)
         if outbox.lease_lost:
             await self._start_anew()
         self._hear(outbox.unheard)
         self._send(outbox)
+        for link in asking:
+            link.answered()
         self._next_promotion = outbox.promote_at
         self._gathers = not outbox.more and len(outbox.verdicts) + len(outbox.assignments) >= GATHER_FROM
         if outbox.more:
@@ -269,8 +297,9 @@ class Hub:
         acks: dict[UUID, list[ServerMessage]] = {}
         for report, verdict in outbox.verdicts:
             if link := self._links.get(report.session_id):
+                attempt = link.held.get(report.task_id) if report.attempt is None else report.attempt
                 link.let_go(report.task_id, report.attempt)
-                ack = Ack(str(report.task_id), report.attempt, verdict)
+                ack = Ack(str(report.task_id), attempt, verdict)
                 acks.setdefault(report.session_id, []).append(ack)
         for session_id, messages in acks.items():
             if link := self._links.get(session_id):
@@ -296,6 +325,12 @@ class Hub:
         self.inbox = Inbox()
         await _close_all(links, "The server lost its lease.")
         await self._enter()
+
+
+def _release(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for each in waiting:
+        if not each.done():  # the connection of one that was cancelled has ended
+            each.set_result(None)
 
 
 def _on_a_living_connection(work: Callable[[], T]) -> T:

@@ -31,8 +31,9 @@ class Inbox:
     """What has come in since the last pass, in the order in which it is dealt with.
 
     `releases` are (session, task), `capacities` (session, tasks). `announced` are tasks that another process has
-    assigned here. `roster`: workers or queues changed. `keys`: tasks of concurrency keys have. `scheduled`: tasks
-    are delayed. `tick`: the slow poll, the clock's work and the lease are due.
+    assigned here, `wanted` those that their workers have room for only now. `roster`: workers or queues changed.
+    `keys`: tasks of concurrency keys have. `scheduled`: tasks are delayed. `tick`: the slow poll, the clock's work
+    and the lease are due.
     """
 
     attachments: list[Attachment] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Inbox:
     closings: list[Closing] = field(default_factory=list)
     routes: list[UUID] = field(default_factory=list)
     announced: list[UUID] = field(default_factory=list)
+    wanted: list[UUID] = field(default_factory=list)
     roster: bool = False
     scheduled: bool = False
     keys: bool = False
@@ -90,7 +92,7 @@ class Inbox:
         look is left out."""
         for each in fields(self):
             items = getattr(self, each.name)
-            if isinstance(items, list) and each.name not in ("routes", "announced"):
+            if isinstance(items, list) and each.name not in ("routes", "announced", "wanted"):
                 for item in items:
                     single = Inbox()
                     setattr(single, each.name, [item])
@@ -197,6 +199,8 @@ class Pass:
 
         After what came in: a task that its worker has just given back is not to be sent to it once more.
         """
+        if inbox.wanted:
+            outbox.assignments += handover.in_full(inbox.wanted, held)
         if inbox.announced:
             outbox.assignments += handover.announced(inbox.announced, held)
         if inbox.tick and held and not outbox.lease_lost:

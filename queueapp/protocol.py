@@ -45,7 +45,10 @@ FATAL_CLOSE_CODES = frozenset(
 """After these a worker must not reconnect: it would only be refused again."""
 
 CLOSE_REASON_BYTES = 123
-"""What a close frame has room for (RFC 6455)."""
+"""What a close frame has room for beside the code (RFC 6455)."""
+
+ARRAY_CHARACTERS = 256 * 1024
+"""Longer arrays are sent as several: many clients refuse a frame above a mebibyte if not told otherwise."""
 
 RESTART_REASON = "The server restarts."
 """The reason of a drain notice after which a worker comes back; after any other it leaves for good."""
@@ -115,11 +118,19 @@ def serialise(message: ServerMessage) -> str:
 
 
 def serialise_many(messages: Iterable[ServerMessage], batch: bool) -> list[str]:
-    """The text frames for the messages: one array with `batch`, else one frame each."""
+    """The text frames for the messages: with `batch` as few arrays as their length allows, else one frame each."""
     encoded = [serialise(message) for message in messages]
-    if batch and len(encoded) > 1:
-        return ["[" + ",".join(encoded) + "]"]
-    return encoded
+    if not batch or len(encoded) < 2:
+        return encoded
+    arrays: list[list[str]] = [[]]
+    room = ARRAY_CHARACTERS
+    for text in encoded:
+        if arrays[-1] and len(text) > room:
+            arrays.append([])
+            room = ARRAY_CHARACTERS
+        arrays[-1].append(text)
+        room -= len(text)
+    return ["[" + ",".join(array) + "]" for array in arrays]
 
 
 # ---- worker to server

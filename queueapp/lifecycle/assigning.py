@@ -13,6 +13,9 @@ from queueapp import database, statements
 from queueapp.lifecycle.holders import note_use
 from queueapp.statements import Given
 
+LARGE_BYTES = 32 * 1024
+"""Larger data is not read where hundreds of tasks are assigned at once, but when its worker has room for it."""
+
 _CHOICES = Given("choice", task_id="uuid", session_id="uuid", until="timestamptz")
 
 
@@ -25,13 +28,13 @@ class Choice(NamedTuple):
 
 
 class Assigned(NamedTuple):
-    """A task as its new holder is to be told; `data` is JSON text."""
+    """A task as its new holder is to be told. `data` is JSON text; None: it is large, and was not read."""
 
     task_id: UUID
     session_id: UUID
     route_id: UUID
     name: str
-    data: str
+    data: str | None
     attempt: int
     timeout_seconds: float
     deadline: datetime
@@ -63,15 +66,20 @@ def _statement() -> str:
         progress = NULL, progress_message = ''
         """,
         "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back",
-        "id, route_id, name, data, attempt, timeout_seconds, priority, traceparent",
+        f"id, route_id, name, {data_unless_large()}, attempt, timeout_seconds, priority, traceparent",
     )
+
+
+def data_unless_large(column: str = "data") -> str:
+    size = f"octet_length({column})" if database.is_postgresql() else f"length(CAST({column} AS BLOB))"
+    return f"CASE WHEN {size} <= {LARGE_BYTES} THEN {column} END"
 
 
 def _assigned(
     choice: Choice,
     route_id: Any,
     name: str,
-    data: str,
+    data: str | None,
     attempt: int,
     timeout_seconds: float,
     priority: int,

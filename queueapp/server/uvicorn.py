@@ -32,6 +32,10 @@ class WorkerProtocol(WebSocketsSansIOProtocol):
     ever; uvicorn then never says that the connection is over, and its tasks would wait with it."""
 
     def keepalive_timeout(self) -> None:
+        if self.read_paused and self.writable.is_set():
+            # It says more than is dealt with, and waits until the database is back, say. Its pong waits too.
+            self.pong_timer = self.loop.call_later(self.ping_timeout or 0.0, self.keepalive_timeout)
+            return
         super().keepalive_timeout()
         self.transport.abort()
 

@@ -243,6 +243,16 @@ async def receive(socket: ClientConnection, count: int = 1) -> list[dict[str, An
         return [json.loads(await socket.recv()) for _ in range(count)]
 
 
+async def messages(worker: ClientConnection, count: int) -> list[dict[str, Any]]:
+    """That many messages, in frames of one or of several."""
+    found: list[dict[str, Any]] = []
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(found) < count:
+            frame = json.loads(await worker.recv())
+            found += frame if isinstance(frame, list) else [frame]
+    return found
+
+
 async def closed(socket: ClientConnection) -> int | None:
     """The code with which the server has closed it."""
     async with asyncio.timeout(PATIENCE_SECONDS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -95,3 +96,18 @@ async def test_a_peer_that_does_not_read_holds_up_nobody_and_is_let_go_with_what
             tasks = await receive(heir, len(ids))
     assert sorted(task["task_id"] for task in tasks) == sorted(ids)
     assert {task["attempt"] for task in tasks} == {2}
+
+
+@pytest.mark.only_on("sqlite", reason="its one writer is held up from outside")
+async def test_a_worker_that_is_not_read_because_the_database_is_away_is_not_taken_for_dead(server):
+    """Its pongs are behind what it said, and wait with it."""
+    result = '{"task_id": "01890000-0000-7000-8000-000000000000", "result": "done", "data": "' + "x" * 800 + '"}'
+    async with server.worker("?task=patient", subprotocols=["workqueue.v1"]) as worker:
+        await receive(worker)
+        with sqlite3.connect(server.data_dir / "workqueue.sqlite3", isolation_level=None) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            for _ in range(2500):
+                await worker.send(result)
+            await asyncio.sleep(4)  # twice as long as a ping may go unanswered
+            writer.execute("ROLLBACK")
+        assert {ack["status"] for ack in await receive(worker, 2500)} == {"unknown"}

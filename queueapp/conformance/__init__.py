@@ -1,0 +1,1 @@
+"""Scripted sessions that show whether a server or a worker keeps the worker protocol."""

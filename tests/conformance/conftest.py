@@ -1,0 +1,33 @@
+"""A real server whose patience is short, and worker programs, for the conformance run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))
+
+from processes import Server, backing, started_copy
+
+SHORT = {
+    "WORKQUEUE_REGISTRATION_TIMEOUT_SECONDS": "1",
+    "WORKQUEUE_PING_INTERVAL_SECONDS": "1",
+    "WORKQUEUE_PING_TIMEOUT_SECONDS": "3",
+}
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with backing() as environment:
+        prepared = Server(tmp_path_factory.mktemp("prepared"), **environment)
+        prepared.prepare()
+        yield prepared
+
+
+@pytest.fixture(scope="module")
+def server(prepared: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with started_copy(prepared, tmp_path_factory.mktemp("conformance"), **SHORT) as server:
+        yield server

@@ -9,7 +9,8 @@ import os
 import sys
 from collections.abc import Iterable
 
-from queueapp.sdk.worker import EXIT_AFTER_SIGNAL, Worker
+from queueapp.sdk.program import EXIT_AFTER_SIGNAL
+from queueapp.sdk.worker import Worker
 
 TOKEN_VARIABLE = "WORKQUEUE_TOKEN"
 DEFAULT_ATTRIBUTE = "worker"

@@ -54,10 +54,13 @@ async def serve_with_signals(worker: Worker, url: str, token: str, **options: An
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
-    if len(received) > 1:
-        raise SystemExit(EXIT_AFTER_SIGNAL + received[-1])
+    status = EXIT_AFTER_SIGNAL + received[-1] if len(received) > 1 else 0
     if worker.tally.unfinished:
-        raise SystemExit(EXIT_UNFINISHED)
+        status = EXIT_UNFINISHED
+    if worker.hangs:
+        leave(status)
+    if status:
+        raise SystemExit(status)
 
 
 def leave(status: int) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from functools import partial
 
-from queueapp.sdk import messages
 from queueapp.sdk.attempt import Attempt, Key
 from queueapp.sdk.handlers import AsyncHandler, SyncHandler
 from queueapp.sdk.messages import ResultMessage
-from queueapp.sdk.task import LOST, Task
-from queueapp.sdk.threads import HandlerThreads
+from queueapp.sdk.performing import Performer
+from queueapp.sdk.task import LOST
 
 log = logging.getLogger("queueapp.sdk")
 
@@ -32,10 +30,9 @@ class Runner:
 
     def __init__(self, concurrency: int, frame_limit_bytes: int, grace_seconds: float) -> None:
         self._concurrency = concurrency
-        self._frame_limit_bytes = frame_limit_bytes
         self._grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
-        self._threads = HandlerThreads[ResultMessage]()
+        self._performer = Performer(frame_limit_bytes)
         self._waiting: dict[Key, Attempt] = {}
         self._running: dict[Key, Attempt] = {}
         self._left_alone: set[asyncio.Task[ResultMessage]] = set()
@@ -49,6 +46,11 @@ class Runner:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    @property
+    def hanging(self) -> int:
+        """Handlers that have not ended: those that were left alone, and what runs when nobody waits any longer."""
+        return len(self._left_alone) + len(self._running) + self._performer.hanging_threads
 
     async def wait_until_idle(self) -> None:
         await self._idle.wait()
@@ -99,7 +101,7 @@ class Runner:
         for run in [*self._left_alone, *(each.run for each in self._running.values())]:
             if run is not None:
                 run.cancel()
-        self._threads.close()
+        self._performer.close()
 
     # ---- places
 
@@ -109,7 +111,8 @@ class Runner:
             attempt.stop_timer()
             self._running[attempt.key] = attempt
             attempt.pulse.start()
-            attempt.run = self._loop.create_task(self._perform(attempt), name=f"task {attempt.task.id}")
+            performing = self._performer.perform(attempt.handler, attempt.task)
+            attempt.run = self._loop.create_task(performing, name=f"task {attempt.task.id}")
             attempt.run.add_done_callback(partial(self._ended, attempt))
             attempt.timer = self._loop.call_at(attempt.pulse.deadline, self._look_at, attempt)
 
@@ -160,30 +163,3 @@ class Runner:
         # Once: a second time would hit the handler while it tidies up.
         if isinstance(attempt.handler, AsyncHandler) and run is not None and not run.cancelling():
             run.cancel()
-
-    # ---- handlers
-
-    async def _perform(self, attempt: Attempt) -> ResultMessage:
-        match attempt.handler:
-            case SyncHandler(function):
-                return await self._threads.call(partial(self._call, function, attempt.task))
-            case AsyncHandler(function):
-                return await self._call_async(function, attempt.task)
-
-    def _call(self, function: Callable[[Task], object], task: Task) -> ResultMessage:
-        try:
-            return messages.done(task.id, task.attempt, function(task), self._frame_limit_bytes)
-        except BaseException as failure:  # a handler that calls sys.exit() fails its task, not the worker
-            return messages.failed(task.id, task.attempt, failure)
-
-    async def _call_async(self, function: Callable[[Task], Awaitable[object]], task: Task) -> ResultMessage:
-        try:
-            return messages.done(task.id, task.attempt, await function(task), self._frame_limit_bytes)
-        except asyncio.CancelledError as failure:
-            run = asyncio.current_task()
-            if run is not None and run.cancelling():
-                raise
-            # Something that the handler awaited was cancelled, not the handler: the server must hear of it.
-            return messages.failed(task.id, task.attempt, failure)
-        except (Exception, SystemExit) as failure:
-            return messages.failed(task.id, task.attempt, failure)

@@ -78,7 +78,8 @@ class Session:
         self._open: set[Key] = set()
         self._unacknowledged: dict[Key, asyncio.TimerHandle] = {}
         self._draining = False
-        self._drain_noticed = asyncio.Event()
+        self._drain_confirmed = False
+        self._drain_timer: asyncio.TimerHandle | None = None
         self._ended = False
         self._last_words: asyncio.TimerHandle | None = None
         self.asked_to_leave = False
@@ -121,10 +122,9 @@ class Session:
         self._ended = True
         self._lease.end()
         self._runner.lose()
-        if self._last_words is not None:
-            self._last_words.cancel()
-        for timer in self._unacknowledged.values():
-            timer.cancel()
+        for timer in (self._last_words, self._drain_timer, *self._unacknowledged.values()):
+            if timer is not None:
+                timer.cancel()
         if lost := len(self._open) + len(self._unacknowledged):
             self._tally.lost += lost
             log.warning("The connection ended with %d tasks held: the server gives them to others", lost)
@@ -148,7 +148,7 @@ class Session:
                 if key in self._open and not self._runner.cancel(key, message.reason):
                     self.concluded(key, None)
             case DrainNotice():
-                self._drain_noticed.set()
+                self._confirm_drain()
                 if not self._draining:
                     log.info("The server asks this worker to finish: %s", message.reason)
                     self.asked_to_leave = message.reason != RESTART_REASON
@@ -236,22 +236,22 @@ class Session:
                 self._wake.clear()
                 while self._outbox:
                     await self._socket.send(self._outbox.take_frame())
-                if self._is_drained():
-                    await self._drain_confirmed()
-                    if self._is_drained() and not self._outbox:
-                        await self._socket.close()
-                        return
+                if self._is_drained() and self._has_confirmation():
+                    await self._socket.close()
+                    return
         except ConnectionClosed:
             return  # the reader meets the same end
 
-    async def _drain_confirmed(self) -> None:
+    def _has_confirmation(self) -> bool:
         """The server confirms a drain with its own notice. What it assigned before it knew has arrived by
         then and was given back; closing sooner would cost those tasks an attempt."""
-        try:
-            async with asyncio.timeout(DRAIN_NOTICE_SECONDS):
-                await self._drain_noticed.wait()
-        except TimeoutError:
-            log.debug("The server did not confirm the drain")
+        if not self._drain_confirmed and self._drain_timer is None:
+            self._drain_timer = self._loop.call_later(DRAIN_NOTICE_SECONDS, self._confirm_drain)
+        return self._drain_confirmed
+
+    def _confirm_drain(self) -> None:
+        self._drain_confirmed = True
+        self._wake.set()
 
     def _is_drained(self) -> bool:
         return self._draining and not self._open and not self._unacknowledged

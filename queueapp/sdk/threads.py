@@ -20,6 +20,12 @@ class HandlerThreads(Generic[T]):
 
     def __init__(self) -> None:
         self._idle: list[_HandlerThread[T]] = []
+        self._left_alone: list[_HandlerThread[T]] = []
+
+    @property
+    def hanging(self) -> int:
+        """Threads whose caller was cancelled, and whose function has not ended yet."""
+        return sum(thread.is_alive for thread in self._left_alone)
 
     async def call(self, function: Callable[[], T]) -> T:
         """The function's return value. It must not raise: a future cannot carry every exception.
@@ -31,6 +37,7 @@ class HandlerThreads(Generic[T]):
             value = await thread.call(function)
         except asyncio.CancelledError:
             thread.let_go()
+            self._left_alone = [each for each in (*self._left_alone, thread) if each.is_alive]
             raise
         self._idle.append(thread)
         return value
@@ -44,7 +51,12 @@ class HandlerThreads(Generic[T]):
 class _HandlerThread(Generic[T]):
     def __init__(self) -> None:
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        threading.Thread(target=self._work, name="handler", daemon=True).start()
+        self._thread = threading.Thread(target=self._work, name="handler", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from queueapp.domain.matching import Subscription
@@ -50,6 +50,15 @@ class Worker:
     def load(self) -> tuple[int, int]:
         """How many tasks it performs now, and how many wait here for a place."""
         return (self._runner.running, self._runner.waiting) if self._runner is not None else (0, 0)
+
+    @property
+    def hangs(self) -> bool:
+        """After `serve`: whether a handler still runs, for which neither the loop nor the interpreter can end."""
+        return self._runner is not None and self._runner.hanging > 0
+
+    def find(self, name: str, attrs: Mapping[str, str]) -> Handler | None:
+        """The handler that performs such a task."""
+        return self._handlers.find(name, attrs)
 
     def task(
         self, name: str, filter: Criteria | None = None, /, **criteria: str | list[str] | tuple[str, ...]

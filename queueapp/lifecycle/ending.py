@@ -216,9 +216,7 @@ def _fail(reports: Sequence[Report], now: datetime) -> set[UUID]:
     for task in _locked(Task.objects.filter(pk__in=list(by_task))):
         report = by_task[task.id]
         if task.worker_id == report.session_id and report.attempt in (None, task.attempt):
-            ending = Ending(
-                task, Outcome.ERROR, report.error, report.payload, report.retry, report.retry_after
-            )
+            ending = Ending(task, Outcome.ERROR, report.error, report.payload, report.retry, report.retry_after)
             endings.append(ending)
     return end_attempts(endings, now)
 

@@ -282,9 +282,7 @@ class TestALostConnection:
         await server.attached()
         first.socket.transport.abort()
 
-    async def test_is_not_what_one_is_taken_for_that_answers(
-        self, server: Peer, serve: Any, clock: Clock
-    ) -> None:
+    async def test_is_not_what_one_is_taken_for_that_answers(self, server: Peer, serve: Any, clock: Clock) -> None:
         server.heartbeat_seconds = 10.0
         worker, handler = held()
         serve(worker)

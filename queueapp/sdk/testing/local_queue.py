@@ -70,8 +70,9 @@ class LocalQueue:
     def __init__(self) -> None:
         self.tasks: dict[str, LocalTask] = {}
         self.workers: list[Attached] = []
-        self.changed = asyncio.Event()
-        """Set whenever a task has ended."""
+        self.attached = 0
+        """How many connections there have been."""
+        self._changed = asyncio.Event()
         self._delays: dict[str, asyncio.TimerHandle] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -80,6 +81,8 @@ class LocalQueue:
         worker = Attached(socket, offers, max_outstanding)
         worker.say(Welcome(str(id(socket)), max_outstanding, HEARTBEAT_SECONDS, "local"))
         self.workers.append(worker)
+        self.attached += 1
+        self._changed.set()
         sending = self._loop.create_task(worker.send_all())
         self.dispatch()
         try:
@@ -94,6 +97,11 @@ class LocalQueue:
             for task_id in list(worker.held):
                 self._end(worker, self.tasks[task_id], Outcome.LOST)
 
+    async def next_change(self) -> None:
+        """Until a worker has attached or a task has ended."""
+        self._changed.clear()
+        await self._changed.wait()
+
     def submit(self, task: LocalTask) -> None:
         self.tasks[task.id] = task
         self.dispatch()
@@ -107,7 +115,7 @@ class LocalQueue:
                 worker.say(Cancel(task_id, task.attempt, str(Outcome.CANCELLED)))
                 worker.held.pop(task_id).cancel()
         task.cancel()
-        self.changed.set()
+        self._changed.set()
         self.dispatch()
 
     def drain(self, reason: str) -> None:
@@ -181,7 +189,7 @@ class LocalQueue:
         if result.done:
             worker.held.pop(task.id).cancel()
             task.succeed(result)
-            self.changed.set()
+            self._changed.set()
         else:
             self._end(worker, task, Outcome.ERROR, result)
         return "accepted"
@@ -191,7 +199,7 @@ class LocalQueue:
         delay_seconds = task.end_attempt(outcome, result)
         if task.state is TaskState.PENDING and delay_seconds:
             self._delays[task.id] = self._loop.call_later(delay_seconds, partial(self._is_due, task.id))
-        self.changed.set()
+        self._changed.set()
         self.dispatch()
 
     def _is_due(self, task_id: str) -> None:

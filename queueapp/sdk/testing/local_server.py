@@ -92,8 +92,10 @@ class LocalServer:
     def serving(self, worker: Worker, **options: Any) -> Iterator[None]:
         """The worker attached, until it is drained at the end. `options` are those of `Worker.serve`."""
         options = {"backoff": AT_ONCE, **options}
+        before = self._call(lambda: self._queue.attached)
         served = asyncio.run_coroutine_threadsafe(worker.serve(self.url, self.token, **options), self._loop)
         try:
+            self._do(lambda: self._more_attached_than(before))
             yield
         finally:
             self._loop.call_soon_threadsafe(worker.drain)
@@ -132,11 +134,15 @@ class LocalServer:
         options = parse_qs(urlsplit(socket.request.path).query)
         await self._queue.serve(socket, offers_of(await socket.recv()), int(options["_max_outstanding"][0]))
 
+    async def _more_attached_than(self, before: int) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while self._queue.attached <= before:
+                await self._queue.next_change()
+
     async def _ended(self, task_id: str, seconds: float) -> LocalTask:
         async with asyncio.timeout(seconds):
             while not self._queue.tasks[task_id].is_terminal:
-                self._queue.changed.clear()
-                await self._queue.changed.wait()
+                await self._queue.next_change()
         return self._queue.tasks[task_id].copy()
 
     def _do(self, work: Callable[[], Any]) -> Any:

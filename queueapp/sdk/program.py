@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from queueapp.sdk.errors import Refused
@@ -13,33 +15,49 @@ from queueapp.sdk.errors import Refused
 if TYPE_CHECKING:
     from queueapp.sdk.worker import Worker
 
+log = logging.getLogger("queueapp.sdk")
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_UNFINISHED = 3
 EXIT_AFTER_SIGNAL = 128
 
 
-def run(worker: Worker, url: str, token: str, **options: Any) -> None:
-    """As `Worker.run` says."""
+def run(
+    worker: Worker,
+    url: str,
+    token: str,
+    beside: Iterable[Coroutine[Any, Any, None]] = (),
+    and_then: Callable[[], None] = lambda: None,
+    **options: Any,
+) -> None:
+    """As `Worker.run` says. What runs `beside` it ends with it; `and_then`: what to do where it ended without a
+    signal, though a handler may still hang."""
     try:
-        asyncio.run(serve_with_signals(worker, url, token, **options))
+        asyncio.run(_serve_with_signals(worker.serve(url, token, **options), worker, beside, and_then))
     except Refused as refusal:
         raise SystemExit(str(refusal)) from None
 
 
-async def serve_with_signals(worker: Worker, url: str, token: str, **options: Any) -> None:
+async def _serve_with_signals(
+    service: Coroutine[Any, Any, None],
+    worker: Worker,
+    beside: Iterable[Coroutine[Any, Any, None]],
+    and_then: Callable[[], None],
+) -> None:
     """Raises SystemExit unless the worker was drained and finished what it held."""
     loop = asyncio.get_running_loop()
-    serving = asyncio.ensure_future(worker.serve(url, token, **options))
+    companions = [asyncio.create_task(each) for each in beside]
+    serving = asyncio.create_task(service)
     received: list[signal.Signals] = []
 
     def on_signal(number: signal.Signals) -> None:
         received.append(number)
         match len(received):
             case 1:
-                print("Draining: finishing what runs. Once more to stop at once.", file=sys.stderr)
+                log.warning("Draining: finishing what runs. Once more to stop at once.")
                 worker.drain()
             case 2:
-                print("Stopping: giving back what runs.", file=sys.stderr)
+                log.warning("Stopping: giving back what runs.")
                 worker.stop()
             case _:
                 serving.cancel()
@@ -54,16 +72,21 @@ async def serve_with_signals(worker: Worker, url: str, token: str, **options: An
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+        for each in companions:
+            each.cancel()
+        await asyncio.gather(*companions, return_exceptions=True)
+    if not received:
+        and_then()
     status = EXIT_AFTER_SIGNAL + received[-1] if len(received) > 1 else 0
     if worker.tally.unfinished:
         status = EXIT_UNFINISHED
     if worker.hangs:
-        leave(status)
+        _leave(status)
     if status:
         raise SystemExit(status)
 
 
-def leave(status: int) -> None:
+def _leave(status: int) -> None:
     """End at once. Not by the interpreter's own end, which aborts when the thread of a handler that still runs
     holds the lock of stdout."""
     sys.stderr.flush()

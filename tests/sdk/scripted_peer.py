@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 from queueapp.protocol import SUBPROTOCOL
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 
 
 class Attached:

@@ -93,6 +93,16 @@ class LocalQueue:
             pass
         finally:
             sending.cancel()
+            self._detach(worker)
+
+    def break_connections(self) -> None:
+        """Without a word to anybody; what is held is lost now, not when the sockets tell."""
+        for worker in list(self.workers):
+            worker.socket.transport.abort()
+            self._detach(worker)
+
+    def _detach(self, worker: Attached) -> None:
+        if worker in self.workers:
             self.workers.remove(worker)
             for task_id in list(worker.held):
                 self._end(worker, self.tasks[task_id], Outcome.LOST)

@@ -103,12 +103,7 @@ class LocalServer:
 
     def break_connections(self) -> None:
         """As when the network goes away: what is held is lost."""
-
-        def break_all() -> None:
-            for worker in self._queue.workers:
-                worker.socket.transport.abort()
-
-        self._call(break_all)
+        self._call(lambda: self._queue.break_connections())
 
     def restart(self) -> None:
         """Ask the workers to finish and come again, as a server does that restarts."""

@@ -115,8 +115,8 @@ def serialise_many(messages: Iterable[ServerMessage], batch: bool) -> list[str]:
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of a task. `payload` is JSON text: the result's data, or an error's details. `retry_after`: seconds,
-    in place of the task's backoff."""
+    """What became of a task. `payload` is JSON text: the result's data, or an error's details. `retry_after`:
+    seconds, in place of the task's backoff."""
 
     task_id: str
     done: bool

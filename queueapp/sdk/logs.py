@@ -17,8 +17,8 @@ OF_TASK = ("task_id", "task_name", "attempt")
 
 
 class JsonFormatter(logging.Formatter):
-    """`time`, `level`, `logger`, `message`; of a task `task_id`, `task_name`, `attempt`; `exception` where there is
-    one."""
+    """`time`, `level`, `logger`, `message`; of a task `task_id`, `task_name`, `attempt`; `exception` where
+    there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         document: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Payloads as typed objects: what JSON becomes for a handler that says what it takes, and what a result becomes."""
+"""Payloads as typed objects: what JSON becomes for a handler that says what it takes, and results as JSON."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PLAIN_BY_MSGSPEC = (
 
 
 def decoder(wanted: Any) -> Callable[[bytes | msgspec.Raw], Any]:
-    """Reads JSON into the wanted type: what msgspec knows (structs, dataclasses, TypedDict, unions, …) and pydantic's
-    models, also inside one another. It raises msgspec.ValidationError, which says what is wrong and where.
+    """Reads JSON into the wanted type: what msgspec knows (structs, dataclasses, TypedDict, unions, …) and
+    pydantic's models, also inside one another. It raises msgspec.ValidationError, which says what is wrong and where.
 
     ValueError when there is no way to make such a type from JSON.
     """

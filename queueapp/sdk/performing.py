@@ -23,8 +23,8 @@ class Performer:
         return self._threads.hanging
 
     async def perform(self, handler: Handler, task: Task) -> ResultMessage:
-        """Raises asyncio.CancelledError and nothing else: an async handler that was cancelled, or a sync one that was
-        left alone."""
+        """Raises asyncio.CancelledError and nothing else: an async handler that was cancelled, or a sync one that
+        was left alone."""
         match handler:
             case SyncHandler(function):
                 return await self._threads.call(partial(self._call, function, task))

@@ -1,4 +1,4 @@
-"""The signs of life of one attempt: given by its handler in any thread, passed on by the loop of the connection."""
+"""The signs of life of one attempt: given by its handler in any thread, passed on by the connection's loop."""
 
 from __future__ import annotations
 

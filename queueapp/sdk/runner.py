@@ -76,7 +76,7 @@ class Runner:
         return True
 
     def lose(self) -> None:
-        """The connection that brought all this is gone, and others have it: nothing more is to be done about it."""
+        """The connection that brought all this is gone, and others have it: no more is to be done about it."""
         self.take_back_waiting()
         self.cancel_running(LOST)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Tally:
-    """`done` and `failed`: handlers that ended with a result or an error; `given_back` to the server unfinished, and
-    `lost` with a connection. `unfinished`: given back because a drain took too long."""
+    """`done` and `failed`: handlers that ended with a result or an error; `given_back` to the server unfinished,
+    and `lost` with a connection. `unfinished`: given back because a drain took too long."""
 
     is_attached: bool = False
     done: int = 0

@@ -66,8 +66,8 @@ class Task:
 
     @property
     def reason(self) -> str | None:
-        """Why it is cancelled: `cancelled`, `timeout`, `lost` (the connection is, or nothing was heard from the server
-        for so long that it must be thought so) or `stopped` (the worker does not wait any longer)."""
+        """Why it is cancelled: `cancelled`, `timeout`, `lost` (the connection is, or nothing was heard from the
+        server for so long that it must be thought so) or `stopped` (the worker does not wait any longer)."""
         if self._reason is None and self._lease is not None and self._lease.is_over:
             return LOST
         return self._reason

@@ -27,8 +27,8 @@ async def server() -> AsyncIterator[Peer]:
 
 @pytest.fixture
 async def clock(server: Peer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clock]:
-    """Nobody is taken for dead because the clock was put forward, unless the test says so; how long the test itself
-    waits is measured by another."""
+    """Nobody is taken for dead because the clock was put forward, unless the test says so; how long the test
+    itself waits is measured by another."""
     monkeypatch.setattr(connection, "PING_SECONDS", None)
     server.heartbeat_seconds = server.patience_seconds = 1e6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import os
 import re
@@ -102,15 +103,17 @@ async def test_a_worker_of_it_performs_tasks_of_a_real_server(
         "--once",
     ]
     environment = {"PATH": os.environ["PATH"], "WORKQUEUE_TOKEN": server.keys["worker"]}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment)
+    [task_id] = await server.submit({"name": "seen"})
+    process = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env=environment)
     try:
-        [task_id] = await server.submit({"name": "seen"})
-        task = await server.task(task_id, wait=60)
-        assert (task["state"], task["result"]) == ("succeeded", [])
-        assert process.wait(60) == 0
+        async with asyncio.timeout(60):
+            assert await process.wait() == 0
     finally:
-        process.kill()
-        process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    task = await server.task(task_id)
+    assert (task["state"], task["result"]) == ("succeeded", [])
 
 
 LIST = "import importlib.metadata as m; print(*sorted(d.metadata['Name'] for d in m.distributions()))"

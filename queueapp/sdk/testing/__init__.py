@@ -1,4 +1,4 @@
-"""For the tests of those who write workers: a handler without a server, and a worker with a server in the process."""
+"""For the tests of those who write workers: handlers without a server, and a server in the process."""
 
 from queueapp.sdk.testing.local_server import LocalServer
 from queueapp.sdk.testing.local_task import LocalTask

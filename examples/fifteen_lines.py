@@ -10,7 +10,7 @@ from queueapp.sdk import Task, Worker
 
 
 class File(msgspec.Struct):
-    path: Path
+    path: str
     blocks: int = 10
 
 
@@ -21,7 +21,7 @@ worker = Worker()
 def read(file: File, task: Task) -> int:
     lines = 0
     for block in range(file.blocks):
-        lines += len(file.path.read_text().splitlines())
+        lines += len(Path(file.path).read_text().splitlines())
         task.progress((block + 1) / file.blocks)
     return lines
 

@@ -11,8 +11,8 @@ RENEWALS = 3
 
 class Lease:
     """Of one connection. A server that hears nothing for a heartbeat gives the tasks to others, and nobody can
-    tell the worker: it must stop by its own clock, a little earlier. Time is looked at when somebody asks, not by a
-    timer, so that a process that was frozen knows it with its first step. From any thread.
+    tell the worker: it must stop by its own clock, a little earlier. Time is looked at when somebody asks, not by
+    a timer, so that a process that was frozen knows it with its first step. From any thread.
     """
 
     def __init__(self, now: Callable[[], float], heartbeat_seconds: float) -> None:

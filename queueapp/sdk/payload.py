@@ -7,7 +7,7 @@ import datetime
 import decimal
 import enum
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ PLAIN_BY_MSGSPEC = (
 
 def decoder(wanted: Any) -> Callable[[bytes | msgspec.Raw], Any]:
     """Reads JSON into the wanted type: what msgspec knows (structs, dataclasses, TypedDict, unions, …) and
-    pydantic's models, also inside one another. It raises msgspec.ValidationError, which says what is wrong and where.
+    pydantic's models, also inside one another. It raises msgspec.ValidationError, which says what is wrong where.
 
     ValueError when there is no way to make such a type from JSON.
     """
@@ -35,8 +35,9 @@ def decoder(wanted: Any) -> Callable[[bytes | msgspec.Raw], Any]:
         decode = msgspec.json.Decoder(wanted, dec_hook=_converted).decode
     except TypeError as problem:
         raise ValueError(f"{name_of(wanted)} cannot be read from JSON: {problem}") from None
-    if isinstance(info, msgspec.inspect.CustomType) and not _is_pydantic(info.cls):
-        raise ValueError(f"{name_of(wanted)} cannot be read from JSON: take a struct, a dataclass or a model.")
+    for custom in _custom_types(info):
+        if not _is_pydantic(custom):
+            raise ValueError(f"{name_of(custom)} cannot be read from JSON: take a struct, a dataclass or a model.")
     return decode
 
 
@@ -51,6 +52,23 @@ def plain(value: Any) -> Any:
 
 def name_of(wanted: Any) -> str:
     return wanted.__name__ if isinstance(wanted, type) else str(wanted)
+
+
+def _custom_types(info: Any) -> Iterator[Any]:
+    """The types in it that msgspec does not know."""
+    seen: set[int] = set()
+    unseen = [info]
+    while unseen:
+        each = unseen.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, msgspec.inspect.CustomType):
+            yield each.cls
+        elif isinstance(each, tuple):
+            unseen += each
+        elif isinstance(each, msgspec.inspect.Type | msgspec.inspect.Field):
+            unseen += [getattr(each, name) for name in each.__struct_fields__ if name not in ("cls", "default")]
 
 
 def _converted(wanted: Any, value: Any) -> Any:

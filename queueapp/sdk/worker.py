@@ -27,8 +27,8 @@ class Worker:
     """Handlers for tasks, each with a filter.
 
     `@worker.task("tag", cloud=["aws", "gcp"])` registers a function that takes a `Task`, or its payload as the
-    type that the annotation says, or both, and returns the result: any JSON, or typed objects that can become it. A
-    plain function runs in a thread, an `async def` one on the event loop. What it raises is the task's error;
+    type that the annotation says, or both, and returns the result: any JSON, or typed objects that can become it.
+    A plain function runs in a thread, an `async def` one on the event loop. What it raises is the task's error;
     `Retry` and `Reject` also say whether another attempt makes sense.
     """
 

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import functools
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
@@ -27,6 +28,11 @@ class Disk(msgspec.Struct):
 @dataclasses.dataclass
 class Volume:
     disk: Disk
+
+
+@dataclasses.dataclass
+class OnDisk:
+    path: Path
 
 
 class Named(TypedDict):
@@ -126,8 +132,9 @@ class TestAHandler:
         def bare(payload, task: Task) -> None: ...  # type: ignore[no-untyped-def]
         def unknown(payload: Unknown) -> None: ...
         def impossible(payload: TestAHandler) -> None: ...
+        def deep(payload: list[OnDisk | None]) -> None: ...
 
-        for function in (nothing, two, three, bare, unknown, impossible):
+        for function in (nothing, two, three, bare, unknown, impossible, deep):
             with pytest.raises(ValueError, match=function.__name__):
                 Worker().task("t")(function)
 

@@ -22,8 +22,8 @@ from queueapp.sdk.worker import FRAME_LIMIT_BYTES, Worker
 
 @dataclass(frozen=True, slots=True)
 class Performance:
-    """What the server would have heard of an attempt. `done` with `data`, or `error` with `details` and what it says
-    of another attempt; neither where it was `cancelled`. `progress` and `extensions` as they were given."""
+    """What the server would have heard of an attempt. `done` with `data`, or `error` with `details` and what it
+    says of another attempt; neither where it was `cancelled`. `progress` and `extensions` as they were given."""
 
     done: bool = False
     data: Any = None

@@ -70,7 +70,9 @@ async def test_every_task_succeeds_once_and_every_run_of_a_handler_is_an_attempt
     ]
     outcomes = Counter(outcome for each in attempts.values() for outcome in each.values())
     with capsys.disabled():
-        print(f"  {len(tasks)} tasks, {len(journals.started)} runs of handlers; {dict(restarts)}; {dict(outcomes)}")
+        print(
+            f"  {len(tasks)} tasks, {len(journals.started)} runs of handlers; {dict(restarts)}; {dict(outcomes)}"
+        )
     assert wrongs == []
 
 
@@ -130,7 +132,9 @@ def wrong_runs(
         outcomes = attempts[task_id]
         if sorted(outcomes) != (list(range(1, task["attempt"] + 1)) if outcomes else []):
             yield f"{task_id} with attempt {task['attempt']} has the attempts {outcomes}"
-        if [number for number, outcome in outcomes.items() if outcome == "done"] != [task["attempt"]] * bool(outcomes):
+        if [number for number, outcome in outcomes.items() if outcome == "done"] != [task["attempt"]] * bool(
+            outcomes
+        ):
             yield f"{task_id} with attempt {task['attempt']} was done otherwise: {outcomes}"
         if sum(outcome not in UNCOUNTED for outcome in outcomes.values()) > MOST_ATTEMPTS:
             yield f"{task_id} has used up more than it had: {outcomes}"

@@ -1,4 +1,4 @@
-"""The worker of fifteen lines, as a program against a real server: what Ctrl-C in the middle of its work comes to."""
+"""The worker of fifteen lines, as a program against a real server: what Ctrl-C in its midst comes to."""
 
 from __future__ import annotations
 

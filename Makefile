@@ -8,7 +8,7 @@ MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR
 
 CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
 
-.PHONY: help run demo test check chaos stateful schemathesis storm simulation bench recovery manage format clean
+.PHONY: help run demo test check chaos restarts stateful schemathesis storm simulation bench recovery manage format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
 	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
+	@echo "make restarts  a thousand restarts of server and workers at random moments, and what became of every task"
 	@echo "make stateful  a thousand random lives of a queue against a model of the contract, on both databases"
 	@echo "make schemathesis  thousands of requests made up from the OpenAPI document, valid and not, to a real server"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
@@ -54,6 +55,9 @@ check: $(VENV)/development
 chaos: $(VENV)/development
 	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql --long \
 		tests/chaos tests/acceptance/test_recovery.py tests/acceptance/test_outages.py $(ARGS)
+
+restarts: $(VENV)/development
+	@RESTARTS=$${RESTARTS:-1000} $(BIN)/python -m pytest -q --database=sqlite tests/acceptance/test_restarts.py $(ARGS)
 
 stateful: $(VENV)/development
 	@STATEFUL_EXAMPLES=1000 STATEFUL_STEPS=50 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)

@@ -246,8 +246,8 @@ class WorkerConsumer(AsyncWebsocketConsumer):
     def _take_about(self, task_id: UUID, message: Result | Progress | Extend | Release) -> None:
         inbox, session_id = self.hub.inbox, self.session_id
         match message:
-            case Result(_, done, payload, error, attempt, retry):
-                inbox.reports.append(Report(session_id, task_id, done, payload, error, attempt, retry))
+            case Result(_, done, payload, error, attempt, retry, after):
+                inbox.reports.append(Report(session_id, task_id, done, payload, error, attempt, retry, after))
             case Progress(_, progress, text):
                 inbox.signs.append(SignOfLife(session_id, task_id, progress=progress, message=text))
             case Extend(_, seconds):

@@ -22,6 +22,7 @@ SUBPROTOCOL = "workqueue.v1"
 ERROR_TEXT_LENGTH = 10_000
 PROGRESS_MESSAGE_LENGTH = 500
 MAX_EXTENSION_SECONDS = 86_400.0
+MAX_RETRY_AFTER_SECONDS = 86_400.0
 MAX_OUTSTANDING_LIMIT = 100_000
 MAX_ATTEMPT_NUMBER = 2**31 - 1  # what a database's integer column holds
 
@@ -137,7 +138,8 @@ def serialise_many(messages: Iterable[ServerMessage], batch: bool) -> list[str]:
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of a task. `payload` is JSON text: the result's data, or an error's details."""
+    """What became of a task. `payload` is JSON text: the result's data, or an error's details. `retry_after`:
+    seconds, in place of the task's backoff."""
 
     task_id: str
     done: bool
@@ -145,6 +147,7 @@ class Result(msgspec.Struct, frozen=True):
     error: str = ""
     attempt: int | None = None
     retry: bool | None = None
+    retry_after: float | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -191,6 +194,7 @@ class _Envelope(msgspec.Struct):
     details: msgspec.Raw = msgspec.Raw(b"null")
     attempt: Annotated[int, msgspec.Meta(ge=0, le=MAX_ATTEMPT_NUMBER)] | None = None
     retry: bool | None = None
+    retry_after: Annotated[float, msgspec.Meta(ge=0, le=MAX_RETRY_AFTER_SECONDS)] | None = None
     progress: float | None = None
     message: str = ""
     seconds: float | None = None
@@ -371,6 +375,7 @@ def _result(frame: _Envelope) -> WorkerMessage:
             error=_error_text(frame.error),
             attempt=frame.attempt,
             retry=frame.retry,
+            retry_after=frame.retry_after,
         )
     return Unusable("invalid", 'A result is "done" or "error".')
 

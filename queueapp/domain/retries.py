@@ -55,12 +55,14 @@ def after_attempt(
     policy: RetryPolicy,
     *,
     retry: bool | None = None,
+    retry_after: float | None = None,
     jitter: float = 1.0,
 ) -> Again | Final:
     """Decide on a task whose attempt ended badly.
 
     `attempts_used` counts the attempts that cost something before this one. `retry` is the worker's own
-    word on an error; it overrides `retry_on` for this once, but never the number of attempts.
+    word on an error; it overrides `retry_on` for this once, but never the number of attempts. `retry_after`:
+    the seconds that it asks for in place of the backoff.
     """
     used = attempts_used + (outcome in COUNTED_OUTCOMES)
     match outcome:
@@ -70,7 +72,7 @@ def after_attempt(
             wanted, delay = outcome in policy.retry_on, 0.0
         case Outcome.ERROR:
             wanted = outcome in policy.retry_on if retry is None else retry
-            delay = policy.backoff.delay_seconds(used, jitter)
+            delay = policy.backoff.delay_seconds(used, jitter) if retry_after is None else retry_after
         case Outcome.DONE | Outcome.CANCELLED:
             raise ValueError(f"An attempt that ended as {outcome} is not retried.")
     if wanted and used < policy.max_attempts:

@@ -65,7 +65,8 @@ class _Done(NamedTuple):
 
 
 class Report(NamedTuple):
-    """A worker's word on a task it was given. `payload` is JSON text: the result, or an error's details."""
+    """A worker's word on a task it was given. `payload` is JSON text: the result, or an error's details.
+    `retry_after`: seconds in place of the backoff."""
 
     session_id: UUID
     task_id: UUID
@@ -74,6 +75,7 @@ class Report(NamedTuple):
     error: str = ""
     attempt: int | None = None
     retry: bool | None = None
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Ending:
     error: str = ""
     details: str = "null"
     retry: bool | None = None
+    retry_after: float | None = None
 
 
 def finish(reports: Sequence[Report], now: datetime) -> list[Verdict]:
@@ -140,6 +143,7 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
             task.attempts_used,
             RetryPolicy(task.max_attempts, _retry_on(task), backoff_of(task.backoff)),
             retry=ending.retry,
+            retry_after=ending.retry_after,
             jitter=random.random(),
         )
         if isinstance(decision, Again):
@@ -252,7 +256,8 @@ def _fail(reports: Sequence[Report], now: datetime) -> set[UUID]:
     for task in _locked(Task.objects.filter(pk__in=list(by_task))):
         report = by_task[task.id]
         if task.worker_id == report.session_id and report.attempt in (None, task.attempt):
-            endings.append(Ending(task, Outcome.ERROR, report.error, report.payload, report.retry))
+            ending = Ending(task, Outcome.ERROR, report.error, report.payload, report.retry, report.retry_after)
+            endings.append(ending)
     return end_attempts(endings, now)
 
 

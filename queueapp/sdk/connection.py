@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -15,7 +16,8 @@ from queueapp.sdk.backoff import ReconnectBackoff
 from queueapp.sdk.errors import Refused
 from queueapp.sdk.handlers import Handlers
 from queueapp.sdk.runner import Runner
-from queueapp.sdk.session import Session
+from queueapp.sdk.session import STOPPED, Session
+from queueapp.sdk.tally import Tally
 
 log = logging.getLogger("queueapp.sdk")
 
@@ -28,7 +30,7 @@ HTTP_REFUSALS = frozenset({401, 403})
 
 
 class Connection:
-    """One session after another until the worker is drained or refused."""
+    """One session after another until the worker is drained, stopped or refused."""
 
     def __init__(
         self,
@@ -36,19 +38,31 @@ class Connection:
         token: str,
         handlers: Handlers,
         runner: Runner,
+        tally: Tally,
         *,
         backoff: ReconnectBackoff,
         resend_seconds: float,
         frame_limit_bytes: int,
+        drain_timeout: float | None,
+        once: bool,
     ) -> None:
         self._endpoint = endpoint
         self._token = token
-        self._handlers = handlers
         self._runner = runner
+        self._tally = tally
         self._backoff = backoff
-        self._resend_seconds = resend_seconds
-        self._frame_limit_bytes = frame_limit_bytes
+        self._drain_timeout = drain_timeout
+        self._begin = partial(
+            Session,
+            handlers=handlers,
+            runner=runner,
+            tally=tally,
+            resend_seconds=resend_seconds,
+            frame_limit_bytes=frame_limit_bytes,
+            once=once,
+        )
         self._leaving = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._session: Session | None = None
 
     async def serve(self) -> None:
@@ -63,13 +77,36 @@ class Connection:
             log.info("Connecting again in %.1f s", delay_seconds)
             await self._pause(delay_seconds)
         # Handlers of a connection that was lost may still be at work: let them finish.
-        await self._runner.wait_until_idle()
+        ends = [asyncio.create_task(self._runner.wait_until_idle()), asyncio.create_task(self._stopping.wait())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in ends:
+                each.cancel()
 
     def drain(self) -> None:
         """Finish what runs, give back the rest, leave. Once is enough."""
+        if self._leaving.is_set():
+            return
         self._leaving.set()
+        if self._drain_timeout is not None:
+            asyncio.get_running_loop().call_later(self._drain_timeout, self._overdue)
         if self._session is not None:
             self._session.drain()
+
+    def stop(self) -> None:
+        """Give back what runs too, and leave."""
+        self._leaving.set()
+        self._stopping.set()
+        if self._session is not None:
+            self._session.stop()
+        self._runner.cancel_running(STOPPED)
+
+    def _overdue(self) -> None:
+        if self._runner.running:
+            log.warning("The drain took too long: giving back the %d tasks that run", self._runner.running)
+            self._tally.unfinished = self._runner.running
+            self.stop()
 
     async def _one_session(self) -> float:
         """Connect and stay until the connection ends; the seconds that it lasted."""
@@ -79,19 +116,14 @@ class Connection:
             return 0.0
         began = loop.time()
         try:
-            self._session = Session(
-                socket,
-                self._handlers,
-                self._runner,
-                resend_seconds=self._resend_seconds,
-                frame_limit_bytes=self._frame_limit_bytes,
-            )
+            self._session = self._begin(socket)
             if self._leaving.is_set():
                 self._session.drain()
             await self._session.run()
             self._judge_end(socket, self._session)
         finally:
             self._session = None
+            self._tally.is_attached = False
             # Nothing happens where the closing handshake was made; a worker that stops at once makes none.
             socket.transport.abort()
         return loop.time() - began

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from queueapp.domain.matching import Subscription
 from queueapp.domain.names import attribute_problem, is_task_name
+from queueapp.sdk.signature import label_of, taking_a_task
 from queueapp.sdk.task import Task
 
 Criteria = Mapping[str, str | list[str] | tuple[str, ...]]
@@ -20,6 +21,7 @@ class SyncHandler:
     """Runs in a thread."""
 
     function: Callable[[Task], Any]
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class AsyncHandler:
     """Runs on the event loop."""
 
     function: Callable[[Task], Awaitable[Any]]
+    label: str
 
 
 Handler = SyncHandler | AsyncHandler
@@ -44,11 +47,15 @@ class Handlers:
     def __len__(self) -> int:
         return len(self._by_subscription)
 
-    def add(self, name: str, criteria: Criteria, function: Callable[[Task], Any]) -> None:
-        """ValueError when the name or filter cannot be registered, or already is."""
+    def items(self) -> Iterable[tuple[Subscription, Handler]]:
+        return self._by_subscription.items()
+
+    def add(self, name: str, criteria: Criteria, function: Callable[..., Any]) -> None:
+        """ValueError when the name or filter cannot be registered, or already is, or the function cannot be called
+        with a task."""
         subscription = _subscription(name, criteria)
-        handler = AsyncHandler if inspect.iscoroutinefunction(function) else SyncHandler
-        self._add(subscription, handler(function))
+        handler = AsyncHandler if _is_async(function) else SyncHandler
+        self._add(subscription, handler(taking_a_task(function), label_of(function)))
 
     def include(self, others: Handlers) -> None:
         for subscription, handler in others._by_subscription.items():
@@ -65,6 +72,10 @@ class Handlers:
         if subscription in self._by_subscription:
             raise ValueError(f"There already is a handler for {subscription.name} with this filter.")
         self._by_subscription[subscription] = handler
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def _subscription(name: str, criteria: Criteria) -> Subscription:

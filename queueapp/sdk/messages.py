@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from queueapp.domain.errors import InvalidJson
 from queueapp.domain.matching import Subscription
 from queueapp.domain.payloads import json_text, parse_json
 from queueapp.protocol import ERROR_TEXT_LENGTH, PROGRESS_MESSAGE_LENGTH, storable
 from queueapp.sdk.errors import HandlerVerdict
+from queueapp.sdk.payload import plain
 
 TRACEBACK_LENGTH = 20_000
 
@@ -28,7 +31,14 @@ def registration(subscriptions: Sequence[Subscription]) -> str:
     )
 
 
-def done(task_id: str, attempt: int, result: Any, limit_bytes: int) -> str:
+class ResultMessage(NamedTuple):
+    """The message that ends an attempt, and whether it says that the task was done."""
+
+    text: str
+    is_done: bool
+
+
+def done(task_id: str, attempt: int, result: Any, limit_bytes: int) -> ResultMessage:
     """The result, or the error that says why it cannot be sent."""
     try:
         data = _checked_text(result)
@@ -40,20 +50,30 @@ def done(task_id: str, attempt: int, result: Any, limit_bytes: int) -> str:
         # Sent all the same it would end the connection (1009), and with it every task that is held.
         text = f"The result is too large to send: {size} bytes, a frame has at most {limit_bytes}."
         return error(task_id, attempt, text, retry=False)
-    return message
+    return ResultMessage(message, True)
 
 
-def failed(task_id: str, attempt: int, failure: BaseException) -> str:
+def failed(task_id: str, attempt: int, failure: BaseException) -> ResultMessage:
     """The error message for what a handler raised."""
     if isinstance(failure, HandlerVerdict):
-        return error(task_id, attempt, str(failure), retry=failure.retry, details=failure.details)
+        return error(
+            task_id, attempt, str(failure), retry=failure.retry, after=failure.after, details=failure.details
+        )
     last_line = "".join(traceback.format_exception_only(failure)).strip().rpartition("\n")[2]
     trace = storable("".join(traceback.format_exception(failure)))[-TRACEBACK_LENGTH:]
     return error(task_id, attempt, last_line, details={"traceback": trace})
 
 
-def error(task_id: str, attempt: int, text: str, *, retry: bool | None = None, details: Any = None) -> str:
-    """`retry` None leaves the decision to the task's `retry_on`."""
+def error(
+    task_id: str,
+    attempt: int,
+    text: str,
+    *,
+    retry: bool | None = None,
+    after: float | None = None,
+    details: Any = None,
+) -> ResultMessage:
+    """`retry` None leaves the decision to the task's `retry_on`, `after` None the time to its backoff."""
     message: dict[str, Any] = {
         "task_id": task_id,
         "attempt": attempt,
@@ -62,13 +82,14 @@ def error(task_id: str, attempt: int, text: str, *, retry: bool | None = None, d
     }
     if retry is not None:
         message["retry"] = retry
+    if after is not None:
+        message["retry_after"] = after
     if details is not None:
         try:
-            _checked_text(details)
+            message["details"] = msgspec.Raw(_checked_text(details).encode())
         except InvalidJson as problem:
-            details = f"The details cannot be sent as JSON: {problem.reason}."
-        message["details"] = details
-    return json_text(message)
+            message["details"] = f"The details cannot be sent as JSON: {problem.reason}."
+    return ResultMessage(msgspec.json.encode(message).decode(), False)
 
 
 def progress(task_id: str, fraction: float, message: str) -> str:
@@ -87,10 +108,10 @@ def release(task_id: str) -> str:
 
 
 def _checked_text(value: Any) -> str:
-    """The JSON text of a handler's value, or InvalidJson. Read back, because what the standard library
+    """The JSON text of what a handler gave, or InvalidJson. Read back, because what the standard library
     writes (NUL, deep nesting) is not all that a database keeps."""
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=plain)
         text.encode()
     except UnicodeEncodeError:
         raise InvalidJson("lone surrogates cannot be stored") from None

@@ -6,7 +6,8 @@ from collections.abc import Hashable
 
 
 class Outbox:
-    """Messages in order; a later one under the same key replaces an unsent earlier one."""
+    """Messages in order; a later one under the same key takes the place of an unsent earlier one, at the end: the
+    last sign of life is the one that counts."""
 
     def __init__(self, frame_limit_bytes: int) -> None:
         self._frame_limit_bytes = frame_limit_bytes
@@ -16,6 +17,7 @@ class Outbox:
         return len(self._unsent)
 
     def put(self, key: Hashable, message: str) -> None:
+        self._unsent.pop(key, None)
         self._unsent[key] = message
 
     def take_frame(self) -> str:

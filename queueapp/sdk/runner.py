@@ -3,72 +3,91 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import logging
 from functools import partial
 
-from queueapp.sdk import messages
-from queueapp.sdk.handlers import AsyncHandler, Handler, SyncHandler
-from queueapp.sdk.task import Task
-from queueapp.sdk.threads import HandlerThreads
+from queueapp.sdk.attempt import Attempt, Key
+from queueapp.sdk.handlers import AsyncHandler, SyncHandler
+from queueapp.sdk.messages import ResultMessage
+from queueapp.sdk.performing import Performer
+from queueapp.sdk.task import LOST
 
-Key = tuple[str, int]
-"""A task's id and the attempt: after a reconnect one process may see two attempts of one task."""
+log = logging.getLogger("queueapp.sdk")
 
-Conclude = Callable[[Key, str | None], None]
-"""Told when a task's handler has ended, with the message to send: None when the task was cancelled."""
+TIMEOUT = "timeout"
 
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    task: Task
-    handler: Handler
-    conclude: Conclude
-
-    @property
-    def key(self) -> Key:
-        return (self.task.id, self.task.attempt)
+PATIENCE_WITH_WAITING = 0.5
+"""Of its timeout a task waits here for a free place. Then it is given back, which costs it nothing, while there is
+time enough: others may be idle, and a time-out here would be counted against a task that nobody has begun."""
 
 
 class Runner:
-    """Belongs to the worker, not to a connection: handlers outlive the connection that brought their task."""
+    """Belongs to the worker, not to a connection: handlers outlive the connection that brought their task.
 
-    def __init__(self, concurrency: int, frame_limit_bytes: int) -> None:
+    A handler has its place until it ends or has been silent for its task's timeout. Then it is cancelled; if it
+    has not ended `grace_seconds` later it is left to itself, and the place serves the next task.
+    """
+
+    def __init__(self, concurrency: int, frame_limit_bytes: int, grace_seconds: float) -> None:
         self._concurrency = concurrency
-        self._frame_limit_bytes = frame_limit_bytes
-        self._threads = HandlerThreads(concurrency)
-        self._waiting: dict[Key, Execution] = {}
-        self._running: dict[asyncio.Task[None], Execution] = {}
+        self._grace_seconds = grace_seconds
+        self._loop = asyncio.get_running_loop()
+        self._performer = Performer(frame_limit_bytes)
+        self._waiting: dict[Key, Attempt] = {}
+        self._running: dict[Key, Attempt] = {}
+        self._left_alone: set[asyncio.Task[ResultMessage]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
-    def is_idle(self) -> bool:
-        return not self._running and not self._waiting
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def hanging(self) -> int:
+        """Handlers that have not ended: those that were left alone, and what runs when nobody waits any longer."""
+        return len(self._left_alone) + len(self._running) + self._performer.hanging_threads
 
     async def wait_until_idle(self) -> None:
         await self._idle.wait()
 
-    def accept(self, execution: Execution) -> None:
+    def accept(self, attempt: Attempt) -> None:
         """Run it as soon as there is a free place, in the order of acceptance."""
         self._idle.clear()
-        self._waiting[execution.key] = execution
+        self._waiting[attempt.key] = attempt
         self._start_waiting()
+        if attempt.run is None:
+            patience_seconds = attempt.task.timeout_seconds * PATIENCE_WITH_WAITING
+            attempt.timer = self._loop.call_later(patience_seconds, self._waited_too_long, attempt)
 
-    def cancel(self, key: Key) -> bool:
+    def cancel(self, key: Key, reason: str) -> bool:
         """Drop a task that has not begun; cancel an async handler, tell a sync one. Whether it had begun."""
-        if self._waiting.pop(key, None) is not None:
+        waiting = self._waiting.pop(key, None)
+        if waiting is not None:
+            waiting.stop_timer()
             self._note_idle()
             return False
-        for run, execution in self._running.items():
-            if execution.key == key:
-                execution.task.cancel()
-                if isinstance(execution.handler, AsyncHandler):
-                    run.cancel()
+        if key in self._running:
+            self._tell(self._running[key], reason)
         return True
+
+    def lose(self) -> None:
+        """The connection that brought all this is gone, and others have it: no more is to be done about it."""
+        self.take_back_waiting()
+        self.cancel_running(LOST)
+
+    def cancel_running(self, reason: str) -> None:
+        for attempt in list(self._running.values()):
+            self._tell(attempt, reason)
 
     def take_back_waiting(self) -> list[Key]:
         """Empty the local queue: what was in it will not be run."""
+        for attempt in self._waiting.values():
+            attempt.stop_timer()
         keys = list(self._waiting)
         self._waiting.clear()
         self._note_idle()
@@ -76,54 +95,71 @@ class Runner:
 
     def close(self) -> None:
         """Let the threads go. Async handlers that still run are cancelled."""
-        for run in self._running:
-            run.cancel()
-        self._threads.close()
+        for attempt in self._running.values():
+            attempt.stop_timer()
+            attempt.pulse.end()
+        for run in [*self._left_alone, *(each.run for each in self._running.values())]:
+            if run is not None:
+                run.cancel()
+        self._performer.close()
+
+    # ---- places
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._running) < self._concurrency:
-            key = next(iter(self._waiting))
-            execution = self._waiting.pop(key)
-            run = asyncio.create_task(self._run(execution), name=f"task {execution.task.id}")
-            self._running[run] = execution
-            run.add_done_callback(self._ended)
+            attempt = self._waiting.pop(next(iter(self._waiting)))
+            attempt.stop_timer()
+            self._running[attempt.key] = attempt
+            attempt.pulse.start()
+            performing = self._performer.perform(attempt.handler, attempt.task)
+            attempt.run = self._loop.create_task(performing, name=f"task {attempt.task.id}")
+            attempt.run.add_done_callback(partial(self._ended, attempt))
+            attempt.timer = self._loop.call_at(attempt.pulse.deadline, self._look_at, attempt)
 
-    async def _run(self, execution: Execution) -> None:
-        message = await self._outcome(execution)
-        execution.conclude(execution.key, None if execution.task.cancelled else message)
+    def _waited_too_long(self, attempt: Attempt) -> None:
+        del self._waiting[attempt.key]
+        self._note_idle()
+        attempt.holder.waited_too_long(attempt.key)
 
-    def _ended(self, run: asyncio.Task[None]) -> None:
-        execution = self._running.pop(run)
-        if run.cancelled():  # before its first step, or when the worker stops at once
-            execution.conclude(execution.key, None)
+    def _look_at(self, attempt: Attempt) -> None:
+        """Its timeout has passed since it began or gave the sign of life that was known then."""
+        if attempt.pulse.deadline > self._loop.time():
+            attempt.timer = self._loop.call_at(attempt.pulse.deadline, self._look_at, attempt)
+            return
+        self._tell(attempt, TIMEOUT)
+        attempt.timer = self._loop.call_later(self._grace_seconds, self._leave_alone, attempt)
+
+    def _leave_alone(self, attempt: Attempt) -> None:
+        log.error("The handler of %r hangs: its place is given to others", attempt.task)
+        assert attempt.run is not None
+        self._left_alone.add(attempt.run)
+        if isinstance(attempt.handler, SyncHandler):
+            attempt.run.cancel()
+        self._vacate(attempt, None)
+
+    def _ended(self, attempt: Attempt, run: asyncio.Task[ResultMessage]) -> None:
+        if run in self._left_alone:
+            self._left_alone.discard(run)
+        elif run.cancelled():
+            self._vacate(attempt, None)
+        else:
+            self._vacate(attempt, run.result())
+
+    def _vacate(self, attempt: Attempt, message: ResultMessage | None) -> None:
+        attempt.stop_timer()
+        attempt.pulse.end()
+        del self._running[attempt.key]
+        attempt.holder.concluded(attempt.key, None if attempt.task.cancelled else message)
         self._start_waiting()
         self._note_idle()
 
     def _note_idle(self) -> None:
-        if self.is_idle:
+        if not self._running and not self._waiting:
             self._idle.set()
 
-    async def _outcome(self, execution: Execution) -> str:
-        match execution.handler:
-            case SyncHandler(function):
-                return await self._threads.call(partial(self._perform, function, execution.task))
-            case AsyncHandler(function):
-                return await self._perform_async(function, execution.task)
-
-    def _perform(self, function: Callable[[Task], object], task: Task) -> str:
-        try:
-            return messages.done(task.id, task.attempt, function(task), self._frame_limit_bytes)
-        except BaseException as failure:  # a handler that calls sys.exit() fails its task, not the worker
-            return messages.failed(task.id, task.attempt, failure)
-
-    async def _perform_async(self, function: Callable[[Task], Awaitable[object]], task: Task) -> str:
-        try:
-            return messages.done(task.id, task.attempt, await function(task), self._frame_limit_bytes)
-        except asyncio.CancelledError as failure:
-            run = asyncio.current_task()
-            if run is not None and run.cancelling():
-                raise
-            # Something that the handler awaited was cancelled, not the handler: the server must hear of it.
-            return messages.failed(task.id, task.attempt, failure)
-        except (Exception, SystemExit) as failure:
-            return messages.failed(task.id, task.attempt, failure)
+    def _tell(self, attempt: Attempt, reason: str) -> None:
+        attempt.task.cancel(reason)
+        run = attempt.run
+        # Once: a second time would hit the handler while it tidies up.
+        if isinstance(attempt.handler, AsyncHandler) and run is not None and not run.cancelling():
+            run.cancel()

@@ -6,25 +6,61 @@ import asyncio
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
-class HandlerThreads:
-    """A pool of up to `size` daemon threads, started as they are needed.
+class HandlerThreads(Generic[T]):
+    """Daemon threads, started as they are needed and used again; as many as there are calls at a time.
 
     Not `concurrent.futures`: its threads are joined when the interpreter ends, so a second Ctrl-C could not
     stop a worker whose handler hangs.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._threads: list[threading.Thread] = []
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._busy = 0
+    def __init__(self) -> None:
+        self._idle: list[_HandlerThread[T]] = []
+        self._left_alone: list[_HandlerThread[T]] = []
 
-    async def call(self, function: Callable[[], str]) -> str:
-        """The function's return value. It must not raise: a future cannot carry every exception."""
+    @property
+    def hanging(self) -> int:
+        """Threads whose caller was cancelled, and whose function has not ended yet."""
+        return sum(thread.is_alive for thread in self._left_alone)
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """The function's return value. It must not raise: a future cannot carry every exception.
+
+        Who is cancelled leaves the function alone: its thread ends with it, and the next call gets another.
+        """
+        thread = self._idle.pop() if self._idle else _HandlerThread[T]()
+        try:
+            value = await thread.call(function)
+        except asyncio.CancelledError:
+            thread.let_go()
+            self._left_alone = [each for each in (*self._left_alone, thread) if each.is_alive]
+            raise
+        self._idle.append(thread)
+        return value
+
+    def close(self) -> None:
+        """Let the idle threads end."""
+        while self._idle:
+            self._idle.pop().let_go()
+
+
+class _HandlerThread(Generic[T]):
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="handler", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[str] = loop.create_future()
+        future: asyncio.Future[T] = loop.create_future()
 
         def in_thread() -> None:
             value = function()
@@ -33,31 +69,18 @@ class HandlerThreads:
             except RuntimeError:  # the loop was closed by a second signal: nobody waits any more
                 return
 
-        self._busy += 1
-        try:
-            self._start_one_if_all_are_busy()
-            self._calls.put(in_thread)
-            return await future
-        finally:
-            self._busy -= 1
+        self._calls.put(in_thread)
+        return future
 
-    def close(self) -> None:
-        """Let every idle thread end; a busy one ends after its call."""
-        for _ in self._threads:
-            self._calls.put(None)
-        self._threads.clear()
-
-    def _start_one_if_all_are_busy(self) -> None:
-        if self._busy > len(self._threads) < self._size:
-            thread = threading.Thread(target=self._work, name=f"handler-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+    def let_go(self) -> None:
+        """It ends once its call has."""
+        self._calls.put(None)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()
 
 
-def _resolve(future: asyncio.Future[str], value: str) -> None:
+def _resolve(future: asyncio.Future[T], value: T) -> None:
     if not future.done():
         future.set_result(value)

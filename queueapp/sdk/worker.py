@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from queueapp.domain.matching import Subscription
+from queueapp.sdk import program
 from queueapp.sdk.backoff import ReconnectBackoff
 from queueapp.sdk.connection import Connection, endpoint
-from queueapp.sdk.errors import Refused
-from queueapp.sdk.handlers import Criteria, Handlers
+from queueapp.sdk.handlers import Criteria, Handler, Handlers
 from queueapp.sdk.runner import Runner
+from queueapp.sdk.tally import Tally
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 FRAME_LIMIT_BYTES = 1024 * 1024
 RESEND_SECONDS = 10.0
+GRACE_SECONDS = 5.0
 PREFETCH_FACTOR = 2
 """Tasks held for each place: one is at work while the next is already there."""
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-EXIT_AFTER_SIGNAL = 128
 
 
 class Worker:
     """Handlers for tasks, each with a filter.
 
-    `@worker.task("tag", cloud=["aws", "gcp"])` registers a function that takes a `Task` and returns the
-    result, any JSON. A plain function runs in a thread, an `async def` one on the event loop. What it raises
-    is the task's error; `Retry` and `Reject` also say whether another attempt makes sense.
+    `@worker.task("tag", cloud=["aws", "gcp"])` registers a function that takes a `Task`, or its payload as the
+    type that the annotation says, or both, and returns the result: any JSON, or typed objects that can become it.
+    A plain function runs in a thread, an `async def` one on the event loop. What it raises is the task's error;
+    `Retry` and `Reject` also say whether another attempt makes sense.
     """
 
     def __init__(self) -> None:
         self._handlers = Handlers()
         self._connection: Connection | None = None
+        self._runner: Runner | None = None
+        self.tally = Tally()
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
         return tuple(self._handlers)
+
+    @property
+    def handlers(self) -> Iterable[tuple[Subscription, Handler]]:
+        return self._handlers.items()
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """How many tasks it performs now, and how many wait here for a place."""
+        return (self._runner.running, self._runner.waiting) if self._runner is not None else (0, 0)
+
+    @property
+    def hangs(self) -> bool:
+        """After `serve`: whether a handler still runs, for which neither the loop nor the interpreter can end."""
+        return self._runner is not None and self._runner.hanging > 0
+
+    def find(self, name: str, attrs: Mapping[str, str]) -> Handler | None:
+        """The handler that performs such a task."""
+        return self._handlers.find(name, attrs)
 
     def task(
         self, name: str, filter: Criteria | None = None, /, **criteria: str | list[str] | tuple[str, ...]
     ) -> Callable[[F], F]:
         """Register the decorated function. `filter` takes criteria whose names are no Python identifiers.
 
-        ValueError when the name or the filter cannot be registered, or already is.
+        ValueError when the name or the filter cannot be registered, or already is, or when the function's
+        parameters do not say what it takes.
         """
 
         def register(function: F) -> F:
@@ -68,74 +87,61 @@ class Worker:
         name: str = "",
         max_outstanding: int | None = None,
         concurrency: int | None = None,
+        once: bool = False,
+        drain_timeout: float | None = None,
         backoff: ReconnectBackoff | None = None,
         resend_seconds: float = RESEND_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
         frame_limit_bytes: int = FRAME_LIMIT_BYTES,
     ) -> None:
         """Attach to the server at `url` with an API key and perform tasks until drained.
 
         `name`: a label for operators. `concurrency`: tasks performed at a time (default: one a CPU).
         `max_outstanding`: tasks held, those waiting here included (default: twice the concurrency).
-        `frame_limit_bytes`: the server's limit for a frame; a larger result is an error of its task.
+        `once`: drain after the first task. `drain_timeout`: seconds after which a drain gives back what still runs
+        (default: it waits). `grace_seconds`: how long a handler that was cancelled at its timeout may take to end
+        before its place is given to others. `frame_limit_bytes`: the server's limit for a frame; a larger result
+        is an error of its task.
         Raises Refused when the server will not have this worker, ValueError for unusable arguments.
         """
         if not self._handlers:
             raise ValueError("The worker has no handlers: register one with @worker.task(name).")
-        places = concurrency or os.cpu_count() or 1
-        held = max_outstanding or PREFETCH_FACTOR * places
-        runner = Runner(places, frame_limit_bytes)
+        places = 1 if once else concurrency or os.cpu_count() or 1
+        held = 1 if once else max_outstanding or PREFETCH_FACTOR * places
+        self._runner = Runner(places, frame_limit_bytes, grace_seconds)
         self._connection = Connection(
             endpoint(url, name=name, max_outstanding=held),
             token,
             self._handlers,
-            runner,
+            self._runner,
+            self.tally,
             backoff=backoff or ReconnectBackoff(),
             resend_seconds=resend_seconds,
             frame_limit_bytes=frame_limit_bytes,
+            drain_timeout=drain_timeout,
+            once=once,
         )
         try:
             await self._connection.serve()
         finally:
             self._connection = None
-            runner.close()
+            self._runner.close()
 
     def drain(self) -> None:
         """Have `serve` take no more tasks, finish what runs and return. On the event loop's thread."""
         if self._connection is not None:
             self._connection.drain()
 
+    def stop(self) -> None:
+        """Have `serve` give back what runs too, and return. On the event loop's thread."""
+        if self._connection is not None:
+            self._connection.stop()
+
     def run(self, url: str, token: str, **options: Any) -> None:
-        """`serve` as a program: the first SIGTERM or SIGINT drains, a second one stops at once.
+        """`serve` as a program: the first SIGTERM or SIGINT drains, a second one stops, a third does not wait.
 
-        `options` are those of `serve`. Returns when drained; raises SystemExit with a message when the
-        server refuses the worker, and with 128 + the signal's number after a second signal.
+        `options` are those of `serve`. Returns when drained; raises SystemExit with a message when the server
+        refuses the worker, with 3 when a drain took too long, and with 128 + the signal's number after a second
+        signal.
         """
-        try:
-            asyncio.run(self._serve_with_signals(url, token, options))
-        except Refused as refusal:
-            raise SystemExit(str(refusal)) from None
-
-    async def _serve_with_signals(self, url: str, token: str, options: dict[str, Any]) -> None:
-        loop = asyncio.get_running_loop()
-        serving = asyncio.ensure_future(self.serve(url, token, **options))
-        received: list[signal.Signals] = []
-
-        def on_signal(number: signal.Signals) -> None:
-            received.append(number)
-            if len(received) == 1:
-                print("Draining: finishing what runs. Once more to stop at once.", file=sys.stderr)
-                self.drain()
-            else:
-                serving.cancel()
-
-        for number in STOP_SIGNALS:
-            loop.add_signal_handler(number, on_signal, number)
-        try:
-            await serving
-        except asyncio.CancelledError:
-            if len(received) < 2:
-                raise
-            raise SystemExit(EXIT_AFTER_SIGNAL + received[-1]) from None
-        finally:
-            for number in STOP_SIGNALS:
-                loop.remove_signal_handler(number)
+        program.run(self, url, token, **options)

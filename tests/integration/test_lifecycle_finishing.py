@@ -214,6 +214,12 @@ class TestAnError:
         finish(error(worker, task_id, retry=True))
         assert row(task_id).state == "pending"
 
+    def test_waits_as_long_as_the_worker_says_in_place_of_its_backoff(self):
+        worker = session()
+        (task_id,) = assigned(worker, backoff={"initial": 60, "factor": 2, "max": 600})
+        finish(error(worker, task_id, retry=True, retry_after=7))
+        assert (row(task_id).state, row(task_id).delayed_until) == ("pending", after(7))
+
     def test_is_final_at_the_workers_word_against_retry_on(self):
         worker = session()
         (task_id,) = assigned(worker, retry_on=["error"])

@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 from queueapp.protocol import SUBPROTOCOL
 
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 
 
 class Attached:
@@ -27,6 +27,7 @@ class Attached:
         assert socket.request is not None
         self.path = socket.request.path
         self.headers = socket.request.headers
+        self.patience_seconds = PATIENCE_SECONDS
         self._unread: list[dict[str, Any]] = []
 
     async def say(self, **message: Any) -> None:
@@ -38,7 +39,7 @@ class Attached:
     async def hear(self) -> dict[str, Any]:
         """The next message, whether it came alone or in an array."""
         if not self._unread:
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(self.patience_seconds):
                 frame = json.loads(await self.socket.recv())
             self._unread = frame if isinstance(frame, list) else [frame]
         return self._unread.pop(0)
@@ -48,7 +49,7 @@ class Attached:
 
     async def closed(self) -> int | None:
         """The code with which the worker closed."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(self.patience_seconds):
             await self.socket.wait_closed()
         return self.socket.close_code
 
@@ -57,12 +58,16 @@ class Peer:
     def __init__(self, server: Server, attached: asyncio.Queue[Attached]) -> None:
         port = server.sockets[0].getsockname()[1]
         self.url = f"ws://127.0.0.1:{port}"
+        self.heartbeat_seconds = 10.0
+        self.patience_seconds = PATIENCE_SECONDS
         self._attached = attached
 
     async def attached(self) -> Attached:
         """The next worker that registers."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            return await self._attached.get()
+        async with asyncio.timeout(self.patience_seconds):
+            worker = await self._attached.get()
+        worker.patience_seconds = self.patience_seconds
+        return worker
 
 
 @asynccontextmanager
@@ -71,7 +76,8 @@ async def peer(refuse_with: HTTPStatus | None = None) -> AsyncIterator[Peer]:
 
     async def attach(socket: ServerConnection) -> None:
         worker = Attached(socket, json.loads(await socket.recv()))
-        await worker.say(kind="welcome", worker_id="w1", max_outstanding=2, heartbeat=10, server="peer")
+        heartbeat = running.heartbeat_seconds
+        await worker.say(kind="welcome", worker_id="w1", max_outstanding=2, heartbeat=heartbeat, server="peer")
         attached.put_nowait(worker)
         await socket.wait_closed()
 
@@ -79,8 +85,10 @@ async def peer(refuse_with: HTTPStatus | None = None) -> AsyncIterator[Peer]:
         return None if refuse_with is None else socket.respond(refuse_with, "")
 
     protocols = [Subprotocol(SUBPROTOCOL)]
-    async with serve(attach, "127.0.0.1", 0, subprotocols=protocols, process_request=refuse) as server:
-        yield Peer(server, attached)
+    options: dict[str, Any] = {"subprotocols": protocols, "process_request": refuse, "ping_interval": None}
+    async with serve(attach, "127.0.0.1", 0, **options) as server:
+        running = Peer(server, attached)
+        yield running
 
 
 def task(task_id: str, data: Any = None, **changes: Any) -> dict[str, Any]:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from programs import program
 from scripted_peer import Peer
 
 from queueapp.sdk import Worker
 from queueapp.sdk.cli import UnusableModule, load_workers
 
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 10.0
 MODULE = """
 import sys
 from queueapp.sdk import Worker
@@ -43,20 +36,6 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "sdk_program_handlers.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)
     return "sdk_program_handlers"
-
-
-@asynccontextmanager
-async def program(tmp_path: Path, *arguments: str) -> AsyncIterator[Process]:
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "WORKQUEUE_TOKEN": "wq_x"}
-    command = (sys.executable, "-m", "queueapp.sdk", *arguments)
-    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment)
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 async def test_the_first_signal_drains_and_ends_with_status_0(server: Peer, module: str, tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ class TestCancel:
         @worker.task("tag")
         def tag(task: Task) -> str:
             begun.set()
-            assert task.data == "second" or task._cancelled.wait(5)
+            assert task.data == "second" or task.wait_cancelled(5)
             return "cancelled" if task.cancelled else "not cancelled"
 
         serve(worker)

@@ -17,10 +17,6 @@ from queueapp.sdk.task import Task
 from tests.simulation.loop import Loop, Process
 from tests.simulation.wire import Connection
 
-STUCK_SECONDS = 12.0
-"""Much longer than the timeout of a task that gets stuck. Not for ever: what still runs when its connection breaks
-is cancelled by nobody, and keeps its place in the worker."""
-
 Offers = tuple[tuple[str, dict[str, str]], ...]
 """Task name and filter, of each subscription."""
 
@@ -111,8 +107,9 @@ class SimulatedWorker:
         try:
             if task.data.get("reports"):
                 task.progress(0.5, "half")
-            stuck = task.data.get("stuck", 0) >= task.attempt
-            await asyncio.sleep(STUCK_SECONDS if stuck else task.data["seconds"])
+            if task.data.get("stuck", 0) >= task.attempt:
+                await asyncio.Event().wait()
+            await asyncio.sleep(task.data["seconds"])
             if task.data.get("breaks", 0) >= task.attempt:
                 raise ValueError("as it was told")
             return {"by": self.process.name, "attempt": task.attempt, "nonce": next(self._nonces)}

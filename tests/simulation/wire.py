@@ -120,6 +120,15 @@ class Connection:
 
     # ---- the client's end
 
+    def ping(self, pong: asyncio.Future[float]) -> None:
+        """There and back; a server that is frozen answers none."""
+
+        def answer() -> None:
+            if self.server.stopped_until <= self.server.loop.time():
+                self._to_client.put(lambda: None if pong.done() else pong.set_result(0.0))
+
+        self._to_server.put(answer)
+
     def say(self, text: str) -> None:
         self.said.extend(_messages(text))
         self._trace(f"{self.name} -> {text}")
@@ -198,6 +207,13 @@ class ClientSocket:
             raise self._closed()
         self._connection.say(text)
         await asyncio.sleep(0)
+
+    async def ping(self) -> asyncio.Future[float]:
+        if self.close_code is not None:
+            raise self._closed()
+        pong = self._connection.client.loop.create_future()
+        self._connection.ping(pong)
+        return pong
 
     async def close(self) -> None:
         if self.close_code is None:

@@ -1,0 +1,29 @@
+"""The rows of the queue, with the invariants that the database itself holds.
+
+Nothing here changes state: tasks are changed by `lifecycle`, sessions and nodes by `sessions`.
+Foreign keys to hot rows (worker, route, key) carry no database constraint: the check would lock the parent.
+"""
+
+from queueapp.models.fields import NAME_LENGTH, new_id
+from queueapp.models.keys import ApiKey
+from queueapp.models.queues import Queue, Route
+from queueapp.models.requests import Delivery, IdempotentRequest, Operation
+from queueapp.models.sessions import Node, Subscription, WorkerSession
+from queueapp.models.tasks import Attempt, ChangedKey, Task
+
+__all__ = [
+    "NAME_LENGTH",
+    "ApiKey",
+    "Attempt",
+    "ChangedKey",
+    "Delivery",
+    "IdempotentRequest",
+    "Node",
+    "Operation",
+    "Queue",
+    "Route",
+    "Subscription",
+    "Task",
+    "WorkerSession",
+    "new_id",
+]

@@ -20,7 +20,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from queueapp.api.base import ApiView, in_its_thread, off_loop
+from queueapp.api.base import ApiView, off_loop
 from queueapp.api.documents import Document, task_document
 from queueapp.api.parameters import allow_only
 from queueapp.api.permissions import visible_task
@@ -59,8 +59,11 @@ _task_events = TaskEvents.as_view()
 
 @csrf_exempt
 async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
-    """The view proper runs first, and again at each change: who may not read the task any more hears nothing."""
-    response = await in_its_thread(request, lambda: _task_events(request, task_id=task_id))
+    """The view proper runs first, and again at each change: who may not read the task any more hears nothing.
+
+    Not on the request's own thread, where a connection to the database would stay open as long as the stream.
+    """
+    response = await off_loop(lambda: _task_events(request, task_id=task_id))
     if request.method != "GET" or not isinstance(response, Response) or response.status_code != 200:
         return response
     reader = _Reader(request.headers.get("Last-Event-ID", ""))

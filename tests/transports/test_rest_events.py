@@ -122,7 +122,8 @@ class TestAStream:
         await off_loop(partial(finish, task_id, worker, payload='{"n": "ü\\n"}'))
         found = await stream.rest()
         assert told(found) == [("state", "succeeded"), ("result", "succeeded")]
-        read = await AsyncClient().get(f"/api/v1/tasks/{task_id}", headers={"authorization": f"Bearer {key}"})
+        path = f"/api/v1/tasks/{task_id}?wait=1"
+        read = await AsyncClient().get(path, headers={"authorization": f"Bearer {key}"})
         assert found[-1][1] == read.json()
         assert read.json()["result"] == {"n": "ü\n"}
 

@@ -26,7 +26,7 @@ from queueapp.counters import PREFIX, registry, shown
 from queueapp.database import DATABASE_AWAY, now
 from queueapp.domain.states import SessionState
 from queueapp.models import Node, WorkerSession
-from queueapp.ready import routes_with_ready_tasks
+from queueapp.ready import READY, routes_with_ready_tasks
 from queueapp.statements import NAMED
 
 logger = logging.getLogger(__name__)
@@ -98,10 +98,13 @@ def _count_rows() -> list[Metric]:
 
 def _tasks() -> Metric:
     """Those that are live: each state has a partial index, and terminal ones are never looked at."""
-    help = f"Live tasks: ready, delayed or assigned. At most {ROWS} of each are counted."
+    help = f"Live tasks: ready, held back by their key, delayed or assigned. At most {ROWS} of each are counted."
     gauge = GaugeMetricFamily(PREFIX + "tasks", help, labels=["name", "state"])
     counted = {
         "ready": _ready(),
+        "held_back": _by_name(
+            "state = 'pending' AND delayed_until IS NULL AND concurrency_key IS NOT NULL AND held_back"
+        ),
         "delayed": _by_name("delayed_until IS NOT NULL"),
         "assigned": _by_name("worker_id IS NOT NULL"),
     }
@@ -123,7 +126,7 @@ def _ready() -> list[tuple[Any, ...]]:
         SELECT route.name, (
             SELECT COUNT(*) FROM (
                 SELECT 1 FROM queueapp_task AS task
-                WHERE task.route_id = route.id AND task.state = 'pending' AND task.delayed_until IS NULL
+                WHERE task.route_id = route.id AND {READY}
                 LIMIT {share}
             ) AS counted
         ) FROM queueapp_route AS route WHERE route.id IN ({NAMED})

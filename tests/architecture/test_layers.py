@@ -68,7 +68,8 @@ def writes_of_task_state(source: str) -> list[int]:
 
 
 def test_only_the_lifecycle_writes_a_tasks_state():
-    others = (path for path in SOURCES if OWNER not in path.parents)
+    # The SDK knows no rows: what it keeps for the tests of workers is in memory.
+    others = (path for path in SOURCES if not {OWNER, PACKAGE / "sdk"} & set(path.parents))
     written = {str(path.relative_to(ROOT)): writes_of_task_state(path.read_text()) for path in others}
     assert {path: lines for path, lines in written.items() if lines} == {}
 

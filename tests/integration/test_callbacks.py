@@ -16,6 +16,7 @@ from rows import NOW, after, assign, assigned, done, error, pending, row, sessio
 from standardwebhooks import Webhook
 
 from queueapp import callbacks, database, doorbell, lifecycle, maintenance
+from queueapp.access import Watch
 from queueapp.api.documents import task_document
 from queueapp.callbacks import A_HOST, Result, as_ended
 from queueapp.domain.states import Outcome
@@ -218,12 +219,14 @@ class TestTheHotPath:
         assert len(with_callback) - len(plain) == 2
 
     def test_has_the_tick_ask_for_due_callbacks_in_the_statement_that_asks_for_all(self):
+        keys = Watch(new_id())
+        maintenance.tick(NOW, keys)
         with CaptureQueriesContext(connection) as idle, doorbell.held() as rings:
-            maintenance.tick(NOW)
+            maintenance.tick(NOW, keys)
         assert not doorbell.merged(rings).callbacks
         owe()
         with CaptureQueriesContext(connection) as due, doorbell.held() as rings:
-            maintenance.tick(NOW)
+            maintenance.tick(NOW, keys)
         assert doorbell.merged(rings).callbacks
         assert len(idle) == len(due) == 1
 

@@ -18,9 +18,11 @@ def test_the_gauges_of_tasks_are_read_from_partial_indexes():
     assigned(session(), 3)
     pending(50)
     pending(3, delay=60)
-    ready, counted, delayed, held = plans(metrics._tasks)
+    pending(3, concurrency_key="k")
+    ready, counted, held_back, delayed, held = plans(metrics._tasks)
     assert "INDEX task_ready " in ready
     assert "INDEX task_ready " in counted
+    assert "INDEX task_line" in held_back
     assert "INDEX task_delayed" in delayed
     assert "INDEX task_holder" in held
-    assert all("SCAN queueapp_task\n" not in plan + "\n" for plan in (ready, counted, delayed, held))
+    assert all("SCAN queueapp_task\n" not in plan + "\n" for plan in (ready, counted, held_back, delayed, held))

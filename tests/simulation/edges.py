@@ -107,7 +107,7 @@ def replaced(
             "django.utils.timezone.now": clock.now,
             "queueapp.hub.time": clock,
             "queueapp.consumers.time": clock,
-            "queueapp.models.uuid7": identifiers.uuid7,
+            "queueapp.models.fields.uuid7": identifiers.uuid7,
             "queueapp.relay.uuid4": identifiers.uuid4,
             "queueapp.relay.get_channel_layer": lambda: layer,
             "queueapp.doorbell._listeners": Listeners(),

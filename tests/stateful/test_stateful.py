@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from queueapp import database, models
+from queueapp import database
+from queueapp.models import fields
 from stateful.operators import Operators
 from stateful.producers import Producers
 from stateful.workers import Workers
@@ -28,7 +29,7 @@ class WholeQueue(Workers, Producers, Operators):
 def test_whatever_happens_the_rows_say_what_the_contract_says(monkeypatch):
     # The two seams: whoever needs the time or an id has it from here.
     monkeypatch.setattr(database, "now", WholeQueue.clock.now)
-    monkeypatch.setattr(models, "uuid7", WholeQueue.clock.new_id)
+    monkeypatch.setattr(fields, "uuid7", WholeQueue.clock.new_id)
     run_state_machine_as_test(
         WholeQueue,
         settings=settings(

@@ -38,9 +38,9 @@ def explain(
     offered: Collection[str],
     now: datetime,
 ) -> Explanation:
-    """`limits`: of its queue and of its key, reached or not. `workers`: those that are attached; `offered`: the names
-    that they offer, if none of them offers the task's. `foreseen`: None where the task is not ready or its queue is
-    paused."""
+    """`limits`: of its queue and of its key, reached or not. `workers`: those that are attached; `offered`: the
+    names that they offer, if none of them offers the task's. `foreseen`: None where the task is not ready or its
+    queue is paused."""
     verdicts = judge(
         workers,
         facts.name,

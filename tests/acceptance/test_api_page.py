@@ -66,7 +66,7 @@ def run_shell(code: str, server: Server, directory: Path) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
         cwd=directory,
-        env={**server.environment, **os.environ, **server.environment, "PATH": path},
+        env={**os.environ, **server.environment, "PATH": path},
         capture_output=True,
         text=True,
         timeout=PATIENCE_SECONDS,
@@ -82,9 +82,7 @@ def run_python(code: str, names: dict[str, Any]) -> str:
     return said.getvalue()
 
 
-def test_every_example_does_what_is_shown(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_every_example_does_what_is_shown(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("URL", f"http://127.0.0.1:{server.port}/api/v1")
     monkeypatch.setenv("KEY", server.keys["producer"])
     monkeypatch.setenv("OPERATOR_KEY", server.keys["operator"])

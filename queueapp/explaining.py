@@ -9,11 +9,11 @@ from uuid import UUID
 from queueapp import database, statements
 from queueapp.domain.explanation import Explanation, explain
 from queueapp.domain.matching import Subscription
-from queueapp.domain.reasons import Facts, Foreseen, Pause
+from queueapp.domain.reasons import Facts, Foreseen, Limit, Pause
 from queueapp.domain.spelling import NAMES_COMPARED
 from queueapp.domain.states import SessionState, TaskState
 from queueapp.domain.verdicts import Worker
-from queueapp.foresight import Foresight
+from queueapp.foresight import Foresight, limits_of
 from queueapp.lifecycle.submitting import route_id_of
 from queueapp.models import Queue, Task, WorkerSession
 from queueapp.ready import ReadyTask
@@ -39,28 +39,32 @@ def explain_task(task: Task, names: Names, now: datetime) -> Explanation:
         task.avoid,
         task.concurrency_key,
     )
-    return _explain(_facts(task), ready, names, now)
+    queue = _queue(task.name)
+    limits = limits_of(queue, ready, task.name, task.held_back) if task.state == TaskState.PENDING else []
+    return _explain(_facts(task), ready, queue, limits, names, now)
 
 
 def explain_route(name: str, attrs: dict[str, str], names: Names, now: datetime) -> Explanation:
     """Of a task with these attributes that would be submitted now, with nothing but its queue's defaults."""
-    queue = Queue.objects.filter(pk=name).first()
+    queue = _queue(name)
     spill_after_seconds = queue.spill_after_seconds if queue else None
     route_id = route_id_of(name, attrs)
     ready = ReadyTask(LAST_ID, route_id, 0, now, now, 0.0, spill_after_seconds, None, None)
     facts = Facts(name, attrs, now, now, exists=False, spill_after_seconds=spill_after_seconds)
-    return _explain(facts, ready, names, now)
+    return _explain(facts, ready, queue, limits_of(queue, ready, name, False), names, now)
 
 
-def _explain(facts: Facts, ready: ReadyTask, names: Names, now: datetime) -> Explanation:
+def _explain(
+    facts: Facts, ready: ReadyTask, queue: Queue | None, limits: list[Limit], names: Names, now: datetime
+) -> Explanation:
     workers = _workers(facts.name, names)
-    pause = _pause(facts.name)
+    pause = Pause(queue.paused_by, queue.note, queue.paused_at) if queue and queue.paused else None
     foreseen: Foreseen | None = None
     if facts.is_ready and pause is None:
-        foreseen = Foresight().of(ready, facts.name, dict(facts.attrs), now)
+        foreseen = Foresight().of(ready, facts.name, dict(facts.attrs), limits, now)
     is_offered = any(worker.offers for worker in workers)
     offered = () if is_offered else _offered_names([worker.id for worker in workers], names)
-    return explain(facts, pause, workers, foreseen, offered, now)
+    return explain(facts, pause, limits, workers, foreseen, offered, now)
 
 
 def _facts(task: Task) -> Facts:
@@ -94,9 +98,8 @@ def _label(worker: UUID | None) -> str:
     return WorkerSession.objects.filter(pk=worker).values_list("name", flat=True).first() or str(worker)
 
 
-def _pause(name: str) -> Pause | None:
-    queue = Queue.objects.paused().filter(pk=name).first()
-    return Pause(queue.paused_by, queue.note, queue.paused_at) if queue else None
+def _queue(name: str) -> Queue | None:
+    return Queue.objects.filter(pk=name).first()
 
 
 def _workers(name: str, names: Names) -> list[Worker]:

@@ -10,9 +10,10 @@ from queueapp.conf import config
 from queueapp.dispatch import Dispatcher, Tiers
 from queueapp.domain.choice import tiers_allowed
 from queueapp.domain.matching import Profile, ProfileIndex, tiers_of_profiles
-from queueapp.domain.reasons import Foreseen
-from queueapp.models import Queue
-from queueapp.ready import ReadyTask, number_ahead, routes_with_ready_tasks
+from queueapp.domain.reasons import Foreseen, Limit
+from queueapp.limits import Limits
+from queueapp.models import Queue, Task
+from queueapp.ready import ReadyTask, number_ahead, number_in_line, routes_with_ready_tasks
 
 COUNTED_AHEAD = 1000
 
@@ -29,9 +30,11 @@ class Foresight(Dispatcher):
         self._index = ProfileIndex(())
         self._tried = 0
 
-    def of(self, task: ReadyTask, name: str, attrs: dict[str, str], now: datetime) -> Foreseen:
-        """The fate of a task that is ready, or would be if it were submitted now. In a paused queue it
-        has none."""
+    def of(
+        self, task: ReadyTask, name: str, attrs: dict[str, str], limits: Sequence[Limit], now: datetime
+    ) -> Foreseen:
+        """The fate of a task that is ready but for these limits, or would be if it were submitted now. In a paused
+        queue it has none."""
         fleet = self._muster()
         self._index = ProfileIndex(self._matched_profiles)
         if not self._remember(task.route_id, name, attrs):
@@ -40,13 +43,14 @@ class Foresight(Dispatcher):
         swept = routes_with_ready_tasks(None, ROUTES_LOOKED_AT)
         self.hear(swept)
         self._learn_routes()
-        self._leave_out_paused()
-        if task.route_id not in self._hot:
-            return Foreseen(None)
         found = self._find(fleet, now)
-        choices = self._choose(self._turns(task, found.first), fleet, found.limits, now)
-        chosen = {choice.task_id: choice.session_id for choice in choices}
+        self._leave_out_full(found.limits, name)
         ahead = number_ahead(self._rivals(task, now), task, now, COUNTED_AHEAD + 1)
+        ahead += sum(limit.held_back_before for limit in limits)
+        chosen = {}
+        if not any(limit.is_reached for limit in limits):
+            choices = self._choose(self._turns(task, found.first), fleet, found.limits, now)
+            chosen = {choice.task_id: choice.session_id for choice in choices}
         are_all_known = len(swept) < ROUTES_LOOKED_AT and self._tried < MATCHES_TRIED and ahead <= COUNTED_AHEAD
         return Foreseen(chosen.get(task.task_id), min(ahead, COUNTED_AHEAD), are_all_known)
 
@@ -57,10 +61,10 @@ class Foresight(Dispatcher):
         self._tried += len(near)
         return tiers_of_profiles(near, name, attrs)
 
-    def _leave_out_paused(self) -> None:
-        """Their tasks come before nobody's."""
-        paused = set(Queue.objects.paused().values_list("name", flat=True))
-        self._hot = {route_id for route_id in self._hot if self._routes[route_id].name not in paused}
+    def _leave_out_full(self, limits: Limits, own: str) -> None:
+        """Tasks of queues that are paused or at their limit come before nobody's but those of their queue."""
+        names = ((route_id, self._routes[route_id].name) for route_id in self._hot)
+        self._hot = {route_id for route_id, name in names if name == own or not limits.is_queue_full(name)}
 
     def _turns(self, task: ReadyTask, first: Iterable[ReadyTask]) -> Sequence[ReadyTask]:
         """Those whose turn it is in the next pass, with a task among them that has no row, if it is its turn."""
@@ -79,3 +83,19 @@ class Foresight(Dispatcher):
             if level is not None:
                 rivals[route_id] = level
         return rivals
+
+
+def limits_of(queue: Queue | None, task: ReadyTask, name: str, is_held_back: bool) -> list[Limit]:
+    """Those of the task's queue and of its concurrency key, where there are such."""
+    running = Task.objects.assigned().filter(name=name)
+    limits = []
+    if queue is not None and queue.concurrency is not None:
+        limits.append(Limit(running.count(), queue.concurrency))
+    if task.concurrency_key is not None:
+        allowed = queue.concurrency_per_key if queue else None
+        of_key = running.filter(concurrency_key=task.concurrency_key).count()
+        before, held_back = number_in_line(name, task, COUNTED_AHEAD + 1) if is_held_back else (0, 0)
+        is_exact = before <= COUNTED_AHEAD
+        before = min(before, COUNTED_AHEAD)
+        limits.append(Limit(of_key, allowed or 1, task.concurrency_key, before, held_back, is_exact))
+    return limits

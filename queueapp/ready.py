@@ -10,6 +10,7 @@ from uuid import UUID
 
 from queueapp import database, statements
 from queueapp.domain.matching import Subscription
+from queueapp.lifecycle.keys import DUE
 from queueapp.statements import Given
 
 _COLUMNS = ", ".join(
@@ -26,7 +27,7 @@ _COLUMNS = ", ".join(
         "concurrency_key",
     )
 )
-READY = "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back"
+READY = f"{DUE} AND NOT task.held_back"
 """Literals, not parameters, so that SQLite knows the partial index to apply."""
 _ORDER = "task.priority DESC, task.available_at, task.id"
 _WANTED = Given("wanted", route_id="uuid", number="integer", levels="integer")
@@ -134,6 +135,27 @@ def number_ahead(levels: Mapping[UUID, int], task: ReadyTask, now: datetime, lim
         [_RIVALS.rows(levels.items()), *parameters, limit],
     )
     return rows[0][0]
+
+
+def number_in_line(name: str, task: ReadyTask, limit: int) -> tuple[int, int]:
+    """How many tasks of its concurrency key come before the task, counted up to `limit`, and how many of them are
+    held back."""
+    selects = [
+        f"""
+        SELECT * FROM (
+            SELECT task.held_back FROM queueapp_task AS task
+            WHERE task.name = %s AND task.concurrency_key = %s AND {DUE} AND {before}
+            ORDER BY {_ORDER} LIMIT %s
+        ) AS part
+        """
+        for before in _BEFORE
+    ]
+    place = [task.priority], [task.priority, database.adapt(task.available_at), database.adapt(task.task_id)]
+    parameters = [each for values in place for each in (name, task.concurrency_key, *values, limit)]
+    rows = statements.execute(
+        f"SELECT held_back FROM ({' UNION ALL '.join(selects)} LIMIT %s) AS line", [*parameters, limit]
+    )
+    return len(rows), sum(bool(held_back) for (held_back,) in rows)
 
 
 def _rivals(which: str, before: str, condition: str, limit: int) -> str:

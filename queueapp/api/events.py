@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.views.decorators.csrf import csrf_exempt
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +23,8 @@ from queueapp.api.base import ApiView, off_loop
 from queueapp.api.documents import Document, task_document
 from queueapp.api.parameters import allow_only
 from queueapp.api.permissions import visible_task
+from queueapp.api.schema.describing import Answer, described, header, stands_for
+from queueapp.api.schema.words import text
 from queueapp.domain.states import TERMINAL_STATES
 from queueapp.watching import Version, following
 
@@ -49,6 +50,15 @@ class TaskEvents(ApiView):
 
     renderer_classes = (JSONRenderer, _EventStreamRenderer)
 
+    @described(
+        "Follow a task",
+        {
+            200: Answer(text(), "Events `state`, `progress` and, last, `result`.", media_types=(MEDIA_TYPE,)),
+            204: Answer("", "Who asks knows all that has come of it.", media_types=()),
+        },
+        parameters=[header("Last-Event-ID", text(), "The id of the last event that was read.")],
+        refuses=[404],
+    )
     def get(self, request: Request, task_id: UUID) -> Response:
         allow_only(request.query_params, ())
         return Response(task_document(visible_task(request, task_id)))
@@ -57,7 +67,7 @@ class TaskEvents(ApiView):
 _task_events = TaskEvents.as_view()
 
 
-@csrf_exempt
+@stands_for(TaskEvents)
 async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
     """The view proper runs first, and again at each change: who may not read the task any more hears nothing.
 

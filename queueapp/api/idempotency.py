@@ -21,7 +21,8 @@ from queueapp.domain.payloads import json_text
 from queueapp.idempotency import Answer, Asked
 
 HEADER = "Idempotency-Key"
-KEY = re.compile(r"[\x20-\x7e]{1,255}")
+KEY_LENGTH = 255
+KEY = re.compile(rf"[\x20-\x7e]{{1,{KEY_LENGTH}}}")
 
 
 def asked_once(request: Request, body: bytes) -> Asked | None:
@@ -30,7 +31,7 @@ def asked_once(request: Request, body: bytes) -> Asked | None:
     if key is None:
         return None
     if not KEY.fullmatch(key):
-        raise BadRequest(f"{HEADER} must be 1 to 255 printable ASCII characters, such as a UUID.")
+        raise BadRequest(f"{HEADER} must be 1 to {KEY_LENGTH} printable ASCII characters, such as a UUID.")
     return Asked(_owner(request), key, idempotency.fingerprint(body))
 
 

@@ -21,11 +21,16 @@ from queueapp.api.pagination import NewestFirst
 from queueapp.api.parameters import PAGING, allow_only
 from queueapp.api.permissions import is_operator, key_of, touchable_names
 from queueapp.api.refusals import Conflict
+from queueapp.api.schema.describing import Answer, described
+from queueapp.api.schema.parameters import lists
+from queueapp.api.schema.words import text
 from queueapp.domain.errors import FieldError, InvalidFilter, NotFound
 from queueapp.domain.states import Action, OperationState
 from queueapp.models import Operation
 
 ASKED_BY_LENGTH = 200
+
+_STARTED = {202: Answer("Operation", "It has begun.", {"Location": text("Where to read how far it is.")})}
 
 
 class _ManyTasks(ApiView):
@@ -53,12 +58,21 @@ class _ManyTasks(ApiView):
 class CancelTasks(_ManyTasks):
     action = Action.CANCEL
 
+    @described("Cancel all tasks that match", _STARTED, takes="CancelFilter")
+    def post(self, request: Request) -> Response:
+        return super().post(request)
+
 
 class RetryTasks(_ManyTasks):
     action = Action.RETRY
 
+    @described("Retry all tasks that match", _STARTED, takes="RetryFilter")
+    def post(self, request: Request) -> Response:
+        return super().post(request)
+
 
 class OperationList(ApiView):
+    @lists("Find operations", "Operation", "Newest first.")
     def get(self, request: Request) -> Response:
         allow_only(request.query_params, PAGING)
         pages = NewestFirst()
@@ -67,6 +81,7 @@ class OperationList(ApiView):
 
 
 class OperationDetail(ApiView):
+    @described("Read an operation", {200: Answer("Operation")}, refuses=[404])
     def get(self, request: Request, operation_id: UUID) -> Response:
         allow_only(request.query_params, ())
         return Response(operation_document(_visible_operation(request, operation_id)))
@@ -75,6 +90,7 @@ class OperationDetail(ApiView):
 class StopOperation(ApiView):
     """Change no more tasks; those that were changed stay so. One that was stopped already stays as it is."""
 
+    @described("Stop an operation", {200: Answer("Operation")}, refuses=[404, 409])
     def post(self, request: Request, operation_id: UUID) -> Response:
         allow_only(request.query_params, ())
         _visible_operation(request, operation_id)

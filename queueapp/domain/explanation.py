@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from queueapp.domain.reasons import LOOKS, Case, Cause, Facts, Foreseen, Pause, Reason
+from queueapp.domain.reasons import LOOKS, Case, Cause, Facts, Foreseen, Limit, Pause, Reason
 from queueapp.domain.spelling import Suggestion, attribute_suggestions, name_suggestion
 from queueapp.domain.states import TaskState
 from queueapp.domain.verdicts import Group, Standing, Verdict, Worker, groups_of, judge, nearest_miss
@@ -32,13 +32,15 @@ class Explanation:
 def explain(
     facts: Facts,
     pause: Pause | None,
+    limits: Sequence[Limit],
     workers: Collection[Worker],
     foreseen: Foreseen | None,
     offered: Collection[str],
     now: datetime,
 ) -> Explanation:
-    """`workers`: those that are attached; `offered`: the names that they offer, if none of them offers the task's.
-    `foreseen`: None where the task is not ready or its queue is paused."""
+    """`limits`: of its queue and of its key, reached or not. `workers`: those that are attached; `offered`: the
+    names that they offer, if none of them offers the task's. `foreseen`: None where the task is not ready or its
+    queue is paused."""
     verdicts = judge(
         workers,
         facts.name,
@@ -49,7 +51,7 @@ def explain(
         holder=facts.worker if facts.state == TaskState.ASSIGNED else None,
         avoid=facts.avoid,
     )
-    case = Case(facts, pause, foreseen, now, verdicts, groups_of(verdicts, facts.name))
+    case = Case(facts, pause, limits, foreseen, now, verdicts, groups_of(verdicts, facts.name))
     reasons = tuple(reason for look in LOOKS for reason in look(case))
     suggestions = _suggestions(facts, workers, offered)
     return Explanation(

@@ -24,6 +24,7 @@ class Cause(StrEnum):
     PAUSED = "paused"
     DELAYED = "delayed"
     BACKOFF = "backoff"
+    CONCURRENCY = "concurrency"
     NO_WORKER = "no_worker"
     NO_MATCH = "no_match"
     DRAINING = "draining"
@@ -93,6 +94,27 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """How many tasks of the task's queue, or of its concurrency key, run, and how many of them may.
+
+    `before`: how many of the key come before the task, while it is held back; `held_back_before`: those of them
+    that are held back too. `is_exact` is false where there are more.
+    """
+
+    running: int
+    allowed: int
+    key: str | None = None
+    before: int = 0
+    held_back_before: int = 0
+    is_exact: bool = True
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether the task waits for it: the room that there is belongs to those before it."""
+        return self.running + self.before >= self.allowed
+
+
+@dataclass(frozen=True, slots=True)
 class Foreseen:
     """Who takes a ready task in the next pass (None: nobody), and how many ready tasks, which the same workers
     could take, come before it. `is_exact` is false where there may be more than were counted: the choice is then
@@ -115,6 +137,7 @@ class Case:
 
     facts: Facts
     pause: Pause | None
+    limits: Sequence[Limit]
     foreseen: Foreseen | None
     now: datetime
     verdicts: Sequence[Verdict]
@@ -183,6 +206,26 @@ def _delayed(case: Case) -> Iterator[Reason]:
         yield Reason(Cause.DELAYED, f"it is delayed until {_utc(until)}{over}", facts.created_at, until)
 
 
+def _limited(case: Case) -> Iterator[Reason]:
+    if not case.facts.is_ready:
+        return
+    for limit in case.limits:
+        if not limit.is_reached:
+            continue
+        run = f"{limit.running} of {limit.allowed}"
+        runs = "runs" if limit.running == 1 else "run"
+        if limit.key is None:
+            message = f"its queue {case.facts.name} is at its limit: {run} {runs}"
+        elif limit.running >= limit.allowed:
+            message = f"{run} {_tasks(limit.allowed)} of concurrency key {limit.key} {runs}"
+        else:
+            before = f"{'' if limit.is_exact else 'more than '}{limit.before} {_tasks(limit.before)}"
+            message = (
+                f"{before} of concurrency key {limit.key} {'comes' if limit.before == 1 else 'come'} before it"
+            )
+        yield Reason(Cause.CONCURRENCY, message, case.facts.ready_since)
+
+
 def _unmatched(case: Case) -> Iterator[Reason]:
     candidates, _ = case.tiers()
     if not case.is_pending or candidates:
@@ -226,8 +269,9 @@ def _behind(case: Case) -> Iterator[Reason]:
         return
     allowed, _ = case.tiers()
     has_room = any(verdict.worker.has_room for tier in allowed for verdict in tier)
+    is_limited = any(limit.is_reached for limit in case.limits)
     message = foreseen.ahead_in_words if foreseen.ahead else "its turn comes after others that are given out first"
-    if foreseen.ahead or has_room:
+    if foreseen.ahead or (has_room and not is_limited):
         yield Reason(Cause.BEHIND, message, case.facts.ready_since)
 
 
@@ -243,17 +287,22 @@ LOOKS: Sequence[Callable[[Case], Iterator[Reason]]] = (
     _assigned,
     _paused,
     _delayed,
+    _limited,
     _unmatched,
     _full,
     _behind,
     _ready,
 )
 """Each finds what alone would explain where the task is, in the order in which a reader has to deal with them.
-Whatever else comes to hold tasks back, as a limit of concurrency does, is one more, with its facts in the case."""
+Whatever else comes to hold tasks back is one more, with its facts in the case."""
 
 
 def _counted(case: Case) -> str:
     return f"{_workers(len(case.verdicts))}: {', '.join(group.message for group in case.groups)}"
+
+
+def _tasks(number: int) -> str:
+    return "task" if number == 1 else "tasks"
 
 
 def _workers(number: int) -> str:

@@ -6,6 +6,8 @@ is open, so that a client which checks it outlives a new member; tests close it 
 
 from __future__ import annotations
 
+from queueapp.api.schema.explanation import explanation, verdict
+from queueapp.api.schema.followed import callback, operation, task_filter
 from queueapp.api.schema.words import (
     STORABLE,
     Schema,
@@ -29,18 +31,21 @@ from queueapp.api.schema.words import (
 )
 from queueapp.conf import config
 from queueapp.domain.names import ATTRIBUTE_NAME_LENGTH, ATTRIBUTE_VALUE_LENGTH
-from queueapp.domain.states import RETRYABLE_OUTCOMES, Outcome, SessionState, TaskState
+from queueapp.domain.states import RETRYABLE_OUTCOMES, Action, Outcome, SessionState, TaskState
 from queueapp.domain.submission import (
     KEY_LENGTH,
     MAX_ATTEMPTS,
     MAX_BACKOFF_FACTOR,
+    MAX_CONCURRENCY,
     MAX_SECONDS,
     PRIORITIES,
     TAG_COUNT,
     TAG_LENGTH,
 )
+from queueapp.domain.webhooks import URL_LENGTH
 
 NOTE_LENGTH = 1000
+PAGED = ("Task", "Attempt", "Callback", "Operation", "Worker", "Queue")
 
 
 def components() -> dict[str, Schema]:
@@ -49,6 +54,10 @@ def components() -> dict[str, Schema]:
         "Submission": _submission(),
         "Submissions": _submissions(),
         "Note": _note(),
+        "QueueDefaults": _queue_defaults(),
+        "CancelFilter": task_filter(Action.CANCEL),
+        "RetryFilter": task_filter(Action.RETRY),
+        "Hypothetical": _hypothetical(),
         "Task": _task(),
         "Receipts": _receipts(),
         "Attempt": _attempt(),
@@ -56,8 +65,12 @@ def components() -> dict[str, Schema]:
         "Queue": _queue(),
         "Outstanding": _outstanding(),
         "Health": shape("That it answers.", status=text()),
+        "Operation": operation(),
+        "Callback": callback(),
+        "Explanation": explanation(),
+        "Verdict": verdict(),
         "Problem": _problem(),
-        **{f"{each}Page": page_of(each) for each in ("Task", "Attempt", "Worker", "Queue")},
+        **{f"{each}Page": page_of(each) for each in PAGED},
     }
 
 
@@ -100,6 +113,18 @@ def _submission() -> Schema:
             number("Seconds of waiting after which a less specific worker may take it; null: never.", **seconds)
         ),
         "unique_key": or_null(text_to_keep("One live task of a name has it.", KEY_LENGTH, shortest=1)),
+        "concurrency_key": or_null(
+            text_to_keep(
+                "Of one key one runs at a time, or `concurrency_per_key`.", KEY_LENGTH, shortest=1
+            )
+        ),
+        "callback_url": or_null(
+            {
+                **text("Where the task is posted to when it has ended. Its host must be of the public internet."),
+                "format": "uri",
+                "maxLength": URL_LENGTH,
+            }
+        ),
         "tags": array_of(
             text_to_keep("", TAG_LENGTH, shortest=1), "For whoever looks for it.", maxItems=TAG_COUNT
         ),
@@ -120,6 +145,24 @@ def _both(duration: str, at: str) -> Schema:
 def _submissions() -> Schema:
     many = array_of(ref("Submission"), "All of them or none.", minItems=1, maxItems=config().bulk_limit)
     return {"oneOf": [ref("Submission"), many]}
+
+
+def _hypothetical() -> Schema:
+    attributes = {**_attributes(), "maxProperties": config().attrs_limit}
+    return closed("A task that does not exist.", ["name"], {"name": task_name(), "attrs": attributes})
+
+
+def _queue_defaults() -> Schema:
+    above_0 = {"exclusiveMinimum": 0, "maximum": MAX_SECONDS}
+    at_once = {"minimum": 1, "maximum": MAX_CONCURRENCY}
+    members = {
+        "timeout": or_null(number("Seconds.", **above_0)),
+        "max_attempts": or_null(whole(minimum=1, maximum=MAX_ATTEMPTS)),
+        "spill_after": or_null(number("Seconds.", minimum=0, maximum=MAX_SECONDS)),
+        "concurrency": or_null(whole("How many may be assigned at a time.", **at_once)),
+        "concurrency_per_key": or_null(whole("How many of one key; null: one.", **at_once)),
+    }
+    return closed("What is left out stays as it is; null takes it away.", (), members)
 
 
 def _note() -> Schema:
@@ -164,6 +207,8 @@ def _task() -> Schema:
         finished_at=or_null(time()),
         expires_at=or_null(time()),
         unique_key=or_null(text()),
+        concurrency_key=or_null(text()),
+        callback_url=or_null(text()),
         tags=array_of(text()),
         traceparent=or_null(text("W3C Trace Context, handed on to the worker.")),
     )
@@ -229,6 +274,7 @@ def _queue() -> Schema:
         max_attempts=or_null(whole()),
         spill_after=or_null(number("Seconds.")),
         concurrency=or_null(whole("How many of them may be assigned at a time; null: no limit.")),
+        concurrency_per_key=or_null(whole("How many with the same `concurrency_key`; null: one.")),
     )
 
 

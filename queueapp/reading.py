@@ -19,8 +19,6 @@ _STATEMENT = """
 def task_by_id(task_id: UUID) -> Task | None:
     """The task with its route, or None."""
     for task in Task.objects.raw(_STATEMENT, [database.adapt(task_id)]):
-        # As text on both databases: the ORM's cursors leave JSON to its fields.
-        attrs = json.loads(vars(task)["route_attrs"])
-        task.route = Route(id=task.route_id, name=task.name, attrs=attrs)
+        task.route = Route(id=task.route_id, name=task.name, attrs=json.loads(vars(task)["route_attrs"]))
         return task
     return None

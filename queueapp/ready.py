@@ -27,7 +27,7 @@ _COLUMNS = ", ".join(
         "concurrency_key",
     )
 )
-READY = f"{DUE} AND NOT task.held_back"
+READY = "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back"
 """Literals, not parameters, so that SQLite knows the partial index to apply."""
 _ORDER = "task.priority DESC, task.available_at, task.id"
 _WANTED = Given("wanted", route_id="uuid", number="integer", levels="integer")
@@ -118,25 +118,6 @@ def ready_routes_for(subscriptions: Collection[Subscription]) -> Iterator[tuple[
         )
 
 
-def number_ahead(levels: Mapping[UUID, int], task: ReadyTask, now: datetime, limit: int) -> int:
-    """How many ready tasks of these routes come before the task, counted up to `limit`. Of each route those that
-    may go so many `levels` down, as in `spilled_tasks`."""
-    waited = f"{database.elapsed_seconds('task.waiting_since')} >= rival.levels * task.spill_after_seconds"
-    at = database.adapt(now)
-    ranges = ([task.priority], [task.priority, database.adapt(task.available_at), database.adapt(task.task_id)])
-    selects, parameters = [], []
-    for before, values in zip(_BEFORE, ranges, strict=True):
-        selects.append(_rivals("rival.levels = 0", before, "true", limit))
-        spilling = f"{before} AND task.spill_after_seconds IS NOT NULL"
-        selects.append(_rivals("rival.levels > 0", spilling, waited, limit))
-        parameters += [*values, *values, at]
-    rows = statements.execute(
-        f"WITH {_RIVALS.table} SELECT COUNT(*) FROM ({' UNION ALL '.join(selects)} LIMIT %s) AS ahead",
-        [_RIVALS.rows(levels.items()), *parameters, limit],
-    )
-    return rows[0][0]
-
-
 def number_in_line(name: str, task: ReadyTask, limit: int) -> tuple[int, int]:
     """How many tasks of its concurrency key come before the task, counted up to `limit`, and how many of them are
     held back."""
@@ -156,6 +137,25 @@ def number_in_line(name: str, task: ReadyTask, limit: int) -> tuple[int, int]:
         f"SELECT held_back FROM ({' UNION ALL '.join(selects)} LIMIT %s) AS line", [*parameters, limit]
     )
     return len(rows), sum(bool(held_back) for (held_back,) in rows)
+
+
+def number_ahead(levels: Mapping[UUID, int], task: ReadyTask, now: datetime, limit: int) -> int:
+    """How many ready tasks of these routes come before the task, counted up to `limit`. Of each route those that
+    may go so many `levels` down, as in `spilled_tasks`."""
+    waited = f"{database.elapsed_seconds('task.waiting_since')} >= rival.levels * task.spill_after_seconds"
+    at = database.adapt(now)
+    ranges = ([task.priority], [task.priority, database.adapt(task.available_at), database.adapt(task.task_id)])
+    selects, parameters = [], []
+    for before, values in zip(_BEFORE, ranges, strict=True):
+        selects.append(_rivals("rival.levels = 0", before, "true", limit))
+        spilling = f"{before} AND task.spill_after_seconds IS NOT NULL"
+        selects.append(_rivals("rival.levels > 0", spilling, waited, limit))
+        parameters += [*values, *values, at]
+    rows = statements.execute(
+        f"WITH {_RIVALS.table} SELECT COUNT(*) FROM ({' UNION ALL '.join(selects)} LIMIT %s) AS ahead",
+        [_RIVALS.rows(levels.items()), *parameters, limit],
+    )
+    return rows[0][0]
 
 
 def _rivals(which: str, before: str, condition: str, limit: int) -> str:

@@ -42,22 +42,38 @@ DECISIONS: dict[str, dict[str, str]] = {
     "": {"GET": OPEN},
     "healthz": {"GET": OPEN},
     "readyz": {"GET": OPEN},
+    "metrics": {"GET": OPEN},
+    "api/v1/schema": {"GET": OPEN},
+    "api/v1/docs": {"GET": OPEN},
     "work/list": {"GET": "401 401 403 200 200 200 200 200 403 403 200 200"},
     "api/v1/tasks": {
         "GET": "401 401 403 200 200 200 200 200 403 403 200 200",
         "POST": "401 401 403 201 201 403 201 403 403 403 403 201",
     },
+    # 400: allowed, and the body says no filter
+    "api/v1/tasks/cancel": {"POST": "401 401 403 400 400 400 400 400 403 403 403 400"},
+    "api/v1/tasks/retry": {"POST": "401 401 403 400 400 400 400 400 403 403 403 400"},
     "api/v1/tasks/<uuid:task_id>": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
     "api/v1/tasks/<uuid:task_id>/attempts": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
     "api/v1/tasks/<uuid:task_id>/cancel": {"POST": "401 401 403 200 404 404 200 404 403 403 403 200"},
     # 409: allowed, and the task is pending
     "api/v1/tasks/<uuid:task_id>/retry": {"POST": "401 401 403 409 404 404 409 404 403 403 403 409"},
+    "api/v1/tasks/<uuid:task_id>/explain": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
+    "api/v1/tasks/<uuid:task_id>/callbacks": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
+    "api/v1/tasks/<uuid:task_id>/events": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
+    "api/v1/route": {"POST": "401 401 403 200 200 403 200 403 403 403 200 200"},
+    "api/v1/operations": {"GET": "401 401 403 200 200 200 200 200 403 403 200 200"},
+    "api/v1/operations/<uuid:operation_id>": {"GET": "401 401 403 200 404 404 200 200 403 403 200 200"},
+    "api/v1/operations/<uuid:operation_id>/stop": {"POST": "401 401 403 200 404 404 200 200 403 403 403 200"},
     "api/v1/workers": {"GET": "401 401 403 200 200 200 200 200 403 403 200 200"},
     "api/v1/workers/<uuid:session_id>": {"GET": "401 401 403 200 200 404 200 404 403 403 200 200"},
     "api/v1/workers/<uuid:session_id>/drain": {"POST": "401 401 403 403 403 403 200 404 403 403 403 200"},
     "api/v1/workers/<uuid:session_id>/disconnect": {"POST": "401 401 403 403 403 403 200 404 403 403 403 200"},
     "api/v1/queues": {"GET": "401 401 403 200 200 200 200 200 403 403 200 200"},
-    "api/v1/queues/<str:name>": {"GET": "401 401 403 200 200 403 200 403 403 403 200 200"},
+    "api/v1/queues/<str:name>": {
+        "GET": "401 401 403 200 200 403 200 403 403 403 200 200",
+        "PATCH": "401 401 403 403 403 403 200 403 403 403 403 200",
+    },
     "api/v1/queues/<str:name>/pause": {"POST": "401 401 403 403 403 403 200 403 403 403 403 200"},
     "api/v1/queues/<str:name>/resume": {"POST": "401 401 403 403 403 403 200 403 403 403 403 200"},
 }
@@ -65,8 +81,14 @@ DECISIONS: dict[str, dict[str, str]] = {
 NO_PATH = ("^api/", "api/v1/")
 """What stands for all other paths there: 404, whoever asks."""
 
-BODIES = {"api/v1/tasks": b'{"name": "tag"}'}
-LISTS = ("work/list", "api/v1/tasks", "api/v1/workers", "api/v1/queues")
+BODIES = {
+    "api/v1/tasks": b'{"name": "tag"}',
+    "api/v1/route": b'{"name": "tag"}',
+    "api/v1/tasks/cancel": b"{}",
+    "api/v1/tasks/retry": b"{}",
+    "api/v1/queues/<str:name>": b"{}",
+}
+LISTS = ("work/list", "api/v1/tasks", "api/v1/workers", "api/v1/queues", "api/v1/operations")
 
 
 def routes() -> Iterator[str]:
@@ -90,16 +112,23 @@ GUARDED = [(route, method) for route, method in DECIDED if DECISIONS[route][meth
 
 @dataclass
 class Scene:
-    """A pending task `tag` of the owner's and a worker that offers it; `client(caller)` is one of the callers."""
+    """A pending task `tag` of the owner's, an operation of the owner's, and a worker that offers the task;
+    `client(caller)` is one of the callers."""
 
     owner: APIClient
     operator: APIClient
     task_id: str
+    operation_id: str
     worker: WorkerSession
     make: Caller
 
     def path(self, route: str) -> str:
-        named = {"uuid:task_id": self.task_id, "uuid:session_id": self.worker.id, "str:name": "tag"}
+        named = {
+            "uuid:task_id": self.task_id,
+            "uuid:operation_id": self.operation_id,
+            "uuid:session_id": self.worker.id,
+            "str:name": "tag",
+        }
         for name, value in named.items():
             route = route.replace(f"<{name}>", str(value))
         return "/" + route
@@ -145,7 +174,8 @@ def of_user(*verbs: str, is_staff: bool = True, **options: bool) -> APIClient:
 @pytest.fixture
 def scene(caller: Caller) -> Scene:
     owner = caller("producer")
-    return Scene(owner, caller("operator"), submit(owner), attached("tag"), caller)
+    nothing = owner.post("/api/v1/tasks/cancel", {"name": "tag", "tag": "of none"}, format="json")
+    return Scene(owner, caller("operator"), submit(owner), nothing.json()["id"], attached("tag"), caller)
 
 
 def decided(route: str, method: str, who: str) -> int:
@@ -224,7 +254,8 @@ def test_what_somebody_may_not_see_is_answered_as_what_does_not_exist(
 ) -> None:
     client, nothing = scene.client(who), "00000000-0000-7000-8000-000000000000"
     there = ask(client, method, scene.path(route), route)
-    scene_id = scene.task_id if "task_id" in route else str(scene.worker.id)
+    ids = {"task_id": scene.task_id, "operation_id": scene.operation_id, "session_id": str(scene.worker.id)}
+    scene_id = next(each for name, each in ids.items() if name in route)
     not_there = ask(client, method, scene.path(route).replace(scene_id, nothing), route)
     assert there.status_code == not_there.status_code
     assert there.content.decode().replace(scene_id, nothing) == not_there.content.decode()

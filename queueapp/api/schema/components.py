@@ -114,9 +114,7 @@ def _submission() -> Schema:
         ),
         "unique_key": or_null(text_to_keep("One live task of a name has it.", KEY_LENGTH, shortest=1)),
         "concurrency_key": or_null(
-            text_to_keep(
-                "Of one key one runs at a time, or `concurrency_per_key`.", KEY_LENGTH, shortest=1
-            )
+            text_to_keep("Of one key one runs at a time, or `concurrency_per_key`.", KEY_LENGTH, shortest=1)
         ),
         "callback_url": or_null(
             {

@@ -12,12 +12,14 @@ from queueapp.api.documents import Document, rfc3339
 from queueapp.api.pagination import NewestFirst
 from queueapp.api.parameters import PAGING, allow_only
 from queueapp.api.permissions import visible_task
+from queueapp.api.schema.parameters import lists
 from queueapp.models import Delivery
 
 
 class CallbackList(ApiView):
     """One for each end of the task that it had with a `callback_url`, newest first."""
 
+    @lists("Read a task's callbacks", "Callback", "Newest first.")
     def get(self, request: Request, task_id: UUID) -> Response:
         allow_only(request.query_params, PAGING)
         task = visible_task(request, task_id)

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.views.decorators.csrf import csrf_exempt
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -24,6 +23,8 @@ from queueapp.api.base import ApiView, in_its_thread, off_loop
 from queueapp.api.documents import Document, task_document
 from queueapp.api.parameters import allow_only
 from queueapp.api.permissions import visible_task
+from queueapp.api.schema.describing import Answer, described, header, stands_for
+from queueapp.api.schema.words import text
 from queueapp.domain.states import TERMINAL_STATES
 from queueapp.watching import Version, following
 
@@ -31,6 +32,7 @@ MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
 """Proxies close what is silent for a minute, and a peer that has left is noticed only when it is written to."""
 HEARTBEAT = ":\n\n"
+LAST_EVENT_ID = header("Last-Event-ID", text(), "Of the last event that was seen: what is new since is told.")
 
 _STATE = ("id", "name", "state", "reason", "error", "attempt", "worker", "assigned_at", "finished_at")
 _PROGRESS = ("id", "attempt", "progress", "progress_message")
@@ -49,6 +51,15 @@ class TaskEvents(ApiView):
 
     renderer_classes = (JSONRenderer, _EventStreamRenderer)
 
+    @described(
+        "Follow a task",
+        {
+            200: Answer({"type": "string"}, "Server-sent events, until the task ends.", media_types=(MEDIA_TYPE,)),
+            204: Answer({}, "There is nothing to come beyond `Last-Event-ID`.", media_types=()),
+        },
+        parameters=[LAST_EVENT_ID],
+        refuses=[404],
+    )
     def get(self, request: Request, task_id: UUID) -> Response:
         allow_only(request.query_params, ())
         return Response(task_document(visible_task(request, task_id)))
@@ -57,7 +68,7 @@ class TaskEvents(ApiView):
 _task_events = TaskEvents.as_view()
 
 
-@csrf_exempt
+@stands_for(TaskEvents)
 async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
     """The view proper runs first, and again at each change: who may not read the task any more hears nothing."""
     response = await in_its_thread(request, lambda: _task_events(request, task_id=task_id))

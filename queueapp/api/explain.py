@@ -16,6 +16,7 @@ from queueapp.api.base import ApiView
 from queueapp.api.documents import Document, rfc3339
 from queueapp.api.parameters import allow_only, invalid
 from queueapp.api.permissions import require_names, touchable_names, visible_task
+from queueapp.api.schema.describing import Answer, described
 from queueapp.conf import config
 from queueapp.domain.errors import InvalidSubmission
 from queueapp.domain.explanation import Explanation
@@ -31,6 +32,7 @@ ROUTE_FIELDS = ("name", "attrs")
 
 
 class ExplainTask(ApiView):
+    @described("Explain where a task is", {200: Answer("Explanation")}, refuses=[404])
     def get(self, request: Request, task_id: UUID) -> Response:
         allow_only(request.query_params, ())
         task = visible_task(request, task_id)
@@ -41,6 +43,9 @@ class ExplainTask(ApiView):
 class Route(ApiView):
     """As for a task, of one that does not exist: submitted now, it would come after those of its priority."""
 
+    verbs = {"POST": "view"}
+
+    @described("Explain where a task would go", {200: Answer("Explanation")}, takes="Routable")
     def post(self, request: Request) -> Response:
         allow_only(request.query_params, ())
         submission = _submission(request.data)

@@ -21,11 +21,15 @@ from queueapp.api.pagination import NewestFirst
 from queueapp.api.parameters import PAGING, allow_only
 from queueapp.api.permissions import is_operator, key_of, touchable_names
 from queueapp.api.refusals import Conflict
+from queueapp.api.schema.describing import Answer, described
+from queueapp.api.schema.parameters import lists
+from queueapp.api.schema.words import text
 from queueapp.domain.errors import FieldError, InvalidFilter, NotFound
 from queueapp.domain.states import Action, OperationState
 from queueapp.models import Operation
 
 ASKED_BY_LENGTH = 200
+STARTED = {202: Answer("Operation", "It goes on by itself.", {"Location": text("Where to read how far it is.")})}
 
 
 class _ManyTasks(ApiView):
@@ -33,7 +37,7 @@ class _ManyTasks(ApiView):
 
     action: ClassVar[Action]
 
-    def post(self, request: Request) -> Response:
+    def start(self, request: Request) -> Response:
         allow_only(request.query_params, ())
         if not isinstance(request.data, Mapping):
             raise InvalidFilter([FieldError("", "a filter is a JSON object")])
@@ -53,12 +57,23 @@ class _ManyTasks(ApiView):
 class CancelTasks(_ManyTasks):
     action = Action.CANCEL
 
+    @described("Cancel many tasks", STARTED, takes="CancelFilter")
+    def post(self, request: Request) -> Response:
+        return self.start(request)
+
 
 class RetryTasks(_ManyTasks):
     action = Action.RETRY
 
+    @described("Retry many tasks", STARTED, takes="RetryFilter")
+    def post(self, request: Request) -> Response:
+        return self.start(request)
+
 
 class OperationList(ApiView):
+    rows = Operation
+
+    @lists("Find operations", "Operation", "Newest first.")
     def get(self, request: Request) -> Response:
         allow_only(request.query_params, PAGING)
         pages = NewestFirst()
@@ -67,6 +82,9 @@ class OperationList(ApiView):
 
 
 class OperationDetail(ApiView):
+    rows = Operation
+
+    @described("Read an operation", {200: Answer("Operation")}, refuses=[404])
     def get(self, request: Request, operation_id: UUID) -> Response:
         allow_only(request.query_params, ())
         return Response(operation_document(_visible_operation(request, operation_id)))
@@ -75,6 +93,9 @@ class OperationDetail(ApiView):
 class StopOperation(ApiView):
     """Change no more tasks; those that were changed stay so. One that was stopped already stays as it is."""
 
+    rows = Operation
+
+    @described("Stop an operation", {200: Answer("Operation")}, refuses=[404, 409])
     def post(self, request: Request, operation_id: UUID) -> Response:
         allow_only(request.query_params, ())
         _visible_operation(request, operation_id)

@@ -47,6 +47,11 @@ from queueapp.waiting import until_terminal
 WAIT = query("wait", number(minimum=0), "Seconds to wait for the task to end; as it is when they are over.")
 PREFER = header("Prefer", text(), "`wait=SECONDS`: one task is answered when it has ended, or they are over.")
 TRACE = header("traceparent", text(), "W3C Trace Context; a malformed one is ignored.")
+ONCE = header(
+    "Idempotency-Key",
+    {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
+    "The request is carried out once: one with the same key and body is given the first answer again.",
+)
 _SUBMITTED = {
     "Location": text("Of one task: where to read it."),
     "Preference-Applied": text("`wait=SECONDS`, if that was preferred."),
@@ -70,8 +75,8 @@ class TaskList(ApiView):
             200: Answer("Task", "The live task that has the unique key.", _SUBMITTED),
         },
         takes="Submissions",
-        parameters=[PREFER, TRACE],
-        refuses=[409],
+        parameters=[PREFER, TRACE, ONCE],
+        refuses=[409, 422],
     )
     def post(self, request: Request) -> Response:
         """One object: 201 with the task, or 200 with the live task of its unique key. An array: all or none."""

@@ -6,6 +6,8 @@ is open, so that a client which checks it outlives a new member; tests close it 
 
 from __future__ import annotations
 
+from queueapp.api.schema.explanations import explanation_components
+from queueapp.api.schema.requests import request_components
 from queueapp.api.schema.words import (
     STORABLE,
     Schema,
@@ -34,13 +36,16 @@ from queueapp.domain.submission import (
     KEY_LENGTH,
     MAX_ATTEMPTS,
     MAX_BACKOFF_FACTOR,
+    MAX_CONCURRENCY,
     MAX_SECONDS,
     PRIORITIES,
     TAG_COUNT,
     TAG_LENGTH,
 )
+from queueapp.domain.webhooks import URL_LENGTH
 
 NOTE_LENGTH = 1000
+LISTED = ("Task", "Attempt", "Worker", "Queue", "Operation", "Callback")
 
 
 def components() -> dict[str, Schema]:
@@ -54,10 +59,13 @@ def components() -> dict[str, Schema]:
         "Attempt": _attempt(),
         "Worker": _worker(),
         "Queue": _queue(),
+        "QueueChanges": _queue_changes(),
         "Outstanding": _outstanding(),
         "Health": shape("That it answers.", status=text()),
         "Problem": _problem(),
-        **{f"{each}Page": page_of(each) for each in ("Task", "Attempt", "Worker", "Queue")},
+        **request_components(),
+        **explanation_components(_attributes()),
+        **{f"{each}Page": page_of(each) for each in LISTED},
     }
 
 
@@ -69,7 +77,7 @@ def _submission() -> Schema:
     above_0 = {"exclusiveMinimum": 0, "maximum": MAX_SECONDS}
     members = {
         "name": task_name("The queue that it goes to."),
-        "attrs": {**_attributes(), "maxProperties": config().attrs_limit},
+        "attrs": _attributes(),
         "data": anything(f"Any JSON, at most {config().data_limit_bytes} bytes of it."),
         "priority": whole("Higher goes first; 0.", minimum=PRIORITIES[0], maximum=PRIORITIES[-1]),
         "timeout": or_null(
@@ -100,8 +108,20 @@ def _submission() -> Schema:
             number("Seconds of waiting after which a less specific worker may take it; null: never.", **seconds)
         ),
         "unique_key": or_null(text_to_keep("One live task of a name has it.", KEY_LENGTH, shortest=1)),
+        "concurrency_key": or_null(
+            text_to_keep("Of those that share it `concurrency_per_key` run at a time.", KEY_LENGTH, shortest=1)
+        ),
         "tags": array_of(
             text_to_keep("", TAG_LENGTH, shortest=1), "For whoever looks for it.", maxItems=TAG_COUNT
+        ),
+        "callback_url": or_null(
+            {
+                "type": "string",
+                "format": "uri",
+                "pattern": "^https?://",
+                "maxLength": URL_LENGTH,
+                "description": "Is told of the end of the task. On the public internet, unless the server allows more.",
+            }
         ),
     }
     return {
@@ -126,10 +146,23 @@ def _note() -> Schema:
     return closed("Why, for others to read.", (), {"note": text_to_keep("", NOTE_LENGTH)})
 
 
+def _queue_changes() -> Schema:
+    limit = {"minimum": 1, "maximum": MAX_CONCURRENCY}
+    members = {
+        "timeout": or_null(number("Seconds.", exclusiveMinimum=0, maximum=MAX_SECONDS)),
+        "max_attempts": or_null(whole(minimum=1, maximum=MAX_ATTEMPTS)),
+        "spill_after": or_null(number("Seconds.", minimum=0, maximum=MAX_SECONDS)),
+        "concurrency": or_null(whole("How many may be assigned at a time.", **limit)),
+        "concurrency_per_key": or_null(whole("How many of a `concurrency_key`.", **limit)),
+    }
+    return closed("Null takes one away; what is left out stays as it is.", (), members)
+
+
 def _attributes() -> Schema:
     return {
         "type": "object",
         "description": "What a worker's filter is held against.",
+        "maxProperties": config().attrs_limit,
         "propertyNames": {"minLength": 1, "maxLength": ATTRIBUTE_NAME_LENGTH, "pattern": STORABLE},
         "additionalProperties": text_to_keep("", ATTRIBUTE_VALUE_LENGTH),
     }
@@ -164,8 +197,10 @@ def _task() -> Schema:
         finished_at=or_null(time()),
         expires_at=or_null(time()),
         unique_key=or_null(text()),
+        concurrency_key=or_null(text()),
         tags=array_of(text()),
         traceparent=or_null(text("W3C Trace Context, handed on to the worker.")),
+        callback_url=or_null(text()),
     )
 
 
@@ -229,6 +264,7 @@ def _queue() -> Schema:
         max_attempts=or_null(whole()),
         spill_after=or_null(number("Seconds.")),
         concurrency=or_null(whole("How many of them may be assigned at a time; null: no limit.")),
+        concurrency_per_key=or_null(whole("And how many with the same `concurrency_key`; null: no limit.")),
     )
 
 

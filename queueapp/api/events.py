@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from queueapp.api.base import ApiView, in_its_thread, off_loop
 from queueapp.api.documents import Document, task_document
 from queueapp.api.parameters import allow_only
-from queueapp.api.permissions import visible_task
+from queueapp.api.permissions import key_of, visible_task
 from queueapp.api.schema.describing import Answer, described, header, stands_for
 from queueapp.api.schema.words import text
 from queueapp.domain.states import TERMINAL_STATES
@@ -70,7 +70,7 @@ _task_events = TaskEvents.as_view()
 
 @stands_for(TaskEvents)
 async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
-    """The view proper runs first, and again at each change: who may not read the task any more hears nothing."""
+    """The view proper runs first, and again at each change and each heartbeat: who may not read the task any more hears nothing."""
     response = await in_its_thread(request, lambda: _task_events(request, task_id=task_id))
     if request.method != "GET" or not isinstance(response, Response) or response.status_code != 200:
         return response
@@ -79,18 +79,20 @@ async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
         return HttpResponse(status=204)
     # `no-transform` and the last one are for proxies, which compress or collect what they pass on.
     headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(_stream(request, response.data, reader), content_type=MEDIA_TYPE, headers=headers)
+    return StreamingHttpResponse(_stream(request, response, reader), content_type=MEDIA_TYPE, headers=headers)
 
 
-async def _stream(request: HttpRequest, task: Document, reader: _Reader) -> AsyncIterator[str]:
+async def _stream(request: HttpRequest, response: Response, reader: _Reader) -> AsyncIterator[str]:
+    task: Document = response.data
     task_id = UUID(task["id"])
-    with following(task_id, _version(task)) as follower:
+    key = key_of(response.renderer_context["request"])
+    with following(task_id, _version(task), key and key.pk) as follower:
         while True:
             for event in reader.news_of(task):
                 yield event
             if task["state"] in TERMINAL_STATES:
                 return
-            while not await follower.changed(HEARTBEAT_SECONDS):
+            if not await follower.changed(HEARTBEAT_SECONDS):
                 if follower.released:
                     return
                 yield HEARTBEAT

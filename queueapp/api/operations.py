@@ -1,6 +1,7 @@
 """`/tasks/cancel`, `/tasks/retry` and `/operations`: many tasks at once, in the background.
 
-A producer's operations touch its own tasks, and it sees only its own; operators see all.
+A producer's operations touch its own tasks, and it sees only its own; operators see all
+that touch no name which is closed to them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from queueapp.api.base import ApiView
 from queueapp.api.documents import operation_document
 from queueapp.api.pagination import NewestFirst
 from queueapp.api.parameters import PAGING, allow_only
-from queueapp.api.permissions import is_operator, key_of, touchable_names
+from queueapp.api.permissions import is_operator, key_of, touchable_names, visible_operations
 from queueapp.api.refusals import Conflict
 from queueapp.api.schema.describing import Answer, described
 from queueapp.api.schema.parameters import lists
@@ -77,7 +78,7 @@ class OperationList(ApiView):
     def get(self, request: Request) -> Response:
         allow_only(request.query_params, PAGING)
         pages = NewestFirst()
-        page = pages.page_of(Operation.objects.visible_to(key_of(request)), request)
+        page = pages.page_of(visible_operations(request), request)
         return pages.get_paginated_response([operation_document(operation) for operation in page])
 
 
@@ -107,7 +108,7 @@ class StopOperation(ApiView):
 
 
 def _visible_operation(request: Request, operation_id: UUID) -> Operation:
-    operation = Operation.objects.visible_to(key_of(request)).filter(pk=operation_id).first()
+    operation = visible_operations(request).filter(pk=operation_id).first()
     if operation is None:
         raise NotFound(f"There is no operation {operation_id}.")
     return operation

@@ -105,10 +105,11 @@ def _faults_of_described(template: str, method: str, response: HttpResponseBase,
 def _patterns() -> list[tuple[re.Pattern[str], str]]:
     """Of the paths. An id that is none is at no path."""
     an_id, a_name = "[0-9a-f-]{36}", "[^/]+"
-    return [
-        (re.compile(re.sub(r"\{\w+\}", a_name, re.sub(r"\{\w+_id\}", an_id, path)) + "$"), path)
-        for path in document()["paths"]
-    ]
+
+    def pattern(variable: re.Match[str]) -> str:
+        return an_id if variable[1].endswith("_id") else a_name
+
+    return [(re.compile(re.sub(r"\{(\w+)\}", pattern, path) + "$"), path) for path in document()["paths"]]
 
 
 def _template_of(path: str) -> str | None:

@@ -127,7 +127,9 @@ class _Watchtower:
             keyed = [each for some in self._followers.values() for each in some if each.key_id is not None]
         if not keyed:
             return
-        usable = set(ApiKey.objects.usable().filter(pk__in={each.key_id for each in keyed}).values_list("pk", flat=True))
+        usable = set(
+            ApiKey.objects.usable().filter(pk__in={each.key_id for each in keyed}).values_list("pk", flat=True)
+        )
         for follower in keyed:
             if follower.key_id not in usable:
                 follower.wake()

@@ -225,7 +225,9 @@ class TestAccess:
         assert await stream.rest() == []
 
     @pytest.mark.usefixtures("_fast_poll")
-    @pytest.mark.parametrize("end", [lambda: ApiKey.objects.update(revoked_at=database.now()), ApiKey.objects.all().delete])
+    @pytest.mark.parametrize(
+        "end", [lambda: ApiKey.objects.update(revoked_at=database.now()), ApiKey.objects.all().delete]
+    )
     async def test_ends_a_poll_after_the_key_does_though_nothing_changes(
         self, key: str, task_id: str, end: Callable[[], Any]
     ):

@@ -38,8 +38,8 @@ class Follower:
     released: bool = False
 
     async def changed(self, seconds: float) -> bool:
-        """Return when the task may have changed from what was seen or told of, or its key is no more: True; False when nothing has for so
-        long, or the server ends."""
+        """True once the task may have changed from what was seen or told of, or the key is no more; False when
+        nothing has for so long, or the server ends."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()

@@ -1,6 +1,7 @@
 """Following tasks: woken when one has changed, by the doorbell for its end and by one poll a second for all else.
 
-The poll is two statements for all who follow, whatever their number: for the tasks, and for their keys. It is on a thread that lives while somebody does.
+The poll is two statements for all who follow, whatever their number: for the
+tasks, and for their keys. It is on a thread that lives while somebody does.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _submission() -> Schema:
                 "format": "uri",
                 "pattern": "^https?://",
                 "maxLength": URL_LENGTH,
-                "description": "Is told of the end of the task. On the public internet, unless the server allows more.",
+                "description": "Is told of the end of the task. On the public internet, or as allowed.",
             }
         ),
     }

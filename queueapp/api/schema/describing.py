@@ -122,7 +122,7 @@ def comma_list(name: str, item: Schema, description: str = "") -> Schema:
 _REFUSAL_HEADERS: dict[int, dict[str, Schema]] = {
     401: {"WWW-Authenticate": text("Which credential is asked for.")},
     409: {
-        "Retry-After": whole("Seconds. Only where it is the same request, in flight, that forbids it.", minimum=0)
+        "Retry-After": whole("Seconds. Where the same request is in flight.", minimum=0)
     },
     429: {"Retry-After": whole("Seconds.", minimum=0)},
     503: {"Retry-After": whole("Seconds.", minimum=0)},

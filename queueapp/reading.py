@@ -3,6 +3,7 @@ four times as long as all the rest, and who waits for a task asks for it twice."
 
 from __future__ import annotations
 
+import json
 from uuid import UUID
 
 from queueapp import database
@@ -18,6 +19,6 @@ _STATEMENT = """
 def task_by_id(task_id: UUID) -> Task | None:
     """The task with its route, or None."""
     for task in Task.objects.raw(_STATEMENT, [database.adapt(task_id)]):
-        task.route = Route(id=task.route_id, name=task.name, attrs=database.as_json(vars(task)["route_attrs"]))
+        task.route = Route(id=task.route_id, name=task.name, attrs=json.loads(vars(task)["route_attrs"]))
         return task
     return None

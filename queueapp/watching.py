@@ -1,6 +1,7 @@
 """Following tasks: woken when one has changed, by the doorbell for its end and by one poll a second for all else.
 
-The poll is one statement for all who follow, whatever their number, on a thread that lives while somebody does.
+The poll is two statements for all who follow, whatever their number: for the
+tasks, and for their keys. It is on a thread that lives while somebody does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from django.db import DatabaseError, connections
 
 from queueapp import doorbell
 from queueapp.conf import config
-from queueapp.models import Task
+from queueapp.models import ApiKey, Task
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +30,17 @@ VERSION = ("state", "attempt", "progress", "progress_message")
 
 @dataclass(eq=False, slots=True)
 class Follower:
-    """`released`: the server is about to end, and nothing more will be told."""
+    """`key_id`: of the key that it follows by. `released`: the server is about to end, and nothing more will be
+    told."""
 
     _loop: asyncio.AbstractEventLoop
+    key_id: int | None = None
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     released: bool = False
 
     async def changed(self, seconds: float) -> bool:
-        """Return when the task may have changed from what was seen or told of: True; False when nothing has for so
-        long, or the server ends."""
+        """True once the task may have changed from what was seen or told of, or the key is no more; False when
+        nothing has for so long, or the server ends."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
@@ -52,9 +55,9 @@ class Follower:
 
 
 @contextmanager
-def following(task_id: UUID, seen: Version) -> Iterator[Follower]:
+def following(task_id: UUID, seen: Version, key_id: int | None = None) -> Iterator[Follower]:
     """Follow a task from what was seen of it."""
-    follower = Follower(asyncio.get_running_loop())
+    follower = Follower(asyncio.get_running_loop(), key_id)
     with _watchtower.entered(task_id, seen, follower):
         yield follower
 
@@ -120,6 +123,18 @@ class _Watchtower:
                 for follower in self._followers[task_id]:
                     follower.wake()
 
+    def _wake_whose_key_is_no_more(self) -> None:
+        with self._changed:
+            keyed = [each for some in self._followers.values() for each in some if each.key_id is not None]
+        if not keyed:
+            return
+        usable = set(
+            ApiKey.objects.usable().filter(pk__in={each.key_id for each in keyed}).values_list("pk", flat=True)
+        )
+        for follower in keyed:
+            if follower.key_id not in usable:
+                follower.wake()
+
     def release_all(self) -> None:
         with self._changed:
             for followers in self._followers.values():
@@ -147,6 +162,7 @@ class _Watchtower:
         try:
             rows = Task.objects.filter(pk__in=list(seen)).values_list("id", *VERSION)
             found = {task_id: tuple(version) for task_id, *version in rows}
+            self._wake_whose_key_is_no_more()
         except DatabaseError:
             logger.warning("The tasks that are followed could not be read.", exc_info=True)
             connections.close_all()

@@ -22,7 +22,7 @@ from rest_framework.response import Response
 from queueapp.api.base import ApiView, off_loop
 from queueapp.api.documents import Document, task_document
 from queueapp.api.parameters import allow_only
-from queueapp.api.permissions import visible_task
+from queueapp.api.permissions import key_of, visible_task
 from queueapp.api.schema.describing import Answer, described, header, stands_for
 from queueapp.api.schema.words import text
 from queueapp.domain.states import TERMINAL_STATES
@@ -32,6 +32,7 @@ MEDIA_TYPE = "text/event-stream"
 HEARTBEAT_SECONDS = 15.0
 """Proxies close what is silent for a minute, and a peer that has left is noticed only when it is written to."""
 HEARTBEAT = ":\n\n"
+LAST_EVENT_ID = header("Last-Event-ID", text(), "Of the last event that was seen: what is new since is told.")
 
 _STATE = ("id", "name", "state", "reason", "error", "attempt", "worker", "assigned_at", "finished_at")
 _PROGRESS = ("id", "attempt", "progress", "progress_message")
@@ -53,10 +54,10 @@ class TaskEvents(ApiView):
     @described(
         "Follow a task",
         {
-            200: Answer(text(), "Events `state`, `progress` and, last, `result`.", media_types=(MEDIA_TYPE,)),
-            204: Answer("", "Who asks knows all that has come of it.", media_types=()),
+            200: Answer({"type": "string"}, "Server-sent events, until the task ends.", media_types=(MEDIA_TYPE,)),
+            204: Answer({}, "There is nothing to come beyond `Last-Event-ID`.", media_types=()),
         },
-        parameters=[header("Last-Event-ID", text(), "The id of the last event that was read.")],
+        parameters=[LAST_EVENT_ID],
         refuses=[404],
     )
     def get(self, request: Request, task_id: UUID) -> Response:
@@ -69,11 +70,8 @@ _task_events = TaskEvents.as_view()
 
 @stands_for(TaskEvents)
 async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
-    """The view proper runs first, and again at each change: who may not read the task any more hears nothing.
-
-    Not on the request's own thread, where a connection to the database would stay open as long as the stream.
-    """
-    response = await off_loop(lambda: _task_events(request, task_id=task_id))
+    """The view proper runs first, and again at each change and each heartbeat: who may not read the task any more hears nothing."""
+    response = await in_its_thread(request, lambda: _task_events(request, task_id=task_id))
     if request.method != "GET" or not isinstance(response, Response) or response.status_code != 200:
         return response
     reader = _Reader(request.headers.get("Last-Event-ID", ""))
@@ -81,18 +79,20 @@ async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
         return HttpResponse(status=204)
     # `no-transform` and the last one are for proxies, which compress or collect what they pass on.
     headers = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(_stream(request, response.data, reader), content_type=MEDIA_TYPE, headers=headers)
+    return StreamingHttpResponse(_stream(request, response, reader), content_type=MEDIA_TYPE, headers=headers)
 
 
-async def _stream(request: HttpRequest, task: Document, reader: _Reader) -> AsyncIterator[str]:
+async def _stream(request: HttpRequest, response: Response, reader: _Reader) -> AsyncIterator[str]:
+    task: Document = response.data
     task_id = UUID(task["id"])
-    with following(task_id, _version(task)) as follower:
+    key = key_of(response.renderer_context["request"])
+    with following(task_id, _version(task), key and key.pk) as follower:
         while True:
             for event in reader.news_of(task):
                 yield event
             if task["state"] in TERMINAL_STATES:
                 return
-            while not await follower.changed(HEARTBEAT_SECONDS):
+            if not await follower.changed(HEARTBEAT_SECONDS):
                 if follower.released:
                     return
                 yield HEARTBEAT

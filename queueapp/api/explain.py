@@ -45,7 +45,7 @@ class Route(ApiView):
 
     verbs = {"POST": "view"}
 
-    @described("Explain where a task would go", {200: Answer("Explanation")}, takes="Hypothetical")
+    @described("Explain where a task would go", {200: Answer("Explanation")}, takes="Routable")
     def post(self, request: Request) -> Response:
         allow_only(request.query_params, ())
         submission = _submission(request.data)

@@ -46,7 +46,7 @@ class Metrics(ApiView):
     """Open to all, as scrapers are used to, unless WORKQUEUE_METRICS_NEED_KEY is set: then it takes an operator's
     key. It shows the names of tasks."""
 
-    @described("Read the metrics", {200: PAGE}, refuses=[401, 403], open_to_all=True)
+    @described("Read the metrics", {200: PAGE}, refuses=[401, 403, 429], open_to_all=True)
     def get(self, request: Request) -> HttpResponse:
         return HttpResponse(generate_latest(registry) + generate_latest(_rows), content_type=CONTENT_TYPE_LATEST)
 

@@ -1,6 +1,7 @@
 """`/tasks/cancel`, `/tasks/retry` and `/operations`: many tasks at once, in the background.
 
-A producer's operations touch its own tasks, and it sees only its own; operators see all.
+A producer's operations touch its own tasks, and it sees only its own; operators see all
+that touch no name which is closed to them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from queueapp.api.base import ApiView
 from queueapp.api.documents import operation_document
 from queueapp.api.pagination import NewestFirst
 from queueapp.api.parameters import PAGING, allow_only
-from queueapp.api.permissions import is_operator, key_of, touchable_names
+from queueapp.api.permissions import is_operator, key_of, touchable_names, visible_operations
 from queueapp.api.refusals import Conflict
 from queueapp.api.schema.describing import Answer, described
 from queueapp.api.schema.parameters import lists
@@ -29,6 +30,7 @@ from queueapp.domain.states import Action, OperationState
 from queueapp.models import Operation
 
 ASKED_BY_LENGTH = 200
+STARTED = {202: Answer("Operation", "It goes on by itself.", {"Location": text("Where to read how far it is.")})}
 
 _STARTED = {202: Answer("Operation", "It has begun.", {"Location": text("Where to read how far it is.")})}
 
@@ -38,7 +40,7 @@ class _ManyTasks(ApiView):
 
     action: ClassVar[Action]
 
-    def post(self, request: Request) -> Response:
+    def start(self, request: Request) -> Response:
         allow_only(request.query_params, ())
         if not isinstance(request.data, Mapping):
             raise InvalidFilter([FieldError("", "a filter is a JSON object")])
@@ -58,29 +60,33 @@ class _ManyTasks(ApiView):
 class CancelTasks(_ManyTasks):
     action = Action.CANCEL
 
-    @described("Cancel all tasks that match", _STARTED, takes="CancelFilter")
+    @described("Cancel many tasks", STARTED, takes="CancelFilter")
     def post(self, request: Request) -> Response:
-        return super().post(request)
+        return self.start(request)
 
 
 class RetryTasks(_ManyTasks):
     action = Action.RETRY
 
-    @described("Retry all tasks that match", _STARTED, takes="RetryFilter")
+    @described("Retry many tasks", STARTED, takes="RetryFilter")
     def post(self, request: Request) -> Response:
-        return super().post(request)
+        return self.start(request)
 
 
 class OperationList(ApiView):
+    rows = Operation
+
     @lists("Find operations", "Operation", "Newest first.")
     def get(self, request: Request) -> Response:
         allow_only(request.query_params, PAGING)
         pages = NewestFirst()
-        page = pages.page_of(Operation.objects.visible_to(key_of(request)), request)
+        page = pages.page_of(visible_operations(request), request)
         return pages.get_paginated_response([operation_document(operation) for operation in page])
 
 
 class OperationDetail(ApiView):
+    rows = Operation
+
     @described("Read an operation", {200: Answer("Operation")}, refuses=[404])
     def get(self, request: Request, operation_id: UUID) -> Response:
         allow_only(request.query_params, ())
@@ -89,6 +95,8 @@ class OperationDetail(ApiView):
 
 class StopOperation(ApiView):
     """Change no more tasks; those that were changed stay so. One that was stopped already stays as it is."""
+
+    rows = Operation
 
     @described("Stop an operation", {200: Answer("Operation")}, refuses=[404, 409])
     def post(self, request: Request, operation_id: UUID) -> Response:
@@ -102,7 +110,7 @@ class StopOperation(ApiView):
 
 
 def _visible_operation(request: Request, operation_id: UUID) -> Operation:
-    operation = Operation.objects.visible_to(key_of(request)).filter(pk=operation_id).first()
+    operation = visible_operations(request).filter(pk=operation_id).first()
     if operation is None:
         raise NotFound(f"There is no operation {operation_id}.")
     return operation

@@ -14,8 +14,8 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from queueapp.domain.errors import NotFound
-from queueapp.models import ApiKey, Queue, Task
-from queueapp.querysets import TaskQuerySet, is_visible_to
+from queueapp.models import ApiKey, Operation, Queue, Task
+from queueapp.querysets import OperationQuerySet, TaskQuerySet, is_visible_to
 from queueapp.reading import task_by_id
 
 
@@ -98,6 +98,17 @@ def visible_tasks(request: Request) -> TaskQuerySet:
     tasks = Task.objects.visible_to(key_of(request)).select_related("route")
     names = touchable_names(request)
     return tasks if names is None else tasks.filter(name__in=names)
+
+
+def visible_operations(request: Request) -> OperationQuerySet:
+    """A producer's own; an operator for certain names sees those that touch no others."""
+    key = key_of(request)
+    operations = Operation.objects.visible_to(key)
+    if key is None or key.role != ApiKey.Role.OPERATOR or not key.task_globs:
+        return operations
+    reach = key.reach
+    bounded = operations.filter(names__isnull=False).values_list("id", "names")
+    return operations.filter(pk__in=[id for id, names in bounded if all(map(reach.includes, names))])
 
 
 def visible_task(request: Request, task_id: UUID) -> Task:

@@ -48,9 +48,7 @@ class QueueDetail(ApiView):
         allow_only(request.query_params, ())
         return Response(_document(request, name))
 
-    @described(
-        "Change a queue's defaults and limits", {200: Answer("Queue")}, takes="QueueDefaults", refuses=[404]
-    )
+    @described("Configure a queue", {200: Answer("Queue")}, takes_optionally="QueueChanges", refuses=[404])
     def patch(self, request: Request, name: str) -> Response:
         """Set defaults and limits; null takes one away. What is left out stays as it is."""
         allow_only(request.query_params, ())

@@ -52,6 +52,11 @@ ONCE = header(
     "Sent again with the same body, the first answer is given again.",
 )
 TRACE = header("traceparent", text(), "W3C Trace Context; a malformed one is ignored.")
+ONCE = header(
+    "Idempotency-Key",
+    {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
+    "The request is carried out once: one with the same key and body is given the first answer again.",
+)
 _SUBMITTED = {
     "Location": text("Of one task: where to read it."),
     "Preference-Applied": text("`wait=SECONDS`, if that was preferred."),
@@ -75,7 +80,7 @@ class TaskList(ApiView):
             200: Answer("Task", "The live task that has the unique key.", _SUBMITTED),
         },
         takes="Submissions",
-        parameters=[PREFER, ONCE, TRACE],
+        parameters=[PREFER, TRACE, ONCE],
         refuses=[409, 422],
     )
     def post(self, request: Request) -> Response:

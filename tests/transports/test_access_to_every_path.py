@@ -55,6 +55,19 @@ DECISIONS: dict[str, dict[str, str]] = {
     "api/v1/tasks/retry": {"POST": "401 401 403 400 400 400 400 400 403 403 403 400"},
     "api/v1/tasks/<uuid:task_id>": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
     "api/v1/tasks/<uuid:task_id>/attempts": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
+    "api/v1/tasks/<uuid:task_id>/explain": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
+    "api/v1/tasks/<uuid:task_id>/callbacks": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
+    "api/v1/tasks/<uuid:task_id>/events": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
+    "api/v1/route": {"POST": "401 401 403 200 200 403 200 403 403 403 200 200"},
+    # 202 for all who may ask: an operation is over those of the tasks only that they may touch
+    "api/v1/tasks/cancel": {"POST": "401 401 403 202 202 202 202 202 403 403 403 202"},
+    "api/v1/tasks/retry": {"POST": "401 401 403 202 202 202 202 202 403 403 403 202"},
+    "api/v1/operations": {"GET": "401 401 403 200 200 200 200 200 403 403 200 200"},
+    "api/v1/operations/<uuid:operation_id>": {"GET": "401 401 403 200 404 404 200 404 403 403 200 200"},
+    "api/v1/operations/<uuid:operation_id>/stop": {"POST": "401 401 403 200 404 404 200 404 403 403 403 200"},
+    "api/v1/schema": {"GET": OPEN},
+    "api/v1/docs": {"GET": OPEN},
+    "metrics": {"GET": OPEN},
     "api/v1/tasks/<uuid:task_id>/cancel": {"POST": "401 401 403 200 404 404 200 404 403 403 403 200"},
     # 409: allowed, and the task is pending
     "api/v1/tasks/<uuid:task_id>/retry": {"POST": "401 401 403 409 404 404 409 404 403 403 403 409"},
@@ -78,16 +91,12 @@ DECISIONS: dict[str, dict[str, str]] = {
     "api/v1/queues/<str:name>/resume": {"POST": "401 401 403 403 403 403 200 403 403 403 403 200"},
 }
 
-NO_PATH = ("^api/", "api/v1/")
+NO_PATH = ("^api/", "^work/", "api/v1/")
 """What stands for all other paths there: 404, whoever asks."""
 
-BODIES = {
-    "api/v1/tasks": b'{"name": "tag"}',
-    "api/v1/route": b'{"name": "tag"}',
-    "api/v1/tasks/cancel": b"{}",
-    "api/v1/tasks/retry": b"{}",
-    "api/v1/queues/<str:name>": b"{}",
-}
+BODIES = dict.fromkeys(
+    ("api/v1/tasks", "api/v1/route", "api/v1/tasks/cancel", "api/v1/tasks/retry"), b'{"name": "tag"}'
+)
 LISTS = ("work/list", "api/v1/tasks", "api/v1/workers", "api/v1/queues", "api/v1/operations")
 
 
@@ -112,7 +121,7 @@ GUARDED = [(route, method) for route, method in DECIDED if DECISIONS[route][meth
 
 @dataclass
 class Scene:
-    """A pending task `tag` of the owner's, an operation of the owner's, and a worker that offers the task;
+    """A pending task `tag` of the owner's, an operation on such tasks, and a worker that offers them;
     `client(caller)` is one of the callers."""
 
     owner: APIClient
@@ -122,15 +131,18 @@ class Scene:
     worker: WorkerSession
     make: Caller
 
-    def path(self, route: str) -> str:
-        named = {
+    @property
+    def ids(self) -> dict[str, str]:
+        return {
             "uuid:task_id": self.task_id,
+            "uuid:session_id": str(self.worker.id),
             "uuid:operation_id": self.operation_id,
-            "uuid:session_id": self.worker.id,
-            "str:name": "tag",
         }
+
+    def path(self, route: str) -> str:
+        named = {**self.ids, "str:name": "tag"}
         for name, value in named.items():
-            route = route.replace(f"<{name}>", str(value))
+            route = route.replace(f"<{name}>", value)
         return "/" + route
 
     def client(self, caller: str) -> APIClient:
@@ -174,8 +186,9 @@ def of_user(*verbs: str, is_staff: bool = True, **options: bool) -> APIClient:
 @pytest.fixture
 def scene(caller: Caller) -> Scene:
     owner = caller("producer")
-    nothing = owner.post("/api/v1/tasks/cancel", {"name": "tag", "tag": "of none"}, format="json")
-    return Scene(owner, caller("operator"), submit(owner), nothing.json()["id"], attached("tag"), caller)
+    task_id = submit(owner)
+    operation_id = owner.post("/api/v1/tasks/cancel", {"name": "tag"}, format="json").json()["id"]
+    return Scene(owner, caller("operator"), task_id, operation_id, attached("tag"), caller)
 
 
 def decided(route: str, method: str, who: str) -> int:
@@ -238,6 +251,7 @@ def test_a_producer_lists_no_task_of_anothers(scene: Scene) -> None:
     stranger = scene.client("stranger")
     assert stranger.get("/api/v1/tasks").json()["results"] == []
     assert stranger.get("/work/list").json() == []
+    assert stranger.get("/api/v1/operations").json()["results"] == []
 
 
 @pytest.mark.parametrize(
@@ -254,8 +268,7 @@ def test_what_somebody_may_not_see_is_answered_as_what_does_not_exist(
 ) -> None:
     client, nothing = scene.client(who), "00000000-0000-7000-8000-000000000000"
     there = ask(client, method, scene.path(route), route)
-    ids = {"task_id": scene.task_id, "operation_id": scene.operation_id, "session_id": str(scene.worker.id)}
-    scene_id = next(each for name, each in ids.items() if name in route)
+    scene_id = next(value for name, value in scene.ids.items() if name in route)
     not_there = ask(client, method, scene.path(route).replace(scene_id, nothing), route)
     assert there.status_code == not_there.status_code
     assert there.content.decode().replace(scene_id, nothing) == not_there.content.decode()

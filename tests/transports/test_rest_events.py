@@ -225,6 +225,29 @@ class TestAccess:
         await off_loop(partial(cancel, task_id))
         assert await stream.rest() == []
 
+    @pytest.mark.usefixtures("_fast_poll")
+    @pytest.mark.parametrize(
+        "end", [lambda: ApiKey.objects.update(revoked_at=database.now()), ApiKey.objects.all().delete]
+    )
+    async def test_ends_a_poll_after_the_key_does_though_nothing_changes(
+        self, key: str, task_id: str, end: Callable[[], Any]
+    ):
+        stream = await opened(key, task_id)
+        await stream.next()
+        await off_loop(end)
+        async with asyncio.timeout(events.HEARTBEAT_SECONDS - 1):
+            assert await stream.rest() == []
+
+    @pytest.mark.usefixtures("_slow_poll")
+    async def test_is_looked_at_again_with_each_heartbeat(self, key: str, task_id: str, monkeypatch: Any):
+        """For whoever comes without a key, and for what else of a key may change."""
+        monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.02)
+        stream = await opened(key, task_id)
+        await stream.next()
+        await off_loop(lambda: ApiKey.objects.update(role=ApiKey.Role.WORKER))
+        async with asyncio.timeout(LONG / 2):
+            assert {kind for kind, _ in await stream.rest()} <= {":"}
+
     async def test_takes_no_parameters(self, key: str, task_id: str):
         response = await AsyncClient().get(
             f"/api/v1/tasks/{task_id}/events?wait=1", headers={"authorization": f"Bearer {key}"}

@@ -14,8 +14,7 @@ from django.test import AsyncClient
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from queueapp import database, idempotency, lifecycle, maintenance
-from queueapp.access import Watch
+from queueapp import access, database, idempotency, lifecycle, maintenance
 from queueapp.api.base import off_loop
 from queueapp.auth import create_key
 from queueapp.models import IdempotentRequest, Task, new_id
@@ -86,7 +85,7 @@ class TestAKey:
     def test_of_an_admin_user_is_no_api_keys(
         self, operator: APIClient, admin_user_client: Callable[..., APIClient]
     ) -> None:
-        user = admin_user_client(is_staff=True)
+        user = admin_user_client(is_staff=True, is_superuser=True)
         first = post(user, {"name": "tag"})
         assert post(operator, {"name": "tag"}).json()["id"] != first.json()["id"]
         assert post(user, {"name": "tag"}).content == first.content
@@ -139,7 +138,7 @@ class TestAnAnswer:
     def test_is_kept_for_a_day(self, producer: APIClient) -> None:
         first = post(producer, {"name": "tag"})
         age(timedelta(hours=23, minutes=59))
-        maintenance.tick(database.now(), Watch(new_id()))
+        maintenance.tick(database.now(), access.Watch(new_id()))
         assert post(producer, {"name": "tag"}).content == first.content
 
     def test_is_forgotten_after_a_day(self, producer: APIClient) -> None:
@@ -154,7 +153,7 @@ class TestAnAnswer:
         post(producer, {"name": "tag"}, "old")
         age(idempotency.KEPT)
         post(producer, {"name": "tag"}, "new")
-        maintenance.tick(database.now(), Watch(new_id()))
+        maintenance.tick(database.now(), access.Watch(new_id()))
         assert IdempotentRequest.objects.get().key == "new"
 
 

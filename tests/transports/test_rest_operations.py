@@ -195,7 +195,7 @@ class TestWhoMay:
         self, producer: APIClient, admin_user_client: Callable[..., APIClient]
     ) -> None:
         task_id = submit(producer)
-        client = admin_user_client(is_staff=True)
+        client = admin_user_client(is_staff=True, is_superuser=True)
         assert carry_out(client, "cancel", all=True)["asked_by"] == "ada"
         assert state_of(task_id) == "cancelled"
 

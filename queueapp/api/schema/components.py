@@ -6,8 +6,8 @@ is open, so that a client which checks it outlives a new member; tests close it 
 
 from __future__ import annotations
 
-from queueapp.api.schema.explanation import explanation, verdict
-from queueapp.api.schema.followed import callback, operation, task_filter
+from queueapp.api.schema.explanations import explanation_components
+from queueapp.api.schema.requests import request_components
 from queueapp.api.schema.words import (
     STORABLE,
     Schema,
@@ -45,7 +45,7 @@ from queueapp.domain.submission import (
 from queueapp.domain.webhooks import URL_LENGTH
 
 NOTE_LENGTH = 1000
-PAGED = ("Task", "Attempt", "Callback", "Operation", "Worker", "Queue")
+LISTED = ("Task", "Attempt", "Worker", "Queue", "Operation", "Callback")
 
 
 def components() -> dict[str, Schema]:
@@ -63,6 +63,7 @@ def components() -> dict[str, Schema]:
         "Attempt": _attempt(),
         "Worker": _worker(),
         "Queue": _queue(),
+        "QueueChanges": _queue_changes(),
         "Outstanding": _outstanding(),
         "Health": shape("That it answers.", status=text()),
         "Operation": operation(),
@@ -70,7 +71,9 @@ def components() -> dict[str, Schema]:
         "Explanation": explanation(),
         "Verdict": verdict(),
         "Problem": _problem(),
-        **{f"{each}Page": page_of(each) for each in PAGED},
+        **request_components(),
+        **explanation_components(_attributes()),
+        **{f"{each}Page": page_of(each) for each in LISTED},
     }
 
 
@@ -82,7 +85,7 @@ def _submission() -> Schema:
     above_0 = {"exclusiveMinimum": 0, "maximum": MAX_SECONDS}
     members = {
         "name": task_name("The queue that it goes to."),
-        "attrs": {**_attributes(), "maxProperties": config().attrs_limit},
+        "attrs": _attributes(),
         "data": anything(f"Any JSON, at most {config().data_limit_bytes} bytes of it."),
         "priority": whole("Higher goes first; 0.", minimum=PRIORITIES[0], maximum=PRIORITIES[-1]),
         "timeout": or_null(
@@ -114,17 +117,19 @@ def _submission() -> Schema:
         ),
         "unique_key": or_null(text_to_keep("One live task of a name has it.", KEY_LENGTH, shortest=1)),
         "concurrency_key": or_null(
-            text_to_keep("Of one key one runs at a time, or `concurrency_per_key`.", KEY_LENGTH, shortest=1)
-        ),
-        "callback_url": or_null(
-            {
-                **text("Where the task is posted to when it has ended. Its host must be of the public internet."),
-                "format": "uri",
-                "maxLength": URL_LENGTH,
-            }
+            text_to_keep("Of those that share it `concurrency_per_key` run at a time.", KEY_LENGTH, shortest=1)
         ),
         "tags": array_of(
             text_to_keep("", TAG_LENGTH, shortest=1), "For whoever looks for it.", maxItems=TAG_COUNT
+        ),
+        "callback_url": or_null(
+            {
+                "type": "string",
+                "format": "uri",
+                "pattern": "^https?://",
+                "maxLength": URL_LENGTH,
+                "description": "Is told of the end of the task. On the public internet, or as allowed.",
+            }
         ),
     }
     return {
@@ -167,10 +172,23 @@ def _note() -> Schema:
     return closed("Why, for others to read.", (), {"note": text_to_keep("", NOTE_LENGTH)})
 
 
+def _queue_changes() -> Schema:
+    limit = {"minimum": 1, "maximum": MAX_CONCURRENCY}
+    members = {
+        "timeout": or_null(number("Seconds.", exclusiveMinimum=0, maximum=MAX_SECONDS)),
+        "max_attempts": or_null(whole(minimum=1, maximum=MAX_ATTEMPTS)),
+        "spill_after": or_null(number("Seconds.", minimum=0, maximum=MAX_SECONDS)),
+        "concurrency": or_null(whole("How many may be assigned at a time.", **limit)),
+        "concurrency_per_key": or_null(whole("How many of a `concurrency_key`.", **limit)),
+    }
+    return closed("Null takes one away; what is left out stays as it is.", (), members)
+
+
 def _attributes() -> Schema:
     return {
         "type": "object",
         "description": "What a worker's filter is held against.",
+        "maxProperties": config().attrs_limit,
         "propertyNames": {"minLength": 1, "maxLength": ATTRIBUTE_NAME_LENGTH, "pattern": STORABLE},
         "additionalProperties": text_to_keep("", ATTRIBUTE_VALUE_LENGTH),
     }
@@ -206,9 +224,9 @@ def _task() -> Schema:
         expires_at=or_null(time()),
         unique_key=or_null(text()),
         concurrency_key=or_null(text()),
-        callback_url=or_null(text()),
         tags=array_of(text()),
         traceparent=or_null(text("W3C Trace Context, handed on to the worker.")),
+        callback_url=or_null(text()),
     )
 
 
@@ -272,7 +290,7 @@ def _queue() -> Schema:
         max_attempts=or_null(whole()),
         spill_after=or_null(number("Seconds.")),
         concurrency=or_null(whole("How many of them may be assigned at a time; null: no limit.")),
-        concurrency_per_key=or_null(whole("How many with the same `concurrency_key`; null: one.")),
+        concurrency_per_key=or_null(whole("And how many with the same `concurrency_key`; null: no limit.")),
     )
 
 

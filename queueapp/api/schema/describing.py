@@ -32,8 +32,8 @@ REFUSALS = {
     409: "The state forbids it.",
     413: "The body, or the array in it, is larger than the limit.",
     415: "The body is not said to be JSON.",
-    422: "The `Idempotency-Key` was used for another body.",
-    429: "The key has asked too often.",
+    422: "The `Idempotency-Key` was used before, for another body.",
+    429: "The key makes more requests than it may.",
     503: "The database cannot be reached now. Nothing was promised; try again.",
 }
 """What every status that refuses means. Where it comes with header fields: `_REFUSAL_HEADERS`."""
@@ -45,7 +45,7 @@ WITH_A_BODY = (413, 415)
 
 @dataclass(frozen=True)
 class Answer:
-    """`schema`: a component's name, or a schema. `headers`: name → its schema. Without media types: no body."""
+    """`schema`: a component's name, or a schema. `headers`: name → its schema. Without a media type: no content."""
 
     schema: str | Schema
     description: str = ""
@@ -121,7 +121,9 @@ def comma_list(name: str, item: Schema, description: str = "") -> Schema:
 
 _REFUSAL_HEADERS: dict[int, dict[str, Schema]] = {
     401: {"WWW-Authenticate": text("Which credential is asked for.")},
-    409: {"Retry-After": whole("Seconds: the same request is in flight.", minimum=0)},
+    409: {
+        "Retry-After": whole("Seconds. Where the same request is in flight.", minimum=0)
+    },
     429: {"Retry-After": whole("Seconds.", minimum=0)},
     503: {"Retry-After": whole("Seconds.", minimum=0)},
 }
@@ -134,7 +136,9 @@ def _refusal(status: int) -> Schema:
 
 def _response(answer: Answer) -> Schema:
     content = {media_type: {"schema": _schema(answer.schema)} for media_type in answer.media_types}
-    response: Schema = {"description": answer.description, "content": content}
+    response: Schema = {"description": answer.description}
+    if content:
+        response["content"] = content
     if answer.headers:
         response["headers"] = {name: {"schema": schema} for name, schema in answer.headers.items()}
     return response

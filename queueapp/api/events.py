@@ -70,8 +70,12 @@ _task_events = TaskEvents.as_view()
 
 @stands_for(TaskEvents)
 async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
-    """The view proper runs first, and again at each change and each heartbeat: who may not read the task any more hears nothing."""
-    response = await in_its_thread(request, lambda: _task_events(request, task_id=task_id))
+    """The view proper runs first, and again at each change and each heartbeat: who may not read the task any more
+    hears nothing.
+
+    Not on the request's own thread, where a connection to the database would stay open as long as the stream.
+    """
+    response = await off_loop(lambda: _task_events(request, task_id=task_id))
     if request.method != "GET" or not isinstance(response, Response) or response.status_code != 200:
         return response
     reader = _Reader(request.headers.get("Last-Event-ID", ""))

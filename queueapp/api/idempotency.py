@@ -21,8 +21,7 @@ from queueapp.domain.payloads import json_text
 from queueapp.idempotency import Answer, Asked
 
 HEADER = "Idempotency-Key"
-KEY_LENGTH = 255
-KEY = re.compile(rf"[\x20-\x7e]{{1,{KEY_LENGTH}}}")
+KEY = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 def asked_once(request: Request, body: bytes) -> Asked | None:
@@ -31,7 +30,7 @@ def asked_once(request: Request, body: bytes) -> Asked | None:
     if key is None:
         return None
     if not KEY.fullmatch(key):
-        raise BadRequest(f"{HEADER} must be 1 to {KEY_LENGTH} printable ASCII characters, such as a UUID.")
+        raise BadRequest(f"{HEADER} must be 1 to 255 printable ASCII characters, such as a UUID.")
     return Asked(_owner(request), key, idempotency.fingerprint(body))
 
 

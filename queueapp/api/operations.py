@@ -32,8 +32,6 @@ from queueapp.models import Operation
 ASKED_BY_LENGTH = 200
 STARTED = {202: Answer("Operation", "It goes on by itself.", {"Location": text("Where to read how far it is.")})}
 
-_STARTED = {202: Answer("Operation", "It has begun.", {"Location": text("Where to read how far it is.")})}
-
 
 class _ManyTasks(ApiView):
     """The body is a filter, of the members that `GET /tasks` knows as parameters. 202 with the operation."""

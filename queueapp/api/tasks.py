@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from queueapp import database, lifecycle
 from queueapp.api.base import ApiView, in_its_thread, off_loop
 from queueapp.api.documents import attempt_document, latest_attempt_document, task_document
-from queueapp.api.idempotency import KEY_LENGTH, asked_once, respond_once
+from queueapp.api.idempotency import asked_once, respond_once
 from queueapp.api.pagination import ByNumber, NewestFirst
 from queueapp.api.parameters import (
     PAGING,
@@ -46,11 +46,6 @@ from queueapp.waiting import until_terminal
 
 WAIT = query("wait", number(minimum=0), "Seconds to wait for the task to end; as it is when they are over.")
 PREFER = header("Prefer", text(), "`wait=SECONDS`: one task is answered when it has ended, or they are over.")
-ONCE = header(
-    "Idempotency-Key",
-    {"type": "string", "minLength": 1, "maxLength": KEY_LENGTH, "pattern": "^[!-~]([ -~]*[!-~])?$"},
-    "Sent again with the same body, the first answer is given again.",
-)
 TRACE = header("traceparent", text(), "W3C Trace Context; a malformed one is ignored.")
 ONCE = header(
     "Idempotency-Key",

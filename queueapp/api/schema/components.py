@@ -31,7 +31,7 @@ from queueapp.api.schema.words import (
 )
 from queueapp.conf import config
 from queueapp.domain.names import ATTRIBUTE_NAME_LENGTH, ATTRIBUTE_VALUE_LENGTH
-from queueapp.domain.states import RETRYABLE_OUTCOMES, Action, Outcome, SessionState, TaskState
+from queueapp.domain.states import RETRYABLE_OUTCOMES, Outcome, SessionState, TaskState
 from queueapp.domain.submission import (
     KEY_LENGTH,
     MAX_ATTEMPTS,
@@ -54,10 +54,6 @@ def components() -> dict[str, Schema]:
         "Submission": _submission(),
         "Submissions": _submissions(),
         "Note": _note(),
-        "QueueDefaults": _queue_defaults(),
-        "CancelFilter": task_filter(Action.CANCEL),
-        "RetryFilter": task_filter(Action.RETRY),
-        "Hypothetical": _hypothetical(),
         "Task": _task(),
         "Receipts": _receipts(),
         "Attempt": _attempt(),
@@ -66,10 +62,6 @@ def components() -> dict[str, Schema]:
         "QueueChanges": _queue_changes(),
         "Outstanding": _outstanding(),
         "Health": shape("That it answers.", status=text()),
-        "Operation": operation(),
-        "Callback": callback(),
-        "Explanation": explanation(),
-        "Verdict": verdict(),
         "Problem": _problem(),
         **request_components(),
         **explanation_components(_attributes()),
@@ -148,24 +140,6 @@ def _both(duration: str, at: str) -> Schema:
 def _submissions() -> Schema:
     many = array_of(ref("Submission"), "All of them or none.", minItems=1, maxItems=config().bulk_limit)
     return {"oneOf": [ref("Submission"), many]}
-
-
-def _hypothetical() -> Schema:
-    attributes = {**_attributes(), "maxProperties": config().attrs_limit}
-    return closed("A task that does not exist.", ["name"], {"name": task_name(), "attrs": attributes})
-
-
-def _queue_defaults() -> Schema:
-    above_0 = {"exclusiveMinimum": 0, "maximum": MAX_SECONDS}
-    at_once = {"minimum": 1, "maximum": MAX_CONCURRENCY}
-    members = {
-        "timeout": or_null(number("Seconds.", **above_0)),
-        "max_attempts": or_null(whole(minimum=1, maximum=MAX_ATTEMPTS)),
-        "spill_after": or_null(number("Seconds.", minimum=0, maximum=MAX_SECONDS)),
-        "concurrency": or_null(whole("How many may be assigned at a time.", **at_once)),
-        "concurrency_per_key": or_null(whole("How many of one key; null: one.", **at_once)),
-    }
-    return closed("What is left out stays as it is; null takes it away.", (), members)
 
 
 def _note() -> Schema:

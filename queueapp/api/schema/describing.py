@@ -45,7 +45,7 @@ WITH_A_BODY = (413, 415)
 
 @dataclass(frozen=True)
 class Answer:
-    """`schema`: a component's name, or a schema. `headers`: name → its schema. Without a media type: no content."""
+    """`schema`: a component's name, or a schema. `headers`: name → its schema. No media type: no content."""
 
     schema: str | Schema
     description: str = ""
@@ -121,9 +121,7 @@ def comma_list(name: str, item: Schema, description: str = "") -> Schema:
 
 _REFUSAL_HEADERS: dict[int, dict[str, Schema]] = {
     401: {"WWW-Authenticate": text("Which credential is asked for.")},
-    409: {
-        "Retry-After": whole("Seconds. Where the same request is in flight.", minimum=0)
-    },
+    409: {"Retry-After": whole("Seconds. Where the same request is in flight.", minimum=0)},
     429: {"Retry-After": whole("Seconds.", minimum=0)},
     503: {"Retry-After": whole("Seconds.", minimum=0)},
 }

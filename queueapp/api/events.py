@@ -89,8 +89,9 @@ async def task_events(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
 async def _stream(request: HttpRequest, response: Response, reader: _Reader) -> AsyncIterator[str]:
     task: Document = response.data
     task_id = UUID(task["id"])
-    key = key_of(response.renderer_context["request"])
-    with following(task_id, _version(task), key and key.pk) as follower:
+    context: dict[str, Any] = vars(response)["renderer_context"]
+    key = key_of(context["request"])
+    with following(task_id, _version(task), None if key is None else key.pk) as follower:
         while True:
             for event in reader.news_of(task):
                 yield event

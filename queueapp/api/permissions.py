@@ -108,7 +108,8 @@ def visible_operations(request: Request) -> OperationQuerySet:
         return operations
     reach = key.reach
     bounded = operations.filter(names__isnull=False).values_list("id", "names")
-    return operations.filter(pk__in=[id for id, names in bounded if all(map(reach.includes, names))])
+    within = [each for each, names in bounded if names is not None and all(map(reach.includes, names))]
+    return operations.filter(pk__in=within)
 
 
 def visible_task(request: Request, task_id: UUID) -> Task:

@@ -67,7 +67,7 @@ def parse_bounds(texts: Iterable[str]) -> dict[str, list[str]]:
 
 def bounds_text(bounds: Mapping[str, Iterable[str]] | None) -> str:
     """As they were written: `cloud=aws,gcp account=1`."""
-    return " ".join(f"{criterion}={','.join(values)}" for criterion, values in (bounds or {}).items())
+    return " ".join(f"{criterion}={','.join(values)}" for criterion, values in sorted((bounds or {}).items()))
 
 
 def _are_texts(values: Any) -> bool:

@@ -15,3 +15,6 @@ schemathesis.openapi.format(
     "date-time",
     st.datetimes(now - YEARS, now + YEARS).map(lambda time: time.isoformat(timespec="microseconds") + "Z"),
 )
+
+# Of a callback: its host must be of the public internet. This one is reserved, so that nothing is ever sent.
+schemathesis.openapi.format("uri", st.integers(0).map(lambda number: f"https://callbacks.invalid/{number}"))

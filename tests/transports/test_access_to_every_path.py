@@ -109,7 +109,11 @@ STREAMS = "api/v1/tasks/<uuid:task_id>/events"
 
 def asked(*values: str) -> Any:
     """The values for a test. A stream is read on a thread of its own, which sees only what is committed."""
-    return pytest.param(*values, marks=pytest.mark.django_db(transaction=True)) if STREAMS in values else pytest.param(*values)
+    return (
+        pytest.param(*values, marks=pytest.mark.django_db(transaction=True))
+        if STREAMS in values
+        else pytest.param(*values)
+    )
 
 
 @dataclass

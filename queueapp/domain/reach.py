@@ -66,7 +66,7 @@ def parse_bounds(texts: Iterable[str]) -> dict[str, list[str]]:
 
 
 def bounds_text(bounds: Mapping[str, Iterable[str]] | None) -> str:
-    """As they were written: `cloud=aws,gcp account=1`."""
+    """By criterion: `account=1 cloud=aws,gcp`."""
     return " ".join(f"{criterion}={','.join(values)}" for criterion, values in sorted((bounds or {}).items()))
 
 

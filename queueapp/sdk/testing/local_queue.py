@@ -151,7 +151,7 @@ class LocalQueue:
                 self._assign(task, min(free, key=lambda worker: len(worker.held)))
 
     def _assign(self, task: LocalTask, worker: Attached) -> None:
-        task.state = TaskState.ASSIGNED
+        task.assign()
         worker.say(task.frame((datetime.now(UTC) + timedelta(seconds=task.timeout)).isoformat()))
         self._restart_timeout(worker, task, task.timeout)
 

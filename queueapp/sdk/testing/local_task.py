@@ -56,6 +56,9 @@ class LocalTask:
             priority=self.priority,
         )
 
+    def assign(self) -> None:
+        self.state = TaskState.ASSIGNED
+
     def succeed(self, result: Result) -> None:
         self.attempts.append(str(Outcome.DONE))
         self.used += 1

@@ -34,9 +34,9 @@ class Foresight(Dispatcher):
         has none."""
         fleet = self._muster()
         self._index = ProfileIndex(self._matched_profiles)
-        self._heat([(task.route_id, name, attrs)])
-        if not self._hot:
+        if not self._remember(task.route_id, name, attrs):
             return Foreseen(None)
+        self._hot.add(task.route_id)
         swept = routes_with_ready_tasks(None, ROUTES_LOOKED_AT)
         self.hear(swept)
         self._learn_routes()

@@ -26,9 +26,9 @@ _COLUMNS = ", ".join(
         "concurrency_key",
     )
 )
-_READY = "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back"
+READY = "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back"
 """Literals, not parameters, so that SQLite knows the partial index to apply."""
-_ORDER = "task.priority DESC, task.available_at, task.id"
+IN_ORDER = "task.priority DESC, task.available_at, task.id"
 _WANTED = Given("wanted", route_id="uuid", number="integer", levels="integer")
 
 _RIVALS = Given("rival", route_id="uuid", levels="integer")
@@ -69,14 +69,14 @@ class Spill(NamedTuple):
 
 def ready_tasks(room: Mapping[UUID, int], limit: int) -> list[ReadyTask]:
     """Up to `limit` ready tasks of the routes, best first; of each route no more than there is room for."""
-    return _best([(route_id, min(number, limit), 0) for route_id, number in room.items()], limit, _READY)
+    return _best([(route_id, min(number, limit), 0) for route_id, number in room.items()], limit, READY)
 
 
 def spilled_tasks(spills: Mapping[UUID, Spill], limit: int, now: datetime) -> list[ReadyTask]:
     """As `ready_tasks`, of those that have waited long enough for the levels of their route."""
     wanted = [(route_id, min(spill.room, limit), spill.levels) for route_id, spill in spills.items()]
     waited = f"{database.elapsed_seconds('task.waiting_since')} >= wanted.levels * task.spill_after_seconds"
-    condition = f"{_READY} AND task.spill_after_seconds IS NOT NULL AND {waited}"
+    condition = f"{READY} AND task.spill_after_seconds IS NOT NULL AND {waited}"
     return _best(wanted, limit, condition, database.adapt(now))
 
 
@@ -84,7 +84,7 @@ def routes_with_ready_tasks(after: UUID | None, limit: int) -> list[UUID]:
     """The next `limit` routes, by id, that have ready tasks: one step in the index for each route, however
     many tasks it has."""
     following = f"""
-        SELECT task.route_id FROM queueapp_task AS task WHERE {_READY} AND task.route_id > {{}}
+        SELECT task.route_id FROM queueapp_task AS task WHERE {READY} AND task.route_id > {{}}
         ORDER BY task.route_id LIMIT 1
         """
     rows = statements.execute(
@@ -111,7 +111,7 @@ def ready_routes_for(subscriptions: Collection[Subscription]) -> Iterator[tuple[
             f"""
             SELECT route.id, route.name, route.attrs FROM queueapp_route AS route
             WHERE ({" OR ".join(condition for condition, _ in part)})
-                AND EXISTS (SELECT 1 FROM queueapp_task AS task WHERE task.route_id = route.id AND {_READY})
+                AND EXISTS (SELECT 1 FROM queueapp_task AS task WHERE task.route_id = route.id AND {READY})
             """,
             [parameter for _, parameters in part for parameter in parameters],
         )
@@ -137,10 +137,10 @@ def number_ahead(levels: Mapping[UUID, int], task: ReadyTask, now: datetime, lim
 
 
 def _rivals(which: str, before: str, condition: str, limit: int) -> str:
-    of_route = f"task.route_id = rival.route_id AND {_READY} AND {before}"
+    of_route = f"task.route_id = rival.route_id AND {READY} AND {before}"
     if database.is_postgresql():
         # In order, so that the index is taken, which has them so.
-        tasks = f"SELECT * FROM queueapp_task AS task WHERE {of_route} ORDER BY {_ORDER} LIMIT {limit}"
+        tasks = f"SELECT * FROM queueapp_task AS task WHERE {of_route} ORDER BY {IN_ORDER} LIMIT {limit}"
         return f"SELECT 1 FROM rival CROSS JOIN LATERAL ({tasks}) AS task WHERE {which} AND {condition}"
     return f"SELECT 1 FROM rival CROSS JOIN queueapp_task AS task WHERE {which} AND {of_route} AND {condition}"
 
@@ -176,7 +176,7 @@ def _top_of_routes(
             wanted CROSS JOIN LATERAL (
                 SELECT * FROM queueapp_task AS task
                 WHERE task.route_id = wanted.route_id AND {condition}
-                ORDER BY {_ORDER} LIMIT {number}
+                ORDER BY {IN_ORDER} LIMIT {number}
             ) AS task
             """
     else:
@@ -184,11 +184,11 @@ def _top_of_routes(
             wanted JOIN queueapp_task AS task ON task.id IN (
                 SELECT task.id FROM queueapp_task AS task
                 WHERE task.route_id = wanted.route_id AND {condition}
-                ORDER BY {_ORDER} LIMIT {number}
+                ORDER BY {IN_ORDER} LIMIT {number}
             )
             """
     return statements.execute(
-        f"WITH {_WANTED.table} SELECT {_COLUMNS} FROM {joined} ORDER BY {_ORDER} LIMIT %s",
+        f"WITH {_WANTED.table} SELECT {_COLUMNS} FROM {joined} ORDER BY {IN_ORDER} LIMIT %s",
         [_WANTED.rows(wanted), *parameters, limit],
     )
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 
+from queueapp.domain.spreads import step_of
 from queueapp.protocol import CloseCode
 
 registry = CollectorRegistry()
@@ -40,6 +41,12 @@ class Count:
         with self._adding:
             self._numbers[values] = self._numbers.get(values, 0) + number
 
+    def total(self, *ending: str) -> int:
+        """Over all label values, or those that end so."""
+        with self._adding:
+            numbers = dict(self._numbers)
+        return sum(n for values, n in numbers.items() if values[len(values) - len(ending) :] == ending)
+
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily(self._name, self._help, labels=self._labels)
         with self._adding:
@@ -49,12 +56,37 @@ class Count:
         yield family
 
 
+class Spread:
+    """How long things took, in the steps of `domain.spreads`."""
+
+    def __init__(self) -> None:
+        self._counts: Tally[int] = Tally()
+        self._adding = threading.Lock()
+
+    def add_after_commit(self, seconds: Iterable[float]) -> None:
+        counts = Tally(map(step_of, seconds))
+        if counts:
+            transaction.on_commit(partial(self._add, counts), robust=True)
+
+    def so_far(self) -> Tally[int]:
+        with self._adding:
+            return self._counts.copy()
+
+    def _add(self, counts: Tally[int]) -> None:
+        with self._adding:
+            self._counts.update(counts)
+
+
 submitted = Count("tasks_submitted", "Tasks stored.", "name")
 assigned = Count("tasks_assigned", "Tasks assigned to workers.", "name")
 ended = Count("attempts_ended", "Attempts that ended, by outcome.", "name", "outcome")
 finished = Count("tasks_finished", "Tasks that ended, by state.", "name", "state")
 stale = Count("results_stale", "Results of workers that did not hold the task.")
 requests = Count("http_requests", "HTTP requests answered.", "method", "status")
+waits = Spread()
+"""From being ready to the assignment, of each assigned task."""
+ends = Spread()
+"""From being ready for the last attempt to its end, of tasks that succeeded or failed."""
 passes = Histogram(
     PREFIX + "pass_seconds",
     "How long a pass of the database thread took.",

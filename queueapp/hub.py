@@ -122,6 +122,7 @@ class Hub:
         try:
             if self._pass is not None:
                 self._pass.run(inbox)
+                self._pass.end()
             if self._node_id is not None:
                 sessions.stop_node(self._node_id, now())
         finally:

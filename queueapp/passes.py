@@ -19,6 +19,7 @@ from queueapp.dispatch import Assignment, Dispatcher
 from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
 from queueapp.lifecycle import Report, SignOfLife, Verdict
+from queueapp.rollups import Rollups
 from queueapp.sessions import Attachment, Closing, Lease
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class Pass:
         self._promote_at: datetime | None = None
         self._schedule_changed = True
         self._keys = access.Watch(node_id)
+        self._rollups = Rollups(node_id)
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -153,6 +155,10 @@ class Pass:
                 logger.exception("Tasks could not be assigned.")
         return outbox
 
+    def end(self) -> None:
+        """After the last pass: what was counted since the tick that wrote last."""
+        self._rollups.end(database.now())
+
     def _tick(self, outbox: Outbox) -> None:
         now = database.now()
         with doorbell.held() as rings:
@@ -163,6 +169,7 @@ class Pass:
                 self.reaps_from = sessions.lease_end(now)
             maintenance.tick(now, self._keys, reap=self.reaps_from is None or now >= self.reaps_from)
             self._dispatcher.poll(now)
+            self._rollups.tick(now)
         self._hear(rings)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:

@@ -29,7 +29,7 @@ _COLUMNS = ", ".join(
 )
 READY = "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back"
 """Literals, not parameters, so that SQLite knows the partial index to apply."""
-_ORDER = "task.priority DESC, task.available_at, task.id"
+IN_ORDER = "task.priority DESC, task.available_at, task.id"
 _WANTED = Given("wanted", route_id="uuid", number="integer", levels="integer")
 
 _RIVALS = Given("rival", route_id="uuid", levels="integer")
@@ -126,7 +126,7 @@ def number_in_line(name: str, task: ReadyTask, limit: int) -> tuple[int, int]:
         SELECT * FROM (
             SELECT task.held_back FROM queueapp_task AS task
             WHERE task.name = %s AND task.concurrency_key = %s AND {DUE} AND {before}
-            ORDER BY {_ORDER} LIMIT %s
+            ORDER BY {IN_ORDER} LIMIT %s
         ) AS part
         """
         for before in _BEFORE
@@ -162,7 +162,7 @@ def _rivals(which: str, before: str, condition: str, limit: int) -> str:
     of_route = f"task.route_id = rival.route_id AND {READY} AND {before}"
     if database.is_postgresql():
         # In order, so that the index is taken, which has them so.
-        tasks = f"SELECT * FROM queueapp_task AS task WHERE {of_route} ORDER BY {_ORDER} LIMIT {limit}"
+        tasks = f"SELECT * FROM queueapp_task AS task WHERE {of_route} ORDER BY {IN_ORDER} LIMIT {limit}"
         return f"SELECT 1 FROM rival CROSS JOIN LATERAL ({tasks}) AS task WHERE {which} AND {condition}"
     return f"SELECT 1 FROM rival CROSS JOIN queueapp_task AS task WHERE {which} AND {of_route} AND {condition}"
 
@@ -198,7 +198,7 @@ def _top_of_routes(
             wanted CROSS JOIN LATERAL (
                 SELECT * FROM queueapp_task AS task
                 WHERE task.route_id = wanted.route_id AND {condition}
-                ORDER BY {_ORDER} LIMIT {number}
+                ORDER BY {IN_ORDER} LIMIT {number}
             ) AS task
             """
     else:
@@ -206,11 +206,11 @@ def _top_of_routes(
             wanted JOIN queueapp_task AS task ON task.id IN (
                 SELECT task.id FROM queueapp_task AS task
                 WHERE task.route_id = wanted.route_id AND {condition}
-                ORDER BY {_ORDER} LIMIT {number}
+                ORDER BY {IN_ORDER} LIMIT {number}
             )
             """
     return statements.execute(
-        f"WITH {_WANTED.table} SELECT {_COLUMNS} FROM {joined} ORDER BY {_ORDER} LIMIT %s",
+        f"WITH {_WANTED.table} SELECT {_COLUMNS} FROM {joined} ORDER BY {IN_ORDER} LIMIT %s",
         [_WANTED.rows(wanted), *parameters, limit],
     )
 

@@ -1,7 +1,14 @@
-"""The WebSocket routes."""
+"""The WebSocket routes. Workers bring a credential; operators a session, which a browser sends along whatever page
+asks, so that theirs is open to our own pages only."""
 
+from channels.auth import AuthMiddlewareStack
+from channels.security.websocket import AllowedHostsOriginValidator
 from django.urls import path
 
 from queueapp.consumers import WorkerConsumer
+from queueapp.operators import OperatorConsumer
 
-websocket_urlpatterns = [path("work/queue", WorkerConsumer.as_asgi())]
+websocket_urlpatterns = [
+    path("work/queue", WorkerConsumer.as_asgi()),
+    path("work/operators", AllowedHostsOriginValidator(AuthMiddlewareStack(OperatorConsumer.as_asgi()))),
+]

@@ -1,11 +1,5 @@
 """What operators see and steer in the Django admin: one module a noun, each change by a verb of the queue's."""
 
-from django.contrib import admin
-
 from queueapp.admin import attempts, deliveries, keys, nodes, queues, tasks, workers
 
 __all__ = ["attempts", "deliveries", "keys", "nodes", "queues", "tasks", "workers"]
-
-admin.site.site_header = "Work queue"
-admin.site.site_title = "Work queue"
-admin.site.index_title = "Operations"

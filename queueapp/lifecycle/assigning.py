@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from queueapp import database, statements
+from queueapp import counters, database, statements
 from queueapp.lifecycle.holders import note_use
 from queueapp.statements import Given
 
@@ -53,7 +53,9 @@ def assign(choices: Sequence[Choice], now: datetime) -> list[Assigned]:
     with transaction.atomic(savepoint=False):
         written = statements.execute(_statement(), [_CHOICES.rows(choices), database.adapt(now)])
         chosen = {choice.task_id: choice for choice in choices}
-        assigned = [_assigned(chosen[database.as_uuid(task_id)], *rest) for task_id, *rest in written]
+        assigned = [_assigned(chosen[database.as_uuid(task_id)], *rest) for task_id, *rest, _ in written]
+        since = (database.as_datetime(row[-1]) for row in written)
+        counters.waits.add_after_commit((now - each).total_seconds() for each in since)
         note_use({task.session_id for task in assigned}, now)
     return assigned
 
@@ -66,7 +68,9 @@ def _statement() -> str:
         progress = NULL, progress_message = ''
         """,
         "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back",
-        f"id, route_id, name, {data_unless_large()}, attempt, timeout_seconds, priority, traceparent",
+        f"""
+        id, route_id, name, {data_unless_large()}, attempt, timeout_seconds, priority, traceparent, waiting_since
+        """,
     )
 
 

@@ -56,12 +56,14 @@ class _Done(NamedTuple):
     name: str
     callback_url: str | None
     concurrency_key: str | None
+    waiting_since: datetime
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> _Done:
-        task_id, session_id, number, assigned_at, *rest = row
-        as_uuid = database.as_uuid
-        return cls(as_uuid(task_id), as_uuid(session_id), number, database.as_datetime(assigned_at), *rest)
+        task_id, session_id, number, assigned_at, *rest, waiting_since = row
+        as_uuid, as_datetime = database.as_uuid, database.as_datetime
+        times = as_datetime(assigned_at), *rest, as_datetime(waiting_since)
+        return cls(as_uuid(task_id), as_uuid(session_id), number, *times)
 
 
 class Report(NamedTuple):
@@ -173,6 +175,8 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
         )
     written = _write_back(rows)
     _count([ending for ending in endings if ending.task.id in written], ended)
+    failed = (ending.task for ending in endings if ending.task.id in ended & written)
+    counters.ends.add_after_commit((now - task.waiting_since).total_seconds() for task in failed)
     Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings if ending.task.id in written)
     over = ended & written
     urls = {ending.task.id: ending.task.callback_url for ending in endings if ending.task.id in over}
@@ -219,6 +223,7 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
     names = [row.name for row in rows]
     counters.count_after_commit(counters.ended, names, str(Outcome.DONE))
     counters.count_after_commit(counters.finished, names, str(TaskState.SUCCEEDED))
+    counters.ends.add_after_commit((now - row.waiting_since).total_seconds() for row in rows)
     callbacks.owe({row.task_id: row.callback_url for row in rows if row.callback_url}, now)
     note_keys((row.name, row.concurrency_key) for row in rows)
     doorbell.ring(ended=done, roster=bool(done))
@@ -237,7 +242,7 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         task.state = 'assigned' AND task.worker_id = report.session_id
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
-        "id, last_worker_id, attempt, assigned_at, name, callback_url, concurrency_key",
+        "id, last_worker_id, attempt, assigned_at, name, callback_url, concurrency_key, waiting_since",
     )
     rows: list[_Done] = []
     for _ in range(2):

@@ -1,0 +1,52 @@
+"""The operators' site: Django's admin with an overview in front, for those who may see what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
+
+from queueapp import live
+from queueapp.operators import may_view
+from queueapp.overview import RANGES
+
+
+class OperatorSite(admin.AdminSite):
+    site_header = "Work queue"
+    site_title = "Work queue"
+    index_title = "Overview"
+    index_template = "admin/overview.html"
+    final_catch_all_view = True
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """Who may not view the overview finds the plain list of what it may view."""
+        context: dict[str, Any] = {"may_view": may_view(request.user), "ranges": list(RANGES)}
+        if not context["may_view"]:
+            context["title"] = "Operations"
+        return super().index(request, context | (extra_context or {}))
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        mine: list[URLResolver | URLPattern] = [
+            path("overview/now", self.admin_view(self._now), name="overview-now"),
+            path("overview/past/<str:range_name>", self.admin_view(self._past), name="overview-past"),
+        ]
+        return mine + super().get_urls()
+
+    def _now(self, request: HttpRequest) -> HttpResponse:
+        return _json(request, live.snapshot)
+
+    def _past(self, request: HttpRequest, range_name: str) -> HttpResponse:
+        if range_name not in RANGES:
+            raise Http404
+        return _json(request, lambda: live.past(range_name))
+
+
+def _json(request: HttpRequest, read: Callable[[], str]) -> HttpResponse:
+    if not may_view(request.user):
+        raise PermissionDenied
+    return HttpResponse(read(), content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -8,7 +8,7 @@ MANAGE = WORKQUEUE_DATA_DIR=$(abspath $(DATA_DIR)) SECRET_KEY="$$(cat $(DATA_DIR
 
 CHECKING = SECRET_KEY=check WORKQUEUE_DATA_DIR=$(VENV)/check
 
-.PHONY: help run demo test check chaos restarts stateful schemathesis storm simulation bench recovery manage format clean
+.PHONY: help run demo test check screenshots chaos restarts stateful schemathesis storm simulation bench recovery manage format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make demo    workers, real tasks, one worker killed half-way; ends by itself"
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
+	@echo "make screenshots  the pictures in docs/images, made anew by the browser's tests"
 	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
 	@echo "make restarts  a thousand restarts of server and workers at random moments, and what became of every task"
 	@echo "make stateful  a thousand random lives of a queue against a model of the contract, on both databases"
@@ -51,6 +52,9 @@ check: $(VENV)/development
 	@$(CHECKING) $(BIN)/mypy
 	@$(CHECKING) $(BIN)/python -W error manage.py makemigrations --check --dry-run
 	@$(CHECKING) $(BIN)/python -W error manage.py check --fail-level WARNING
+
+screenshots: $(VENV)/development
+	@SCREENSHOTS=1 $(BIN)/python -m pytest -q --database=sqlite tests/browser -k pictures $(ARGS)
 
 chaos: $(VENV)/development
 	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql --long \

@@ -2,7 +2,7 @@
 /* Curves over time as SVG: a few hundred points, a gap where nothing was written, a read-out under the pointer or
    the arrow keys. */
 const Curves = (() => {
-    const WIDTH = 600, HEIGHT = 160, LEFT = 44, BOTTOM = 18, TOP = 6;
+    const WIDTH = 600, HEIGHT = 160, LEFT = 56, BOTTOM = 18, TOP = 6;
 
     function svg(name, attributes, parent) {
         const element = document.createElementNS("http://www.w3.org/2000/svg", name);

@@ -1,0 +1,139 @@
+"""A real browser on a real server: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from tests.acceptance.processes import Server, backing, started_copy
+
+AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text()
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE_MS = 60_000
+PASSWORD = "for-tests-only"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without a browser the tests here are skipped, but never where a change is checked before it is taken."""
+    if CHROMIUM is None and not os.environ.get("NEED_BROWSER"):
+        skip = pytest.mark.skip(reason="no Chromium is installed here (apt-get install chromium)")
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(skip)
+
+
+class Viewer:
+    """A logged-in operator's window, with what the browser complained of."""
+
+    def __init__(self, server: Server, context: BrowserContext, page: Page) -> None:
+        self.server, self.context, self.page = server, context, page
+        self.complaints: list[str] = []
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
+
+    def _note(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text} {message.location}")
+
+    async def open(self, path: str) -> None:
+        await self.page.goto(f"http://127.0.0.1:{self.server.port}{path}")
+
+    async def log_in(self) -> None:
+        await self.open("/admin/login/?next=/admin/")
+        await self.page.fill("#id_username", "ada")
+        await self.page.fill("#id_password", PASSWORD)
+        await self.page.click("[type=submit]")
+        await self.page.wait_for_url("**/admin/")
+
+    async def is_live(self) -> None:
+        await self.until("#overview-state", "Live")
+
+    async def until(self, selector: str, text: str) -> None:
+        """The element says so, at some time."""
+        await self.page.locator(selector, has_text=text).first.wait_for(timeout=PATIENCE_MS)
+
+    async def figure(self, label: str) -> str:
+        return await self.page.locator("#figures > div", has_text=label).locator("dd").inner_text()
+
+    async def findings(self) -> list[str]:
+        """What axe-core finds that is serious for somebody who cannot see, hear or use a mouse. It is evaluated by
+        the browser's own tools, which no policy of the page forbids."""
+        await self.page.evaluate(AXE)
+        found = await self.page.evaluate("axe.run()")
+        return [
+            f"{each['id']}: {each['help']} {[node['html'][:120] for node in each['nodes'][:3]]}"
+            for each in found["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+
+
+@pytest.fixture(scope="session")
+def prepared_with_operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that is never started, with keys and an operator `ada`, to be copied."""
+    with backing() as environment:
+        server = Server(tmp_path_factory.mktemp("browser"), DJANGO_SUPERUSER_PASSWORD=PASSWORD, **environment)
+        server.prepare()
+        server.manage("createsuperuser", "--noinput", "--username", "ada", "--email", "ada@example.com")
+        yield server
+
+
+@pytest.fixture
+def server(prepared_with_operator: Server, tmp_path: Path) -> Iterator[Server]:
+    with started_copy(prepared_with_operator, tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        # Without its sandbox, which root may not use: what it opens are our own pages.
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
+Open = Callable[..., Any]
+
+
+@pytest.fixture
+def viewer(server: Server, browser: Browser) -> Open:
+    """`async with viewer(width=400, color_scheme="dark") as ada:`"""
+
+    @asynccontextmanager
+    async def opened(width: int = 1280, **options: Any) -> AsyncIterator[Viewer]:
+        context = await browser.new_context(viewport={"width": width, "height": 900}, **options)
+        try:
+            ada = Viewer(server, context, await context.new_page())
+            await ada.log_in()
+            yield ada
+        finally:
+            await context.close()
+
+    return opened
+
+
+@asynccontextmanager
+async def working(server: Server, query: str) -> AsyncIterator[None]:
+    """A worker that does what it is given."""
+    async with server.worker(query) as socket:
+
+        async def work() -> None:
+            async for frame in socket:
+                task = json.loads(frame)
+                await socket.send(json.dumps({"task_id": task["task_id"], "result": "done"}))
+
+        busy = asyncio.create_task(work())
+        try:
+            yield
+        finally:
+            busy.cancel()

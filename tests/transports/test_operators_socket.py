@@ -1,0 +1,154 @@
+"""The operators' WebSocket: whom it lets in, what it sends, and that it hears nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from admin_rows import Fleet, staff
+from asgiref.sync import sync_to_async
+from channels.routing import URLRouter
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from queueapp import live, operators
+from queueapp.models import Task
+from queueapp.routing import websocket_urlpatterns
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PATIENCE_SECONDS = 30
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered() -> Iterator[None]:
+    live.forget()
+    yield
+    live.forget()
+
+
+async def viewer(*verbs: str, models: tuple[str, ...] = ()) -> Client:
+    return await sync_to_async(staff)(*(verbs or ("view",)), models=models)
+
+
+def socket(client: Client | None, origin: str | None = "http://localhost") -> WebsocketCommunicator:
+    headers = [(b"host", b"localhost")]
+    if origin is not None:
+        headers.append((b"origin", origin.encode()))
+    if client is not None:
+        headers.append((b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode()))
+    return WebsocketCommunicator(URLRouter(websocket_urlpatterns), "/work/operators", headers)
+
+
+@asynccontextmanager
+async def watching(client: Client) -> AsyncIterator[WebsocketCommunicator]:
+    viewer = socket(client)
+    connected, _ = await viewer.connect(PATIENCE_SECONDS)
+    assert connected
+    try:
+        yield viewer
+    finally:
+        await viewer.disconnect()
+
+
+async def snapshot(viewer: WebsocketCommunicator) -> dict[str, Any]:
+    return json.loads(await viewer.receive_from(PATIENCE_SECONDS))
+
+
+async def is_let_in(client: Client | None, origin: str | None = "http://localhost") -> bool:
+    viewer = socket(client, origin)
+    connected, _ = await viewer.connect(PATIENCE_SECONDS)
+    await viewer.disconnect()
+    return connected
+
+
+class TestAccess:
+    async def test_staff_that_may_view_is_let_in(self) -> None:
+        assert await is_let_in(await viewer())
+
+    @pytest.mark.parametrize("left_out", ["task", "queue", "workersession"])
+    async def test_staff_that_may_not_view_everything_shown_is_not(self, left_out: str) -> None:
+        some = tuple(model for model in ("task", "queue", "workersession") if model != left_out)
+        assert not await is_let_in(await viewer(models=some))
+
+    async def test_nobody_without_a_session_is(self) -> None:
+        assert not await is_let_in(None)
+
+    async def test_users_of_no_staff_are_not(self) -> None:
+        client = Client()
+        user = await sync_to_async(get_user_model().objects.create_user)("eve", is_superuser=True)
+        await sync_to_async(client.force_login)(user)
+        assert not await is_let_in(client)
+
+    @pytest.mark.parametrize("origin", ["http://evil.example", "null", None])
+    async def test_pages_of_other_sites_are_not_whoever_is_logged_in(self, origin: str | None) -> None:
+        assert not await is_let_in(await viewer(), origin)
+
+    async def test_who_may_not_view_any_more_is_shown_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(operators, "ASKED_AGAIN_SECONDS", 0.0)
+        client = await viewer()
+        async with watching(client) as watcher:
+            await snapshot(watcher)
+            await sync_to_async(get_user_model().objects.update)(is_active=False)
+            while (message := await watcher.receive_output(PATIENCE_SECONDS))["type"] == "websocket.send":
+                pass
+            assert (message["type"], message["code"]) == ("websocket.close", operators.FORBIDDEN)
+
+
+class TestSnapshots:
+    async def test_follow_the_rows(self) -> None:
+        fleet = await sync_to_async(Fleet.started)()
+        async with watching(await viewer()) as watcher:
+            assert (await snapshot(watcher))["now"]["waiting"] == 0
+            await sync_to_async(fleet.tasks)(3)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while (await snapshot(watcher))["now"]["waiting"] != 3:
+                    pass
+
+    async def test_are_made_once_for_ten_viewers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = []
+        read = live.snapshot
+        monkeypatch.setattr(live, "snapshot", lambda: made.append(None) or read())
+        client = await viewer()
+        sockets = [socket(client) for _ in range(10)]
+        for each in sockets:
+            assert (await each.connect(PATIENCE_SECONDS))[0]
+        texts = [[await each.receive_from(PATIENCE_SECONDS) for each in sockets] for _ in range(2)]
+        for each in sockets:
+            await each.disconnect()
+        # Who came when the first was made has that one or the next; no viewer has one of its own.
+        assert len(made) <= 4
+        assert all(len(set(same)) <= 2 for same in texts)
+
+    async def test_are_not_made_when_nobody_looks(self) -> None:
+        client = await viewer()
+        async with watching(client) as watcher:
+            await snapshot(watcher)
+        feed = live.feed()
+        if feed._next is not None:
+            await feed._next
+        assert feed._next is None or feed._next.done()
+
+
+class TestAViewer:
+    async def test_changes_nothing_whatever_it_sends(self) -> None:
+        fleet = await sync_to_async(Fleet.started)()
+        task_id = await sync_to_async(fleet.task)()
+        async with watching(await viewer("view", "change")) as watcher:
+            await snapshot(watcher)
+            for frame in (
+                json.dumps({"kind": "cancel", "task_id": str(task_id)}),
+                json.dumps({"task_id": str(task_id), "result": "done"}),
+                "[]",
+                "x" * 100_000,
+            ):
+                await watcher.send_to(text_data=frame)
+            await watcher.send_to(bytes_data=b"\xff")
+            assert (await snapshot(watcher))["now"]["waiting"] == 1
+        task = await Task.objects.aget(pk=task_id)
+        assert (task.state, task.attempt) == ("pending", 0)

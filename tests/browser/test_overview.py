@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import Open, working
 
 from tests.acceptance.processes import Server
+from tests.browser.conftest import Open, working
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (

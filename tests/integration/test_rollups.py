@@ -160,3 +160,28 @@ def failing_after(write):
         raise OperationalError("the connection is gone")
 
     return fails
+
+
+@pytest.mark.only_on("sqlite", reason="plans are read as SQLite writes them")
+def test_nothing_is_counted_by_looking_through_the_tasks(node):
+    pending(50)
+    lifecycle.cancel(pending(50, attrs={"n": "1"}), NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    counting = Rollups(node.id)
+    counting.tick(after(1))
+    asked = []
+
+    def note(execute, sql, parameters, many, context):
+        asked.append((sql, parameters))
+        return execute(sql, parameters, many, context)
+
+    with connection.execute_wrapper(note):
+        counting.tick(after(10))
+    ((sql, parameters),) = asked
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        plan = [step[-1] for step in cursor.fetchall()]
+    of_tasks = [step for step in plan if "task" in step]
+    assert of_tasks
+    assert all("INDEX task_ready (" in step for step in of_tasks), plan

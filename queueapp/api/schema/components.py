@@ -118,9 +118,8 @@ def _submission() -> Schema:
             {
                 "type": "string",
                 "format": "uri",
-                "pattern": "^https?://",
                 "maxLength": URL_LENGTH,
-                "description": "Is told of the end of the task. On the public internet, or as allowed.",
+                "description": "Is told of the end of the task: http or https, on the public internet or as allowed.",
             }
         ),
     }

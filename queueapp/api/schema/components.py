@@ -119,7 +119,7 @@ def _submission() -> Schema:
                 "type": "string",
                 "format": "uri",
                 "maxLength": URL_LENGTH,
-                "description": "Is told of the end of the task: http or https, on the public internet or as allowed.",
+                "description": "Where its end is told: http or https, on the public internet or as allowed.",
             }
         ),
     }

@@ -66,7 +66,7 @@ async def flows(site: Site, worker) -> None:
     assert task["task_id"] == task_id
     await finish(worker, task, "done")
     (ack,) = await receive(worker)
-    assert ack == {"kind": "ack", "task_id": task_id, "attempt": None, "status": "accepted"}
+    assert ack == {"kind": "ack", "task_id": task_id, "attempt": 1, "status": "accepted"}
     assert (await site.servers[0].task(task_id, wait=30))["result"] == "done"
 
 
@@ -136,7 +136,7 @@ async def test_without_the_database_answers_are_503_no_socket_is_closed_and_no_r
         assert (await receive(worker))[0] == {
             "kind": "ack",
             "task_id": meanwhile,
-            "attempt": None,
+            "attempt": 1,
             "status": "accepted",
         }
 

@@ -99,11 +99,13 @@ async def duplicate_task(host: Host) -> None:
     guest = await host.guest()
     task = guest.task(1)
     await guest.give(task, task)
-    results = []
+    results = [await guest.hear_result()]
+    await guest.acknowledge(results[0], task)
+    # Only now, for a worker may perform several at once and end with any first.
     await guest.give(guest.task(2))
     while (result := await guest.hear_result()).task_id == task["task_id"]:
         results.append(result)
-        await guest.acknowledge(result, task, "accepted" if len(results) == 1 else "stale")
+        await guest.acknowledge(result, task, "stale")
     expect(len(set(results)) == 1, results)
 
 

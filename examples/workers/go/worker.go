@@ -142,7 +142,9 @@ func session(signals <-chan os.Signal) (code int, leaving bool) {
 			case "cancel":
 				cancelled[of] = true
 			case "drain":
-				drain(m.Reason != restart)
+				if !draining { // a later one confirms what this worker said itself
+					drain(m.Reason != restart)
+				}
 			case "error":
 				log.Print("not understood: ", m.Message)
 			}

@@ -52,7 +52,7 @@ function connect() {
     if (message?.kind === "task") take(message);
     else if (message?.kind === "ack") results.delete(keyOf(message));
     else if (message?.kind === "cancel") cancelled.add(keyOf(message));
-    else if (message?.kind === "drain") leave(message.reason !== "The server restarts.");
+    else if (message?.kind === "drain" && !draining) leave(message.reason !== "The server restarts.");
     else if (message?.kind === "error") console.error(`not understood: ${message.message}`);
     closeIfDone();
   }

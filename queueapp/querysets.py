@@ -125,9 +125,7 @@ class OperationQuerySet(models.QuerySet["rows.Operation"]):
 
     def visible_to(self, key: rows.ApiKey | None) -> OperationQuerySet:
         """A producer key sees its own; operators and admin users (None) see all."""
-        if key is None or key.role == "operator":
-            return self
-        return self.filter(tasks_of=key)
+        return self if _reads_all(key) else self.filter(tasks_of=key)
 
 
 class DeliveryQuerySet(models.QuerySet["rows.Delivery"]):

@@ -27,7 +27,7 @@ class Task(models.Model):
 
     A pending task with `delayed_until` is not ready; `maintenance` clears the column when the time comes,
     so that finding ready tasks never steps over delayed ones. Nor is one that is `held_back`: its concurrency key
-    has no room, or others of the key come first (`lifecycle.limits`).
+    has no room, or others of the key come first (`queueapp.limits`).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -9,11 +9,21 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, path, reverse
 
 from queueapp import live
 from queueapp.operators import may_view
 from queueapp.overview import RANGES
+
+NAVIGATION = (
+    ("Overview", "index", ()),
+    ("Tasks", "queueapp_task_changelist", ("queueapp.view_task",)),
+    ("Workers", "queueapp_workersession_changelist", ("queueapp.view_workersession",)),
+    ("Queues", "queueapp_queue_changelist", ("queueapp.view_queue",)),
+    ("Keys", "queueapp_apikey_changelist", ("queueapp.view_apikey",)),
+    ("Callbacks", "queueapp_delivery_changelist", ("queueapp.view_delivery",)),
+)
+"""What stands at the top of every page, in this order: the word, the page's name, the permissions it takes."""
 
 
 class OperatorSite(admin.AdminSite):
@@ -30,6 +40,10 @@ class OperatorSite(admin.AdminSite):
             context["title"] = "Operations"
         return super().index(request, context | (extra_context or {}))
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        entries = [(word, reverse(f"{self.name}:{name}")) for word, name, _ in _open_to(request.user)]
+        return super().each_context(request) | {"navigation": entries}
+
     def get_urls(self) -> list[URLResolver | URLPattern]:
         mine: list[URLResolver | URLPattern] = [
             path("overview/now", self.admin_view(self._now), name="overview-now"),
@@ -44,6 +58,10 @@ class OperatorSite(admin.AdminSite):
         if range_name not in RANGES:
             raise Http404
         return _json(request, lambda: live.past(range_name))
+
+
+def _open_to(user: Any) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [entry for entry in NAVIGATION if user.has_perms(entry[2])]
 
 
 def _json(request: HttpRequest, read: Callable[[], str]) -> HttpResponse:

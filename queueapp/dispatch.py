@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from queueapp.conf import config
 from queueapp.domain.choice import Chooser, Load, tiers_allowed
 from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
 from queueapp.domain.payloads import json_text
-from queueapp.lifecycle import Assigned, Choice
+from queueapp.lifecycle import Assigned, Choice, WorkersChanged
 from queueapp.limits import Blocked, Key, Limits, settle
 from queueapp.models import Route
 from queueapp.ready import (
@@ -75,9 +76,10 @@ class PassResult:
 
 
 class _Found(NamedTuple):
-    """The room for each route that was looked at, their ready tasks, the tasks whose turn it is, in order, and
-    what there is room for of their queues and keys."""
+    """How many tasks were looked for, the room for each route, their ready tasks, the tasks whose turn it is, in
+    order, and what there is room for of their queues and keys."""
 
+    limit: int
     room: dict[UUID, int]
     ready: list[ReadyTask]
     first: Sequence[ReadyTask]
@@ -124,33 +126,31 @@ class Dispatcher:
             self._rung.update(recent.values_list("id", flat=True)[:ROUTES_A_POLL])
         self._seen_routes_until = now
 
-    def run_pass(self, now: datetime, roster_changed: bool = True) -> PassResult:
+    def run_pass(self, roster_changed: bool = True) -> PassResult:
         """Assign what can be assigned, at most `pass_size` tasks. With nothing hot, and the workers as they were,
         there is nothing to look for."""
         if self._keys_changed:
             self._settle_keys()
         if self._is_learned and not (roster_changed or self._hot or self._rung):
             return PassResult(more=self._keys_changed)
-        while (result := self._run_once(now)) is None:
+        while True:
             # Each choice in a transaction of its own, at whose end the workers that were locked for it are free:
             # those of the next may come before them, and all lock workers in the order of their ids.
-            pass
-        result.more = result.more or self._keys_changed
-        return result
+            with suppress(WorkersChanged):
+                result = self._run_once()
+                result.more = result.more or self._keys_changed
+                return result
 
     def _settle_keys(self) -> None:
         """In a transaction of its own, for the tasks that it locks may come before those that a pass locks."""
-        with database.brief_transaction():
-            database.lock_until_commit(database.DISPATCH_LOCK)
+        with database.brief_transaction(database.DISPATCH_LOCK):
             settled = settle(self._blocked)
         self._rung.update(settled.routes)
         self._blocked = []
         self._keys_changed = settled.more
 
-    def _run_once(self, now: datetime) -> PassResult | None:
-        """None: a worker that would have been given a task is not any more what it was read to be."""
-        with database.brief_transaction():
-            database.lock_until_commit(database.DISPATCH_LOCK)
+    def _run_once(self) -> PassResult:
+        with database.brief_transaction(database.DISPATCH_LOCK) as now:
             sessions = _online_sessions()
             self._learn_profiles(sessions)
             self._learn_routes()
@@ -171,27 +171,25 @@ class Dispatcher:
                 plain[route_id] = room
             if spill := fleet.spill(route.tiers):
                 spilling[route_id] = spill
-        limit = config().pass_size
+        limit = min(config().pass_size, fleet.room_of(self._routes[route_id].tiers for route_id in self._hot))
         ready = ready_tasks(plain, limit)
         spilled = spilled_tasks(spilling, limit, now) if spilling else []
         first = _first(ready, spilled, limit)
         limits.count_keys({self._key_of(task) for task in first if task.concurrency_key is not None})
-        return _Found(plain, ready, first, limits)
+        return _Found(limit, plain, ready, first, limits)
 
-    def _assign(self, fleet: _Fleet, now: datetime) -> PassResult | None:
-        limit = config().pass_size
-        plain, ready, first, limits = self._find(fleet, now)
+    def _assign(self, fleet: _Fleet, now: datetime) -> PassResult:
+        limit, plain, ready, first, limits = self._find(fleet, now)
         choices = self._choose(first, fleet, limits, now)
-        if not fleet.is_still_so(choices):
-            return None
-        assigned = lifecycle.assign(choices, now)
+        assigned = lifecycle.assign(choices, now, fleet.capacities)
+        is_all_taken = len(choices) == limit < config().pass_size
         attrs = {task.route_id: self._routes[task.route_id].attrs for task in assigned}
         if len(ready) < limit:
             self._cool(plain, ready, {task.task_id for task in assigned})
         return PassResult(
             [Assignment(task, attrs[task.route_id]) for task in assigned],
             # A task that somebody else changed meanwhile may be ready again.
-            more=len(assigned) < len(choices) or (bool(assigned) and len(first) == limit),
+            more=len(assigned) < len(choices) or (bool(assigned) and len(first) == limit and not is_all_taken),
         )
 
     def _choose(self, ready: Sequence[ReadyTask], fleet: _Fleet, limits: Limits, now: datetime) -> list[Choice]:
@@ -319,7 +317,7 @@ class _Fleet:
             for session_id, max_outstanding, idle_since in sessions
         ]
         self.chooser = Chooser(loads)
-        self._capacities = {load.worker: load.max_outstanding for load in loads}
+        self.capacities = {load.worker: load.max_outstanding for load in loads}
         self._sessions: dict[Profile, list[tuple[int, UUID]]] = {}
         self._room: dict[Profile, int] = {}
         for place, load in enumerate(loads):
@@ -328,24 +326,14 @@ class _Fleet:
             self._room[profile] = self._room.get(profile, 0) + load.room
         self._tiers: dict[Tiers, list[tuple[UUID, ...]]] = {}
 
+    def room_of(self, routes: Iterable[Tiers]) -> int:
+        """All the room that routes with these tiers may have together."""
+        different = {id(tiers): tiers for tiers in routes}.values()
+        profiles = frozenset().union(*(tier for tiers in different for tier in tiers))
+        return sum(self._room.get(profile, 0) for profile in profiles)
+
     def room(self, tiers: Tiers) -> int:
         return sum(self._room.get(profile, 0) for tier in tiers for profile in tier)
-
-    def is_still_so(self, choices: Sequence[Choice]) -> bool:
-        """Lock the chosen workers, so that none of them goes before its tasks are its own, and see whether they
-        are online with the capacity that was counted on."""
-        chosen = {choice.session_id for choice in choices}
-        locked = statements.rows_of(
-            chosen,
-            f"""
-            SELECT id, max_outstanding FROM queueapp_workersession
-            WHERE id IN ({NAMED}) AND gone_at IS NULL AND state = 'online' ORDER BY id {database.for_update()}
-            """,
-        )
-        return len(locked) == len(chosen) and all(
-            max_outstanding == self._capacities[database.as_uuid(session_id)]
-            for session_id, max_outstanding in locked
-        )
 
     def spill(self, tiers: Tiers) -> Spill | None:
         """None: no lower tier has room. The room is that of all tiers, for the first of those that may spill may

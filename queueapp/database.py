@@ -25,6 +25,7 @@ RETRIES = 5
 DATABASE_AWAY = (OperationalError, InterfaceError)
 IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 """An SQLSTATE."""
+_CLOCK = "SELECT clock_timestamp()"
 
 
 def is_postgresql() -> bool:
@@ -36,8 +37,13 @@ def now() -> datetime:
     if not is_postgresql():
         return timezone.now()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        return cursor.fetchone()[0]
+        cursor.execute(_CLOCK)
+        return told_time(cursor)
+
+
+def told_time(cursor: Any) -> datetime:
+    """What the database has said to `_CLOCK`."""
+    return cursor.fetchone()[0]
 
 
 def try_lock_until_commit(key: int) -> bool:
@@ -158,18 +164,22 @@ def brief_transaction(lock: int | None = None) -> Iterator[datetime]:
 
 
 def _opened(lock: int | None) -> datetime:
-    """In one round trip with the BEGIN that the driver sends."""
+    """All in one message: each answer is waited for, and then waited for the interpreter. (A pipeline would take
+    the BEGIN along, but a process that is stopped in the middle of one is not idle to the server, which then never
+    ends its transaction.)"""
     lease_ms = config().lease_seconds * 1000
-    with connection.wrap_database_errors, connection.cursor() as cursor, connection.connection.pipeline():
-        # Until the end of this transaction: a setting of the session would stay in a pooled connection.
-        cursor.execute(
-            "SELECT set_config('idle_in_transaction_session_timeout', %s, true), "
-            "set_config('lock_timeout', %s, true)",
-            [str(round(lease_ms / 3)), str(round(lease_ms / 2))],
-        )
-        if lock is not None:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock])
-        return now()
+    # Until the end of this transaction: a setting of the session would stay in a pooled connection.
+    statement = "SELECT set_config('idle_in_transaction_session_timeout', %s, true); "
+    statement += "SELECT set_config('lock_timeout', %s, true); "
+    parameters: list[Any] = [str(round(lease_ms / 3)), str(round(lease_ms / 2))]
+    if lock is not None:
+        statement += "SELECT pg_advisory_xact_lock(%s); "
+        parameters.append(lock)
+    with connection.cursor() as cursor:
+        cursor.execute(statement + _CLOCK, parameters)
+        while cursor.nextset():
+            pass
+        return told_time(cursor)
 
 
 @contextmanager

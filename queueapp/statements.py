@@ -7,9 +7,9 @@ PostgreSQL arrays 10, as `VALUES` with a placeholder for each value 16. Nor does
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -60,10 +60,8 @@ class Given:
             rows = ([adapt(value) if isinstance(value, datetime) else value for value in row] for row in rows)
         return _encode_for_sqlite([self._array(*row) for row in rows]).decode()
 
-    def update_tasks(self, assignments: str, condition: str, returning: str, then: str = "") -> str:
+    def update_tasks(self, assignments: str, condition: str, returning: str) -> str:
         """An `UPDATE` of the tasks named by the column `task_id`, where the condition holds, as `task`.
-
-        `then`: on PostgreSQL a further part of the statement, about what was `changed`.
 
         Tasks are locked in the order of their ids, whatever the plan: two batches that share some would deadlock
         otherwise. The row that was locked is then found by its place, which costs a third of finding it by its id
@@ -71,21 +69,47 @@ class Given:
         statement does not see its new version: who must know asks again for what is missing.
         """
         if is_postgresql():
-            return f"""
-                WITH {self.table}, locked AS MATERIALIZED (
-                    SELECT task.ctid AS place, {self.name}.*
-                    FROM queueapp_task AS task JOIN {self.name} ON task.id = {self.name}.task_id
-                    ORDER BY task.id FOR UPDATE OF task
-                ), changed AS (
-                    UPDATE queueapp_task AS task SET {assignments} FROM locked AS {self.name}
-                    WHERE task.ctid = {self.name}.place AND {condition} RETURNING {returning}
-                ){then}
-                SELECT * FROM changed
-                """
+            changed = self._changed(assignments, condition, returning, "")
+            return f"WITH {self.table}, {changed} SELECT * FROM changed"
         return f"""
             WITH {self.table}
             UPDATE queueapp_task AS task SET {assignments} FROM {self.name}
             WHERE task.id = {self.name}.task_id AND {condition} RETURNING {returning}
+            """
+
+    def update_held_tasks(self, assignments: str, condition: str, returning: str, holders: str = "true") -> str:
+        """The same for tasks that the sessions in the column `session_id` get or had, if they meet a condition as
+        `session`; these are idle from now on. The first parameter is what `rows()` returns, the last the time.
+
+        The sessions are locked before the tasks, in the order of their ids, wherever both are: all of them are
+        read before the first task can be. In one statement, because each answer is waited for, and then waited
+        for the interpreter, which the event loop has. `RETURNING` must give the session as `last_worker_id`.
+        (On SQLite nothing needs to be locked; `holders.note_use` writes there that the sessions are idle.)
+        """
+        if not is_postgresql():
+            return self.update_tasks(assignments, condition, returning)
+        join = f"JOIN holder AS session ON session.id = {self.name}.session_id AND {holders}"
+        return f"""
+            WITH {self.table}, holder AS MATERIALIZED (
+                SELECT * FROM queueapp_workersession WHERE id IN (SELECT session_id FROM {self.name})
+                ORDER BY id FOR UPDATE
+            ), {self._changed(assignments, condition, returning, join)}, used AS (
+                UPDATE queueapp_workersession AS session SET idle_since = %s
+                FROM (SELECT DISTINCT last_worker_id AS id FROM changed) AS holder WHERE session.id = holder.id
+            )
+            SELECT * FROM changed
+            """
+
+    def _changed(self, assignments: str, condition: str, returning: str, join: str) -> str:
+        return f"""
+            locked AS MATERIALIZED (
+                SELECT task.ctid AS place, {self.name}.*
+                FROM {self.name} {join} JOIN queueapp_task AS task ON task.id = {self.name}.task_id
+                ORDER BY task.id FOR UPDATE OF task
+            ), changed AS (
+                UPDATE queueapp_task AS task SET {assignments} FROM locked AS {self.name}
+                WHERE task.ctid = {self.name}.place AND {condition} RETURNING {returning}
+            )
             """
 
 
@@ -97,19 +121,7 @@ _IDS = Given("named", named_id="uuid")
 
 def rows_of(ids: Iterable[UUID], statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Run a statement that speaks of `IN ({NAMED})`, the rows with these ids, and what it returns."""
-    return execute(*about(ids, statement, parameters))
-
-
-class Asked(NamedTuple):
-    """A statement with its parameters. Times have been through `adapt`."""
-
-    statement: str
-    parameters: Sequence[Any] = ()
-
-
-def about(ids: Iterable[UUID], statement: str, parameters: Sequence[Any] = ()) -> Asked:
-    """A statement that speaks of `IN ({NAMED})`, the rows with these ids."""
-    return Asked(f"WITH {_IDS.table} {statement}", [_IDS.rows((each,) for each in ids), *parameters])
+    return execute(f"WITH {_IDS.table} {statement}", [_IDS.rows((each,) for each in ids), *parameters])
 
 
 def execute(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -117,26 +129,6 @@ def execute(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, .
     with _cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
-
-
-def execute_all(asked: Sequence[Asked]) -> list[list[tuple[Any, ...]]]:
-    """Run statements of which none needs another's answer, in this order, and what each returns.
-
-    To PostgreSQL they go in one round trip: the server works for tenths of a millisecond on most of them, and a
-    thread that waits for each answer waits as long again for the interpreter, which the event loop has meanwhile.
-    """
-    if not is_postgresql():
-        return [execute(*each) for each in asked]
-    connection.ensure_connection()
-    with ExitStack() as stack:
-        stack.enter_context(connection.wrap_database_errors)
-        pipeline = stack.enter_context(connection.connection.pipeline())
-        cursors = []
-        for statement, parameters in asked:
-            cursors.append(stack.enter_context(_cursor()))
-            cursors[-1].execute(statement, parameters)
-        pipeline.sync()
-        return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
 @contextmanager

@@ -10,13 +10,16 @@ from uuid import UUID
 from django.db import transaction
 
 from queueapp import counters, database, statements
-from queueapp.lifecycle.holders import THEN_NOTE_USE, note_use
-from queueapp.statements import NAMED, Asked, Given, about
+from queueapp.lifecycle.holders import note_use
+from queueapp.statements import NAMED, Given
 
 LARGE_BYTES = 32 * 1024
 """Larger data is not read where hundreds of tasks are assigned at once, but when its worker has room for it."""
 
-_CHOICES = Given("choice", task_id="uuid", session_id="uuid", until="timestamptz")
+_CHOICES = Given("choice", task_id="uuid", session_id="uuid", until="timestamptz", capacity="integer")
+
+
+_ONLINE = "session.gone_at IS NULL AND session.state = 'online'"
 
 
 class WorkersChanged(Exception):
@@ -57,15 +60,14 @@ def assign(
     """
     if not choices:
         return []
-    chosen = {choice.session_id for choice in choices}
+    capacities = capacities or {}
+    rows = [(*choice, capacities.get(choice.session_id)) for choice in choices]
     at = database.adapt(now)
     times = [at, at] if database.is_postgresql() else [at]
     with transaction.atomic(savepoint=False):
-        locked, written = statements.execute_all(
-            [_online(chosen), Asked(_statement(), [_CHOICES.rows(choices), *times])]
-        )
-        if capacities is not None:
-            _check(locked, {session_id: capacities[session_id] for session_id in chosen})
+        written = statements.execute(_statement(), [_CHOICES.rows(rows), *times])
+        if len(written) < len(choices):
+            _check({choice.session_id for choice in choices}, capacities)
         by_id = {choice.task_id: choice for choice in choices}
         assigned = [_assigned(by_id[database.as_uuid(task_id)], *rest) for task_id, *rest, _, _ in written]
         since = (database.as_datetime(row[-2]) for row in written)
@@ -75,23 +77,18 @@ def assign(
     return assigned
 
 
-def _online(session_ids: Collection[UUID]) -> Asked:
-    return about(
+def _check(session_ids: Collection[UUID], capacities: Mapping[UUID, int]) -> None:
+    online = statements.rows_of(
         session_ids,
-        f"""
-        SELECT id, max_outstanding FROM queueapp_workersession
-        WHERE id IN ({NAMED}) AND gone_at IS NULL AND state = 'online' ORDER BY id {database.for_update()}
-        """,
+        f"SELECT id, max_outstanding FROM queueapp_workersession AS session WHERE id IN ({NAMED}) AND {_ONLINE}",
     )
-
-
-def _check(locked: Sequence[tuple[Any, ...]], expected: Mapping[UUID, int]) -> None:
-    if {database.as_uuid(session_id): capacity for session_id, capacity in locked} != expected:
+    found = {database.as_uuid(session_id): capacity for session_id, capacity in online}
+    if any(found.get(each) != capacities.get(each, found.get(each, -1)) for each in session_ids):
         raise WorkersChanged
 
 
 def _statement() -> str:
-    return _CHOICES.update_tasks(
+    return _CHOICES.update_held_tasks(
         """
         state = 'assigned', worker_id = choice.session_id, last_worker_id = choice.session_id,
         attempt = task.attempt + 1, assigned_at = %s, deadline = choice.until,
@@ -102,7 +99,7 @@ def _statement() -> str:
         id, route_id, name, {data_unless_large()} AS data, attempt, timeout_seconds, priority, traceparent,
         waiting_since, last_worker_id
         """,
-        THEN_NOTE_USE,
+        f"{_ONLINE} AND session.max_outstanding = COALESCE(choice.capacity, session.max_outstanding)",
     )
 
 

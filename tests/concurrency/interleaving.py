@@ -143,10 +143,6 @@ class Party(Generic[R]):
         return done
 
     def _rest(self) -> None:
-        own = connections["default"].connection
-        if own.pgconn.pipeline_status:
-            with own.pipeline():
-                """At whose end what has been asked so far is answered."""
         self._resting.set()
         assert self._going_on.wait(PATIENCE_SECONDS), "Nobody let a party go on."
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LOCKED_THE_SESSIONS = after("FROM queueapp_workersession")
 ASSIGNED = after("UPDATE queueapp_task")
-"""The tasks are written, the sessions' `idle_since` is not: only what the pass locked itself is locked."""
+"""The tasks and the sessions are written and locked."""
 
 
 def ids(assignments) -> list:
@@ -153,7 +153,7 @@ class TestAssignmentAgainstTheEndOfTheTask:
                 lifecycle.retry([task_id], database.now())
 
         dispatcher = here.process._dispatcher
-        _, result = interleave(cancel_and_retry, BEFORE_COMMIT, lambda: dispatcher.run_pass())
+        _, result = interleave(cancel_and_retry, BEFORE_COMMIT, dispatcher.run_pass)
         assert (ids(result.assignments), result.more) == ([], True)
         assert ids(dispatcher.run_pass().assignments) == [task_id]
 

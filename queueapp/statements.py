@@ -69,7 +69,7 @@ class Given:
         statement does not see its new version: who must know asks again for what is missing.
         """
         if is_postgresql():
-            changed = self._changed(assignments, condition, returning, "")
+            changed = self._changed(assignments, condition, returning)
             return f"WITH {self.table}, {changed} SELECT * FROM changed"
         return f"""
             WITH {self.table}
@@ -77,35 +77,37 @@ class Given:
             WHERE task.id = {self.name}.task_id AND {condition} RETURNING {returning}
             """
 
-    def update_held_tasks(self, assignments: str, condition: str, returning: str, holders: str = "true") -> str:
-        """The same for tasks that the sessions in the column `session_id` get or had, if they meet a condition as
-        `session`; these are idle from now on. The first parameter is what `rows()` returns, the last the time.
+    def update_held_tasks(self, assignments: str, condition: str, returning: str, among: str = "") -> str:
+        """The same for tasks that the sessions in the column `session_id` get or had; these are idle from now on.
+        The first parameter is what `rows()` returns, the last the time.
 
-        The sessions are locked before the tasks, in the order of their ids, wherever both are: all of them are
-        read before the first task can be. In one statement, because each answer is waited for, and then waited
-        for the interpreter, which the event loop has. `RETURNING` must give the session as `last_worker_id`.
+        The sessions are locked before the tasks, in the order of their ids, wherever both are: for the first task
+        to be locked, all of them must have been read. In one statement, because each answer is waited for, and
+        then waited for the interpreter, which the event loop has. `RETURNING` must give the session as
+        `last_worker_id`. `among`: which rows count, a condition that may speak of the locked sessions, `holder`.
         (On SQLite nothing needs to be locked; `holders.note_use` writes there that the sessions are idle.)
         """
         if not is_postgresql():
             return self.update_tasks(assignments, condition, returning)
-        join = f"JOIN holder AS session ON session.id = {self.name}.session_id AND {holders}"
+        # IS TRUE: else it would be made a join, and one without an index, for the planner expects few rows.
+        among = f"({among or f'{self.name}.session_id IN (SELECT id FROM holder)'}) IS TRUE"
         return f"""
             WITH {self.table}, holder AS MATERIALIZED (
                 SELECT * FROM queueapp_workersession WHERE id IN (SELECT session_id FROM {self.name})
                 ORDER BY id FOR UPDATE
-            ), {self._changed(assignments, condition, returning, join)}, used AS (
+            ), {self._changed(assignments, condition, returning, among)}, used AS (
                 UPDATE queueapp_workersession AS session SET idle_since = %s
                 FROM (SELECT DISTINCT last_worker_id AS id FROM changed) AS holder WHERE session.id = holder.id
             )
             SELECT * FROM changed
             """
 
-    def _changed(self, assignments: str, condition: str, returning: str, join: str) -> str:
+    def _changed(self, assignments: str, condition: str, returning: str, among: str = "true") -> str:
         return f"""
             locked AS MATERIALIZED (
                 SELECT task.ctid AS place, {self.name}.*
-                FROM {self.name} {join} JOIN queueapp_task AS task ON task.id = {self.name}.task_id
-                ORDER BY task.id FOR UPDATE OF task
+                FROM {self.name} JOIN queueapp_task AS task ON task.id = {self.name}.task_id
+                WHERE {among} ORDER BY task.id FOR UPDATE OF task
             ), changed AS (
                 UPDATE queueapp_task AS task SET {assignments} FROM locked AS {self.name}
                 WHERE task.ctid = {self.name}.place AND {condition} RETURNING {returning}

@@ -19,7 +19,10 @@ LARGE_BYTES = 32 * 1024
 _CHOICES = Given("choice", task_id="uuid", session_id="uuid", until="timestamptz", capacity="integer")
 
 
-_ONLINE = "session.gone_at IS NULL AND session.state = 'online'"
+ANY = 0
+"""In place of a capacity: whatever it is."""
+
+_ONLINE = "gone_at IS NULL AND state = 'online'"
 
 
 class WorkersChanged(Exception):
@@ -61,7 +64,7 @@ def assign(
     if not choices:
         return []
     capacities = capacities or {}
-    rows = [(*choice, capacities.get(choice.session_id)) for choice in choices]
+    rows = [(*choice, capacities.get(choice.session_id, ANY)) for choice in choices]
     at = database.adapt(now)
     times = [at, at] if database.is_postgresql() else [at]
     with transaction.atomic(savepoint=False):
@@ -80,7 +83,7 @@ def assign(
 def _check(session_ids: Collection[UUID], capacities: Mapping[UUID, int]) -> None:
     online = statements.rows_of(
         session_ids,
-        f"SELECT id, max_outstanding FROM queueapp_workersession AS session WHERE id IN ({NAMED}) AND {_ONLINE}",
+        f"SELECT id, max_outstanding FROM queueapp_workersession WHERE id IN ({NAMED}) AND {_ONLINE}",
     )
     found = {database.as_uuid(session_id): capacity for session_id, capacity in online}
     if any(found.get(each) != capacities.get(each, found.get(each, -1)) for each in session_ids):
@@ -99,7 +102,12 @@ def _statement() -> str:
         id, route_id, name, {data_unless_large()} AS data, attempt, timeout_seconds, priority, traceparent,
         waiting_since, last_worker_id
         """,
-        f"{_ONLINE} AND session.max_outstanding = COALESCE(choice.capacity, session.max_outstanding)",
+        f"""
+        (choice.session_id, choice.capacity) IN (
+            SELECT id, max_outstanding FROM holder WHERE {_ONLINE}
+            UNION ALL SELECT id, {ANY} FROM holder WHERE {_ONLINE}
+        )
+        """,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -63,14 +63,13 @@ def assign(
     """
     if not choices:
         return []
-    capacities = capacities or {}
-    rows = [(*choice, capacities.get(choice.session_id, ANY)) for choice in choices]
+    rows = [(*choice, capacities[choice.session_id] if capacities else ANY) for choice in choices]
     at = database.adapt(now)
     times = [at, at] if database.is_postgresql() else [at]
     with transaction.atomic(savepoint=False):
         written = statements.execute(_statement(), [_CHOICES.rows(rows), *times])
-        if len(written) < len(choices):
-            _check({choice.session_id for choice in choices}, capacities)
+        if capacities and len(written) < len(choices):
+            _check({choice.session_id: capacities[choice.session_id] for choice in choices})
         by_id = {choice.task_id: choice for choice in choices}
         assigned = [_assigned(by_id[database.as_uuid(task_id)], *rest) for task_id, *rest, _, _ in written]
         since = (database.as_datetime(row[-2]) for row in written)
@@ -80,13 +79,12 @@ def assign(
     return assigned
 
 
-def _check(session_ids: Collection[UUID], capacities: Mapping[UUID, int]) -> None:
+def _check(capacities: Mapping[UUID, int]) -> None:
     online = statements.rows_of(
-        session_ids,
+        capacities,
         f"SELECT id, max_outstanding FROM queueapp_workersession WHERE id IN ({NAMED}) AND {_ONLINE}",
     )
-    found = {database.as_uuid(session_id): capacity for session_id, capacity in online}
-    if any(found.get(each) != capacities.get(each, found.get(each, -1)) for each in session_ids):
+    if {database.as_uuid(session_id): capacity for session_id, capacity in online} != capacities:
         raise WorkersChanged
 
 

@@ -19,7 +19,7 @@ from uuid import UUID
 from queueapp import database, lifecycle, statements
 from queueapp.conf import config
 from queueapp.domain.choice import Chooser, Load, tiers_allowed
-from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
+from queueapp.domain.matching import Profile, ProfileIndex, Subscription, tiers_of_profiles
 from queueapp.domain.payloads import json_text
 from queueapp.lifecycle import Assigned, Choice
 from queueapp.limits import Blocked, Key, Limits, settle
@@ -90,6 +90,7 @@ class Dispatcher:
     def __init__(self) -> None:
         self._profiles: dict[UUID, Profile] = {}
         self._matched_profiles: frozenset[Profile] = frozenset()
+        self._index = ProfileIndex(())
         self._routes: dict[UUID, KnownRoute] = {}
         self._tiers: dict[Tiers, Tiers] = {}
         self._hot: set[UUID] = set()
@@ -253,6 +254,7 @@ class Dispatcher:
         sessions = _online_sessions()
         self._read_profiles(sessions)
         self._matched_profiles = frozenset(self._profiles.values())
+        self._index = ProfileIndex(self._matched_profiles)
         return _Fleet(sessions, self._profiles)
 
     def _read_profiles(self, sessions: Sequence[SessionRow]) -> None:
@@ -271,12 +273,17 @@ class Dispatcher:
             self._profiles.update((i, frozenset(each)) for i, each in subscriptions.items())
 
     def _rematch(self, profiles: frozenset[Profile]) -> None:
-        added = profiles - self._matched_profiles
+        """Routes that no profile of those that have come or gone matches stay as they are."""
+        added, gone = profiles - self._matched_profiles, self._matched_profiles - profiles
         self._matched_profiles = profiles
-        self._tiers.clear()
-        known, self._routes = self._routes, {}
-        for route_id, route in known.items():
-            self._remember(route_id, route.name, json.loads(route.attrs))
+        self._index = ProfileIndex(profiles)
+        changed = ProfileIndex(added | gone)
+        for route_id, route in list(self._routes.items()):
+            attrs = json.loads(route.attrs)
+            if changed.near(route.name, attrs) and not self._remember(route_id, route.name, attrs):
+                del self._routes[route_id]
+        tiers = {route.tiers for route in self._routes.values()}
+        self._tiers = {each: each for each in tiers}
         self._hot &= self._routes.keys()
         offered = {subscription for profile in added for subscription in profile}
         self._heat(ready_routes_for(offered))
@@ -306,7 +313,7 @@ class Dispatcher:
         return True
 
     def _match(self, name: str, attrs: dict[str, str]) -> Tiers:
-        return tiers_of_profiles(self._matched_profiles, name, attrs)
+        return tiers_of_profiles(self._index.near(name, attrs), name, attrs)
 
 
 class _Fleet:

@@ -9,7 +9,7 @@ from uuid import UUID
 from queueapp.conf import config
 from queueapp.dispatch import Dispatcher, Tiers
 from queueapp.domain.choice import tiers_allowed
-from queueapp.domain.matching import Profile, ProfileIndex, tiers_of_profiles
+from queueapp.domain.matching import Profile
 from queueapp.domain.reasons import Foreseen, Limit
 from queueapp.limits import Limits
 from queueapp.models import Queue, Task
@@ -27,7 +27,6 @@ class Foresight(Dispatcher):
 
     def __init__(self) -> None:
         super().__init__()
-        self._index = ProfileIndex(())
         self._tried = 0
 
     def of(
@@ -36,7 +35,6 @@ class Foresight(Dispatcher):
         """The fate of a task that is ready but for these limits, or would be if it were submitted now. In a paused
         queue it has none."""
         fleet = self._muster()
-        self._index = ProfileIndex(self._matched_profiles)
         if not self._remember(task.route_id, name, attrs):
             return Foreseen(None)
         self._hot.add(task.route_id)
@@ -57,9 +55,8 @@ class Foresight(Dispatcher):
     def _match(self, name: str, attrs: dict[str, str]) -> Tiers:
         if self._tried >= MATCHES_TRIED:
             return ()
-        near = self._index.near(name, attrs)
-        self._tried += len(near)
-        return tiers_of_profiles(near, name, attrs)
+        self._tried += len(self._index.near(name, attrs))
+        return super()._match(name, attrs)
 
     def _leave_out_full(self, limits: Limits, own: str) -> None:
         """Tasks of queues that are paused or at their limit come before nobody's but those of their queue."""

@@ -6,7 +6,7 @@ remembered is no truth: each pass has the database tell what has changed since i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -46,6 +46,7 @@ class Fleet:
 
     def __init__(self) -> None:
         self._rows: dict[SessionKey, Row] = {}
+        self._ids: dict[SessionKey, UUID] = {}
         self._outstanding: dict[SessionKey, int] = {}
         self._profiles: dict[SessionKey, Profile] = {}
         self._sessions: dict[Profile, set[SessionKey]] = {}
@@ -84,7 +85,7 @@ class Fleet:
 
     def _leave(self, gone: Collection[SessionKey]) -> None:
         for session in gone:
-            del self._rows[session]
+            del self._rows[session], self._ids[session]
             profile = self._profiles.pop(session)
             self._sessions[profile].discard(session)
             self._add_room(profile, session, None)
@@ -96,7 +97,9 @@ class Fleet:
     def _join(self, come: Collection[SessionKey]) -> None:
         if not come:
             return
-        offered = _offered(come)
+        ids = {session: _id_of(session) for session in come}
+        self._ids |= ids
+        offered = _offered(ids)
         known = {profile: profile for profile in self._sessions}
         for session in come:
             profile = frozenset(offered[session])
@@ -142,11 +145,11 @@ class Fleet:
 
     def choose(self, tiers: Tiers, allowed: int, avoid: Iterable[str]) -> UUID | None:
         """The session that takes a task, or None while everyone who may is full. `avoid`: ids as texts."""
-        avoided = {_key_of(UUID(session_id)) for session_id in avoid}
+        avoided = [_key_of(UUID(session_id)) for session_id in avoid]
         session = self._chooser.choose(
             [self._line(tier) for tier in tiers[:allowed]], avoid=avoided, allowed=allowed
         )
-        return None if session is None else _id_of(session)
+        return None if session is None else self._ids[session]
 
     def is_still_so(self, choices: Sequence[Choice]) -> bool:
         """Lock the chosen workers, so that none of them goes before its tasks are its own, and see whether they
@@ -212,10 +215,10 @@ def _changed_since(snapshot: int | None) -> list[tuple[Any, ...]]:
     )
 
 
-def _offered(sessions: Collection[SessionKey]) -> dict[SessionKey, set[Subscription]]:
+def _offered(sessions: Mapping[SessionKey, UUID]) -> dict[SessionKey, set[Subscription]]:
     offered: dict[SessionKey, set[Subscription]] = {session: set() for session in sessions}
     rows = statements.rows_of(
-        map(_id_of, sessions),
+        sessions.values(),
         f"SELECT {_column('session_id')}, name, filter FROM queueapp_subscription WHERE session_id IN ({NAMED})",
     )
     for session, name, filter in rows:

@@ -66,22 +66,24 @@ class Chooser(Generic[W]):
         self._ranks: dict[W, Rank] = {}
         self._lines: dict[int, _Line[W]] = {}
         self._changes: list[W] = []
-        self._given_to: list[W] = []
+        self._given_to: set[W] = set()
+        self._given = 0
         self.update(loads)
 
     def update(self, loads: Iterable[Load[W]], gone: Iterable[W] = ()) -> None:
         """The loads that are others than before, and who has gone. What was given since the last update counts no
         more: what became of it, the loads say."""
-        given_to, self._given_to = self._given_to, []
         changed = {load.worker: load for load in loads}
         self._loads.update(changed)
         for worker in gone:
             self._loads.pop(worker, None)
             self._ranks.pop(worker, None)
-        for worker in (*changed, *(worker for worker in given_to if worker not in changed)):
+        for worker in changed.keys() | self._given_to:
             if (load := self._loads.get(worker)) is not None:
                 self._ranks[worker] = (load.outstanding, 0, load.idle_since)
                 self._changes.append(worker)
+        self._given_to.clear()
+        self._given = 0
         if len(self._changes) > 4 * len(self._loads) + LEAST_ENTRIES:
             self.forget_tiers()
 
@@ -167,5 +169,6 @@ class Chooser(Generic[W]):
 
     def _give(self, worker: W) -> None:
         outstanding, _, idle_since = self._ranks[worker]
-        self._given_to.append(worker)
-        self._ranks[worker] = (outstanding + 1, len(self._given_to), idle_since)
+        self._given += 1
+        self._given_to.add(worker)
+        self._ranks[worker] = (outstanding + 1, self._given, idle_since)

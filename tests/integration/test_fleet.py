@@ -81,6 +81,7 @@ class TestWithoutBeingTold:
         (worker,) = fleet.attach("task=t&_max_outstanding=1")
         first, second = submit(2)
         fleet.run()
+        fleet.run(roster=True)
         ended = {"state": "cancelled", "worker": None, "deadline": None, "finished_at": database.now()}
         Task.objects.filter(pk=first).update(**ended)
         fleet.run(roster=True)

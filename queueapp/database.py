@@ -40,19 +40,9 @@ def now() -> datetime:
         return cursor.fetchone()[0]
 
 
-def lock_until_commit(key: int) -> None:
-    """One holder at a time of the named decision. SQLite has one writer anyway (BEGIN IMMEDIATE).
-
-    Bound to the transaction, so that it passes a transaction-pooling proxy and dies with its holder.
-    """
-    if is_postgresql():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
-
-
 def try_lock_until_commit(key: int) -> bool:
-    """The same without waiting: whether this transaction is the holder now. On SQLite it is: whoever else writes
-    has ended before, or begins after it."""
+    """As the lock of `brief_transaction`, without waiting: whether this transaction is the holder now. On SQLite
+    it is: whoever else writes has ended before, or begins after it."""
     if not is_postgresql():
         return True
     with connection.cursor() as cursor:
@@ -152,24 +142,34 @@ def parts(rows: Sequence[R], size: int) -> Iterator[Sequence[R]]:
 
 
 @contextmanager
-def brief_transaction() -> Iterator[None]:
+def brief_transaction(lock: int | None = None) -> Iterator[datetime]:
     """A transaction with locks that every process needs: it neither holds them nor waits for them for long.
+
+    `lock`: the named decision has one holder at a time, until the end of the transaction, so that it passes a
+    transaction-pooling proxy and dies with its holder. SQLite has one writer anyway (BEGIN IMMEDIATE). Yields the
+    time by the database's clock, at which the lock was had.
 
     A process that stops in the middle of one (SIGSTOP, a frozen machine) would hold up all the others: the server
     ends it, and lets go of its locks, after a third of a lease. Who waits for a lock gives up after half a lease,
     so that a hub, which renews its lease on the same thread, comes to do so. OperationalError for either.
     """
     with noticing_loss(), transaction.atomic(savepoint=False):
-        if is_postgresql():
-            lease_ms = config().lease_seconds * 1000
-            with connection.cursor() as cursor:
-                # Until the end of this transaction: a setting of the session would stay in a pooled connection.
-                cursor.execute(
-                    "SELECT set_config('idle_in_transaction_session_timeout', %s, true), "
-                    "set_config('lock_timeout', %s, true)",
-                    [str(round(lease_ms / 3)), str(round(lease_ms / 2))],
-                )
-        yield
+        yield _opened(lock) if is_postgresql() else now()
+
+
+def _opened(lock: int | None) -> datetime:
+    """In one round trip with the BEGIN that the driver sends."""
+    lease_ms = config().lease_seconds * 1000
+    with connection.wrap_database_errors, connection.cursor() as cursor, connection.connection.pipeline():
+        # Until the end of this transaction: a setting of the session would stay in a pooled connection.
+        cursor.execute(
+            "SELECT set_config('idle_in_transaction_session_timeout', %s, true), "
+            "set_config('lock_timeout', %s, true)",
+            [str(round(lease_ms / 3)), str(round(lease_ms / 2))],
+        )
+        if lock is not None:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [lock])
+        return now()
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from queueapp.domain.choice import tiers_allowed
 from queueapp.domain.matching import Profile, ProfileIndex, tiers_of_profiles
 from queueapp.domain.payloads import json_text
 from queueapp.fleet import Fleet, Tier, Tiers
-from queueapp.lifecycle import Assigned, Choice
+from queueapp.lifecycle import Assigned, Choice, WorkersChanged
 from queueapp.limits import Blocked, Key, Limits, settle
 from queueapp.models import Route
 from queueapp.ready import (
@@ -71,9 +71,10 @@ class PassResult:
 
 
 class _Found(NamedTuple):
-    """The room for each route that was looked at, their ready tasks, the tasks whose turn it is, in order, and
-    what there is room for of their queues and keys."""
+    """How many tasks were looked for, the room for each route, their ready tasks, the tasks whose turn it is, in
+    order, and what there is room for of their queues and keys."""
 
+    limit: int
     room: dict[UUID, int]
     ready: list[ReadyTask]
     first: Sequence[ReadyTask]
@@ -121,33 +122,34 @@ class Dispatcher:
             self._rung.update(recent.values_list("id", flat=True)[:ROUTES_A_POLL])
         self._seen_routes_until = now
 
-    def run_pass(self, now: datetime, roster_changed: bool = True) -> PassResult:
+    def run_pass(self, roster_changed: bool = True) -> PassResult:
         """Assign what can be assigned, at most `pass_size` tasks. With nothing hot, and the workers as they were,
         there is nothing to look for."""
         if self._keys_changed:
             self._settle_keys()
         if self._is_learned and not (roster_changed or self._hot or self._rung):
             return PassResult(more=self._keys_changed)
-        while (result := self._run_once(now)) is None:
+        while True:
             # Each choice in a transaction of its own, at whose end the workers that were locked for it are free:
             # those of the next may come before them, and all lock workers in the order of their ids.
-            pass
-        result.more = result.more or self._keys_changed
-        return result
+            try:
+                result = self._run_once()
+            except WorkersChanged:
+                self._fleet = Fleet()  # All is read anew: what was remembered wrongly would be tried for ever.
+            else:
+                result.more = result.more or self._keys_changed
+                return result
 
     def _settle_keys(self) -> None:
         """In a transaction of its own, for the tasks that it locks may come before those that a pass locks."""
-        with database.brief_transaction():
-            database.lock_until_commit(database.DISPATCH_LOCK)
+        with database.brief_transaction(database.DISPATCH_LOCK):
             settled = settle(self._blocked)
         self._rung.update(settled.routes)
         self._blocked = []
         self._keys_changed = settled.more
 
-    def _run_once(self, now: datetime) -> PassResult | None:
-        """None: a worker that would have been given a task is not any more what it was read to be."""
-        with database.brief_transaction():
-            database.lock_until_commit(database.DISPATCH_LOCK)
+    def _run_once(self) -> PassResult:
+        with database.brief_transaction(database.DISPATCH_LOCK) as now:
             self._fleet.muster()
             self._learn_profiles()
             self._learn_routes()
@@ -168,28 +170,26 @@ class Dispatcher:
                 plain[route_id] = room
             if len(route.tiers) > 1 and (spill := self._fleet.spill(route.tiers)):
                 spilling[route_id] = spill
-        limit = config().pass_size
+        tiers = (tier for route_id in self._hot for tier in self._routes[route_id].tiers)
+        limit = self._fleet.room_of_all(tiers, config().pass_size)
         ready = ready_tasks(plain, limit)
         spilled = spilled_tasks(spilling, limit, now) if spilling else []
         first = _first(ready, spilled, limit)
         limits.count_keys({self._key_of(task) for task in first if task.concurrency_key is not None})
-        return _Found(plain, ready, first, limits)
+        return _Found(limit, plain, ready, first, limits)
 
-    def _assign(self, now: datetime) -> PassResult | None:
-        limit = config().pass_size
-        plain, ready, first, limits = self._find(now)
+    def _assign(self, now: datetime) -> PassResult:
+        limit, plain, ready, first, limits = self._find(now)
         choices = self._choose(first, limits, now)
-        if not self._fleet.is_still_so(choices):
-            self._fleet = Fleet()  # All is read anew: what was remembered wrongly would be tried for ever.
-            return None
-        assigned = lifecycle.assign(choices, now)
+        assigned = lifecycle.assign(choices, now, self._fleet.capacities(choices))
+        is_all_taken = len(choices) == limit < config().pass_size
         attrs = {task.route_id: self._routes[task.route_id].attrs for task in assigned}
         if len(ready) < limit:
             self._cool(plain, ready, {task.task_id for task in assigned})
         return PassResult(
             [Assignment(task, attrs[task.route_id]) for task in assigned],
             # A task that somebody else changed meanwhile may be ready again.
-            more=len(assigned) < len(choices) or (bool(assigned) and len(first) == limit),
+            more=len(assigned) < len(choices) or (bool(assigned) and len(first) == limit and not is_all_taken),
         )
 
     def _choose(self, ready: Sequence[ReadyTask], limits: Limits, now: datetime) -> list[Choice]:

@@ -6,7 +6,7 @@ remembered is no truth: each pass has the database tell what has changed since i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -136,6 +136,18 @@ class Fleet:
             room = self._room_of_tier[tier] = sum(self._room.get(profile, 0) for profile in tier)
         return room
 
+    def room_of_all(self, tiers: Iterable[Tier], enough: int) -> int:
+        """The room that these have together, counted up to what is `enough`."""
+        different = {id(tier): tier for tier in tiers}.values()
+        room, counted = 0, set()
+        for profile in (profile for tier in different for profile in tier):
+            if profile not in counted:
+                counted.add(profile)
+                room += self._room.get(profile, 0)
+                if room >= enough:
+                    return enough
+        return room
+
     def spill(self, tiers: Tiers) -> Spill | None:
         """None: no lower tier has room. The room is that of all tiers, for the first of those that may spill may
         be taken by the first tier."""
@@ -151,21 +163,9 @@ class Fleet:
         )
         return None if session is None else self._ids[session]
 
-    def is_still_so(self, choices: Sequence[Choice]) -> bool:
-        """Lock the chosen workers, so that none of them goes before its tasks are its own, and see whether they
-        are online with the capacity that was counted on."""
-        chosen = {choice.session_id for choice in choices}
-        locked = statements.rows_of(
-            chosen,
-            f"""
-            SELECT id, max_outstanding FROM queueapp_workersession
-            WHERE id IN ({NAMED}) AND gone_at IS NULL AND state = 'online' ORDER BY id {database.for_update()}
-            """,
-        )
-        return len(locked) == len(chosen) and all(
-            max_outstanding == self._rows[_key_of(database.as_uuid(session_id))][1]
-            for session_id, max_outstanding in locked
-        )
+    def capacities(self, choices: Iterable[Choice]) -> dict[UUID, int]:
+        """What the chosen workers were counted on to hold."""
+        return {choice.session_id: self._rows[_key_of(choice.session_id)][1] for choice in choices}
 
     def _line(self, tier: Tier) -> tuple[SessionKey, ...]:
         line = self._tiers.get(tier)

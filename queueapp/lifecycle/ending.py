@@ -18,11 +18,11 @@ from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
-from queueapp.lifecycle.holders import lock_holders, note_use
+from queueapp.lifecycle.holders import THEN_NOTE_USE, lock_holders, locking, note_use
 from queueapp.lifecycle.keys import note_keys
 from queueapp.models import Attempt, Task
 from queueapp.querysets import TaskQuerySet
-from queueapp.statements import Given
+from queueapp.statements import Asked, Given
 
 DEFAULT_RETRY_ON = (str(Outcome.LOST), str(Outcome.TIMEOUT))
 PER_TRANSACTION = 1000
@@ -96,15 +96,17 @@ def finish(reports: Sequence[Report], now: datetime) -> list[Verdict]:
     """Take workers' results: a verdict for each. Only the holder of the current attempt is accepted, and of
     several reports on a task the first that may be."""
     with transaction.atomic(savepoint=False):
-        lock_holders({report.session_id for report in reports})
+        first = locking({report.session_id for report in reports})
         accepted: list[Report] = []
         for a_report_a_task in _rounds(reports):
-            done = _succeed([report for report in a_report_a_task if report.done], now)
+            done = _succeed([report for report in a_report_a_task if report.done], now, first)
+            first = []
             done |= _fail([report for report in a_report_a_task if not report.done], now)
             accepted += [report for report in a_report_a_task if report.task_id in done]
         verdicts = _verdicts(reports, accepted)
         _count_stale(reports, verdicts)
-        note_use({report.session_id for report in accepted}, now)
+        is_noted = database.is_postgresql()
+        note_use({report.session_id for report in accepted if not (report.done and is_noted)}, now)
     return verdicts
 
 
@@ -204,9 +206,9 @@ def keep_attempts(tasks: Iterable[Task], outcome: Outcome, now: datetime) -> lis
     return [_revoked(ending) for ending in endings]
 
 
-def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
+def _succeed(reports: Sequence[Report], now: datetime, first: Sequence[Asked]) -> set[UUID]:
     """The plain way, in one statement: nothing is read first, and a first attempt leaves no row behind."""
-    rows = _succeeded([(r.task_id, r.session_id, r.attempt, r.payload) for r in reports], now)
+    rows = _succeeded([(r.task_id, r.session_id, r.attempt, r.payload) for r in reports], now, first)
     Attempt.objects.bulk_create(
         Attempt(
             task_id=row.task_id,
@@ -230,9 +232,11 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
     return done
 
 
-def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datetime) -> list[_Done]:
-    """What was written. A task that changed while the statement waited for it is looked at once more: it may be
-    the holder's still, with a longer deadline."""
+def _succeeded(
+    reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datetime, first: Sequence[Asked]
+) -> list[_Done]:
+    """What was written, after what is to be asked `first`. A task that changed while the statement waited for it
+    is looked at once more: it may be the holder's still, with a longer deadline."""
     statement = _REPORTS.update_tasks(
         """
         state = 'succeeded', result = report.payload, error = '', finished_at = %s,
@@ -243,13 +247,19 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
         "id, last_worker_id, attempt, assigned_at, name, callback_url, concurrency_key, waiting_since",
+        THEN_NOTE_USE,
     )
+    at = database.adapt(now)
+    times = [at, at] if database.is_postgresql() else [at]
     rows: list[_Done] = []
     for _ in range(2):
-        if reports:
-            rows += map(_Done.of, statements.execute(statement, [_REPORTS.rows(reports), database.adapt(now)]))
+        asked = [Asked(statement, [_REPORTS.rows(reports), *times])] if reports else []
+        answers = statements.execute_all([*first, *asked]) if first or asked else []
+        if asked:
+            rows += map(_Done.of, answers[-1])
             written = {row.task_id for row in rows}
             reports = [report for report in reports if report[0] not in written]
+        first = ()
     return rows
 
 

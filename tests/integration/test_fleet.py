@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from fleet import Fleet, holder_of, holders, submit
 
-from queueapp import database, sessions
+from queueapp import database, lifecycle, sessions
 from queueapp.domain.choice import Chooser
 from queueapp.domain.states import Outcome
 from queueapp.fleet import OLDEST_SNAPSHOT
@@ -115,17 +115,17 @@ class TestWithoutBeingTold:
         (worker,) = fleet.attach("task=t")
         remembered = fleet.process._dispatcher._fleet
         remembered._rows = {key: (key, 7, since) for key, _, since in remembered._rows.values()}
-        tries: list[bool] = []
-        is_still_so = type(remembered).is_still_so
+        tries: list[int] = []
+        assign = lifecycle.assign
 
-        def count(self: Any, choices: Any) -> bool:
-            tries.append(is_still_so(self, choices))
+        def count(choices: Any, now: Any, capacities: Any) -> Any:
+            tries.append(*set(capacities.values()))
             assert len(tries) < 5
-            return tries[-1]
+            return assign(choices, now, capacities)
 
-        monkeypatch.setattr(type(remembered), "is_still_so", count)
+        monkeypatch.setattr(lifecycle, "assign", count)
         assert given_to(fleet) == worker
-        assert tries == [False, True]
+        assert tries == [7, 100]
 
 
 class TestWhatAPassReads:

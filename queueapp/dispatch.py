@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,9 +18,10 @@ from uuid import UUID
 
 from queueapp import database, lifecycle, statements
 from queueapp.conf import config
-from queueapp.domain.choice import Chooser, Load, tiers_allowed
-from queueapp.domain.matching import Profile, Subscription, tiers_of_profiles
+from queueapp.domain.choice import tiers_allowed
+from queueapp.domain.matching import Profile, ProfileIndex, tiers_of_profiles
 from queueapp.domain.payloads import json_text
+from queueapp.fleet import Fleet, Tier, Tiers
 from queueapp.lifecycle import Assigned, Choice, WorkersChanged
 from queueapp.limits import Blocked, Key, Limits, settle
 from queueapp.models import Route
@@ -43,11 +43,6 @@ KNOWN_ROUTES = 10_000
 
 NEW_ROUTES_OVERLAP = timedelta(seconds=120)
 """Routes committed late are younger than this: no transaction lasts so long."""
-
-SessionRow = tuple[UUID, int, Any]
-"""Id, `max_outstanding`, `idle_since` (as the driver has it: it is only compared)."""
-
-Tiers = tuple[frozenset[Profile], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +85,11 @@ class Dispatcher:
     """One per process, used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._profiles: dict[UUID, Profile] = {}
+        self._fleet = Fleet()
         self._matched_profiles: frozenset[Profile] = frozenset()
+        self._index = ProfileIndex(())
         self._routes: dict[UUID, KnownRoute] = {}
-        self._tiers: dict[Tiers, Tiers] = {}
+        self._tiers: dict[Tier, Tier] = {}
         self._hot: set[UUID] = set()
         self._rung: set[UUID] = set()
         self._keys_changed = True
@@ -136,8 +132,11 @@ class Dispatcher:
         while True:
             # Each choice in a transaction of its own, at whose end the workers that were locked for it are free:
             # those of the next may come before them, and all lock workers in the order of their ids.
-            with suppress(WorkersChanged):
+            try:
                 result = self._run_once()
+            except WorkersChanged:
+                self._fleet = Fleet()  # All is read anew: what was remembered wrongly would be tried for ever.
+            else:
                 result.more = result.more or self._keys_changed
                 return result
 
@@ -151,15 +150,15 @@ class Dispatcher:
 
     def _run_once(self) -> PassResult:
         with database.brief_transaction(database.DISPATCH_LOCK) as now:
-            sessions = _online_sessions()
-            self._learn_profiles(sessions)
+            self._fleet.muster()
+            self._learn_profiles()
             self._learn_routes()
             self._is_learned = True
             if not self._hot:
                 return PassResult()
-            return self._assign(_Fleet(sessions, self._profiles), now)
+            return self._assign(now)
 
-    def _find(self, fleet: _Fleet, now: datetime) -> _Found:
+    def _find(self, now: datetime) -> _Found:
         limits = Limits()
         plain: dict[UUID, int] = {}
         spilling: dict[UUID, Spill] = {}
@@ -167,21 +166,22 @@ class Dispatcher:
             route = self._routes[route_id]
             if limits.is_queue_full(route.name):
                 continue
-            if room := limits.room(route.name, fleet.room(route.tiers[:1])):
+            if room := limits.room(route.name, self._fleet.room(route.tiers[0])):
                 plain[route_id] = room
-            if spill := fleet.spill(route.tiers):
+            if len(route.tiers) > 1 and (spill := self._fleet.spill(route.tiers)):
                 spilling[route_id] = spill
-        limit = min(config().pass_size, fleet.room_of(self._routes[route_id].tiers for route_id in self._hot))
+        tiers = (tier for route_id in self._hot for tier in self._routes[route_id].tiers)
+        limit = self._fleet.room_of_all(tiers, config().pass_size)
         ready = ready_tasks(plain, limit)
         spilled = spilled_tasks(spilling, limit, now) if spilling else []
         first = _first(ready, spilled, limit)
         limits.count_keys({self._key_of(task) for task in first if task.concurrency_key is not None})
         return _Found(limit, plain, ready, first, limits)
 
-    def _assign(self, fleet: _Fleet, now: datetime) -> PassResult:
-        limit, plain, ready, first, limits = self._find(fleet, now)
-        choices = self._choose(first, fleet, limits, now)
-        assigned = lifecycle.assign(choices, now, fleet.capacities)
+    def _assign(self, now: datetime) -> PassResult:
+        limit, plain, ready, first, limits = self._find(now)
+        choices = self._choose(first, limits, now)
+        assigned = lifecycle.assign(choices, now, self._fleet.capacities(choices))
         is_all_taken = len(choices) == limit < config().pass_size
         attrs = {task.route_id: self._routes[task.route_id].attrs for task in assigned}
         if len(ready) < limit:
@@ -192,7 +192,7 @@ class Dispatcher:
             more=len(assigned) < len(choices) or (bool(assigned) and len(first) == limit and not is_all_taken),
         )
 
-    def _choose(self, ready: Sequence[ReadyTask], fleet: _Fleet, limits: Limits, now: datetime) -> list[Choice]:
+    def _choose(self, ready: Sequence[ReadyTask], limits: Limits, now: datetime) -> list[Choice]:
         """The contract's choice for one task after another, in the contract's order."""
         choices: list[Choice] = []
         deadlines: dict[float, datetime] = {}
@@ -208,8 +208,7 @@ class Dispatcher:
             allowed = 1
             if task.spill_after_seconds is not None:
                 allowed = tiers_allowed((now - task.waiting_since).total_seconds(), task.spill_after_seconds)
-            avoid = {UUID(session_id) for session_id in task.avoid} if task.avoid else ()
-            session_id = fleet.chooser.choose(fleet.tiers(self._routes[task.route_id].tiers), allowed, avoid)
+            session_id = self._fleet.choose(self._routes[task.route_id].tiers, allowed, task.avoid or ())
             if session_id is not None:
                 if task.timeout_seconds not in deadlines:
                     deadlines[task.timeout_seconds] = now + timedelta(seconds=task.timeout_seconds)
@@ -239,42 +238,22 @@ class Dispatcher:
 
     # ---- what is remembered
 
-    def _learn_profiles(self, sessions: Sequence[SessionRow]) -> None:
-        """Read the subscriptions of new sessions; match the routes anew where that brings a new profile."""
-        self._read_profiles(sessions)
-        profiles = frozenset(self._profiles.values())
-        if profiles != self._matched_profiles:
-            self._rematch(profiles)
-
-    def _muster(self) -> _Fleet:
-        """The workers that are online, for whoever matches them with routes of its own."""
-        sessions = _online_sessions()
-        self._read_profiles(sessions)
-        self._matched_profiles = frozenset(self._profiles.values())
-        return _Fleet(sessions, self._profiles)
-
-    def _read_profiles(self, sessions: Sequence[SessionRow]) -> None:
-        online = {session_id for session_id, _, _ in sessions}
-        for gone in self._profiles.keys() - online:
-            del self._profiles[gone]
-        new = online - self._profiles.keys()
-        if new:
-            subscriptions: dict[UUID, set[Subscription]] = {session_id: set() for session_id in new}
-            rows = statements.rows_of(
-                new, f"SELECT session_id, name, filter FROM queueapp_subscription WHERE session_id IN ({NAMED})"
-            )
-            for session_id, name, filter in rows:
-                offered = Subscription.of(name, database.as_json(filter))
-                subscriptions[database.as_uuid(session_id)].add(offered)
-            self._profiles.update((i, frozenset(each)) for i, each in subscriptions.items())
+    def _learn_profiles(self) -> None:
+        """Match the routes anew where the workers bring a new profile."""
+        if self._fleet.profiles != self._matched_profiles:
+            self._rematch(frozenset(self._fleet.profiles))
 
     def _rematch(self, profiles: frozenset[Profile]) -> None:
-        added = profiles - self._matched_profiles
+        """Routes that no profile of those that have come or gone matches stay as they are."""
+        added, gone = profiles - self._matched_profiles, self._matched_profiles - profiles
         self._matched_profiles = profiles
-        self._tiers.clear()
-        known, self._routes = self._routes, {}
-        for route_id, route in known.items():
-            self._remember(route_id, route.name, json.loads(route.attrs))
+        self._index = ProfileIndex(profiles)
+        changed = ProfileIndex(added | gone)
+        for route_id, route in list(self._routes.items()):
+            attrs = json.loads(route.attrs)
+            if changed.near(route.name, attrs) and not self._remember(route_id, route.name, attrs):
+                del self._routes[route_id]
+        self._tiers = {tier: tier for route in self._routes.values() for tier in route.tiers}
         self._hot &= self._routes.keys()
         offered = {subscription for profile in added for subscription in profile}
         self._heat(ready_routes_for(offered))
@@ -299,75 +278,12 @@ class Dispatcher:
         tiers = self._match(name, attrs)
         if not tiers:
             return False
-        tiers = self._tiers.setdefault(tiers, tiers)
+        tiers = tuple(self._tiers.setdefault(tier, tier) for tier in tiers)
         self._routes[route_id] = KnownRoute(name, json_text(attrs), tiers)
         return True
 
     def _match(self, name: str, attrs: dict[str, str]) -> Tiers:
-        return tiers_of_profiles(self._matched_profiles, name, attrs)
-
-
-class _Fleet:
-    """The online workers as one pass sees them: their loads, and who stands behind a tier of profiles."""
-
-    def __init__(self, sessions: Sequence[SessionRow], profiles: dict[UUID, Profile]) -> None:
-        outstanding = _outstanding()
-        loads = [
-            Load(session_id, outstanding.get(session_id, 0), max_outstanding, idle_since)
-            for session_id, max_outstanding, idle_since in sessions
-        ]
-        self.chooser = Chooser(loads)
-        self.capacities = {load.worker: load.max_outstanding for load in loads}
-        self._sessions: dict[Profile, list[tuple[int, UUID]]] = {}
-        self._room: dict[Profile, int] = {}
-        for place, load in enumerate(loads):
-            profile = profiles[load.worker]
-            self._sessions.setdefault(profile, []).append((place, load.worker))
-            self._room[profile] = self._room.get(profile, 0) + load.room
-        self._tiers: dict[Tiers, list[tuple[UUID, ...]]] = {}
-
-    def room_of(self, routes: Iterable[Tiers]) -> int:
-        """All the room that routes with these tiers may have together."""
-        different = {id(tiers): tiers for tiers in routes}.values()
-        profiles = frozenset().union(*(tier for tiers in different for tier in tiers))
-        return sum(self._room.get(profile, 0) for profile in profiles)
-
-    def room(self, tiers: Tiers) -> int:
-        return sum(self._room.get(profile, 0) for tier in tiers for profile in tier)
-
-    def spill(self, tiers: Tiers) -> Spill | None:
-        """None: no lower tier has room. The room is that of all tiers, for the first of those that may spill may
-        be taken by the first tier."""
-        lower = (level for level in range(1, len(tiers)) if self.room(tiers[level : level + 1]))
-        level = next(lower, None)
-        return Spill(self.room(tiers), level) if level is not None else None
-
-    def tiers(self, tiers: Tiers) -> list[tuple[UUID, ...]]:
-        known = self._tiers.get(tiers)
-        if known is None:
-            known = self._tiers[tiers] = [self._workers(tier) for tier in tiers]
-        return known
-
-    def _workers(self, tier: frozenset[Profile]) -> tuple[UUID, ...]:
-        """In the order of their ids, in which equals are taken: by that of a set nobody could foresee who is."""
-        placed = sorted(each for profile in tier for each in self._sessions.get(profile, ()))
-        return tuple(session_id for _, session_id in placed)
-
-
-def _online_sessions() -> list[SessionRow]:
-    rows = statements.execute(
-        "SELECT id, max_outstanding, idle_since FROM queueapp_workersession "
-        "WHERE gone_at IS NULL AND state = 'online' ORDER BY id"
-    )
-    return rows if database.is_postgresql() else [(UUID(hex=row[0]), *row[1:]) for row in rows]
-
-
-def _outstanding() -> dict[UUID, int]:
-    """How many tasks each session holds, counted from the rows: nothing that could drift."""
-    rows = statements.execute(
-        "SELECT worker_id, COUNT(*) FROM queueapp_task WHERE worker_id IS NOT NULL GROUP BY worker_id"
-    )
-    return {database.as_uuid(session_id): count for session_id, count in rows}
+        return tiers_of_profiles(self._index.near(name, attrs), name, attrs)
 
 
 def _first(ready: list[ReadyTask], spilled: list[ReadyTask], limit: int) -> Sequence[ReadyTask]:

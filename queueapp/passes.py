@@ -123,7 +123,7 @@ class Pass:
         self.node_id = node_id
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
-        self._comparison = handover.Comparison()
+        self._comparison = handover.Comparison(node_id)
         self._promote_at: datetime | None = None
         self._schedule_changed = True
         self._keys = access.Watch(node_id)

@@ -14,13 +14,14 @@ from uuid import UUID
 import pytest
 from django.conf import settings as project_settings
 from django.test import AsyncClient, Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from queueapp import database, doorbell, lifecycle
 from queueapp.api import tasks
 from queueapp.api.base import off_loop
 from queueapp.auth import create_key
-from queueapp.models import Task
+from queueapp.models import ApiKey, Task
 from queueapp.waiting import listening, number_waiting
 from tests.transports.conftest import assert_problem, submit
 
@@ -80,6 +81,25 @@ class TestWaiting:
         await off_loop(partial(cancel, task_id))
         response = await asyncio.wait_for(request, LONG / 2)
         assert (response.status_code, response.json()["state"]) == (200, "cancelled")
+
+    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.parametrize(
+        ("changed", "status"),
+        [
+            ({"role": "worker"}, 403),
+            ({"task_globs": ["other"]}, 404),
+            ({"revoked_at": timezone.now()}, 401),
+        ],
+        ids=["its role", "its names", "all"],
+    )
+    async def test_is_in_vain_for_a_key_that_has_lost(
+        self, key: str, task_id: str, changed: dict[str, Any], status: int
+    ) -> None:
+        request = asyncio.create_task(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"))
+        await waiters(1)
+        await off_loop(lambda: ApiKey.objects.update(**changed))
+        await off_loop(partial(cancel, task_id))
+        assert_problem(await asyncio.wait_for(request, LONG / 2), status)
 
     async def test_ends_when_the_seconds_are_over(self, key: str, task_id: str) -> None:
         response = await get(key, f"/api/v1/tasks/{task_id}?wait=0.05")

@@ -157,6 +157,8 @@ class Dispatcher:
             self._is_learned = True
             if not self._hot:
                 return PassResult()
+            # Nobody was promised an assignment: one that is undone is made again, and its first result is stale.
+            database.commit_without_the_disk()
             return self._assign(_Fleet(sessions, self._profiles), now)
 
     def _find(self, fleet: _Fleet, now: datetime) -> _Found:

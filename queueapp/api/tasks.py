@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
@@ -187,7 +187,7 @@ async def task_detail(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
 def _answer_anew(response: Response, task_id: UUID) -> bool:
     """Put the task as it is now into the answer of a view, without going through one again, which takes twice as
     long. False where not all is as it was, with the key above all: what to answer then is for a view to say."""
-    asked = (response.renderer_context or {})["request"]
+    asked = cast(Any, response).renderer_context["request"]
     task = task_by_id(task_id) if is_as_it_was(asked) else None
     if task is None or not _may_read(asked, task):
         return False

@@ -9,6 +9,7 @@ other processes still meet in SQLite.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import defaultdict
 from datetime import datetime
 from typing import Any, ClassVar
@@ -28,11 +29,14 @@ def _time(stored: bytes) -> datetime:
     return datetime.fromisoformat(stored.decode() + "+00:00")
 
 
-base.Database.register_converter("datetime", _time)
+sqlite3.register_converter("datetime", _time)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """The turn is taken before BEGIN IMMEDIATE and handed on when the transaction is over, in whatever way."""
+    """The turn is taken before BEGIN IMMEDIATE and handed on when the transaction is over, in whatever way.
+
+    Django calls these four for that, and its type stubs leave them out.
+    """
 
     _turns: ClassVar[defaultdict[str, Turns]] = defaultdict(Turns)
     """By the name of the file."""
@@ -45,25 +49,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise OperationalError("database is locked")
         self._turn = turns
         try:
-            super()._start_transaction_under_autocommit()
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
             self._hand_on()
             raise
 
     def _commit(self) -> Any:
         """One that fails is rolled back, and only then over."""
-        super()._commit()
+        super()._commit()  # type: ignore[misc]
         self._hand_on()
 
     def _rollback(self) -> Any:
         try:
-            super()._rollback()
+            super()._rollback()  # type: ignore[misc]
         finally:
             self._hand_on()
 
     def _close(self) -> Any:
         try:
-            super()._close()
+            super()._close()  # type: ignore[misc]
         finally:
             self._hand_on()
 

@@ -149,7 +149,8 @@ class Dispatcher:
         self._keys_changed = settled.more
 
     def _run_once(self) -> PassResult:
-        with database.brief_transaction(database.DISPATCH_LOCK) as now:
+        # Nobody was promised an assignment: one that is undone is made again, and its first result is stale.
+        with database.brief_transaction(database.DISPATCH_LOCK, waits_for_disk=False) as now:
             self._fleet.muster()
             self._learn_profiles()
             self._learn_routes()

@@ -245,8 +245,8 @@ def _of_sqlite(row: tuple[Any, ...]) -> ReadyTask:
         row
     )
     return ReadyTask(
-        UUID(hex=task_id),
-        UUID(hex=route_id),
+        database.as_uuid(task_id),
+        database.as_uuid(route_id),
         priority,
         database.as_datetime(available_at),
         database.as_datetime(waiting_since),

@@ -346,8 +346,8 @@ def _rounds(reports: Sequence[Report]) -> list[list[Report]]:
 def _verdicts(reports: Sequence[Report], accepted: Sequence[Report]) -> list[Verdict]:
     taken = {id(report) for report in accepted}
     others = {report.task_id for report in reports if id(report) not in taken}
-    rows = Task.objects.filter(pk__in=others).values_list("id", "state", "last_worker_id", "attempt")
-    known = {row[0]: row[1:] for row in rows} if others else {}
+    # Nearly always there are none: to put the question together would be a quarter of the time of a result.
+    known = _as_they_are(others) if others else {}
 
     def verdict(report: Report) -> Verdict:
         if id(report) in taken:
@@ -363,6 +363,12 @@ def _verdicts(reports: Sequence[Report], accepted: Sequence[Report]) -> list[Ver
         return "accepted" if repeated else "stale"
 
     return [verdict(report) for report in reports]
+
+
+def _as_they_are(task_ids: Collection[UUID]) -> dict[UUID, tuple[str, UUID | None, int]]:
+    """The state, the last holder and the attempt of those of the tasks that there are."""
+    rows = Task.objects.filter(pk__in=task_ids).values_list("id", "state", "last_worker_id", "attempt")
+    return {task_id: (state, holder, attempt) for task_id, state, holder, attempt in rows}
 
 
 def _locked(tasks: TaskQuerySet, limit: int | None = None) -> list[Task]:

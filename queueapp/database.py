@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from time import sleep
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -30,7 +30,9 @@ IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 _CLOCK = "SELECT clock_timestamp()"
 
 
+@cache
 def is_postgresql() -> bool:
+    """Kept, for to find the thread's connection takes a microsecond or two."""
     return connection.vendor == "postgresql"
 
 

@@ -23,6 +23,8 @@ NAVIGATION = (
     ("Queues", "queueapp_queue_changelist", ("queueapp.view_queue",)),
     ("Keys", "queueapp_apikey_changelist", ("queueapp.view_apikey",)),
     ("Callbacks", "queueapp_delivery_changelist", ("queueapp.view_delivery",)),
+    ("Operations", "queueapp_operation_changelist", ("queueapp.view_operation",)),
+    ("Bulk", "bulk", ("queueapp.change_task", "queueapp.add_operation")),
     ("Audit log", "queueapp_auditentry_changelist", ("queueapp.view_auditentry",)),
 )
 """What stands at the top of every page, in this order: the word, the page's name, the permissions it takes."""
@@ -51,11 +53,15 @@ class OperatorSite(admin.AdminSite):
         return require_http_methods(["GET", "HEAD", "POST"])(super().admin_view(view, cacheable))
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
+        # Here, since they show rows as the admin does, whose modules register with this site.
+        from queueapp.pages import bulk
+
         mine: list[URLResolver | URLPattern] = [
             path("overview/now", self.admin_view(require_safe(self._now)), name="overview-now"),
             path(
                 "overview/past/<str:range_name>", self.admin_view(require_safe(self._past)), name="overview-past"
             ),
+            *bulk.urls(self),
         ]
         return mine + super().get_urls()
 

@@ -12,13 +12,14 @@ from django.utils.html import format_html
 from queueapp.admin.display import block, excerpt, link, list_of
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.domain.names import is_storable
-from queueapp.models import ApiKey, AuditEntry, Queue, Task, WorkerSession
+from queueapp.models import ApiKey, AuditEntry, Operation, Queue, Task, WorkerSession
 from queueapp.models.audit import SUBJECT_LENGTH
 
 ROWS: dict[str, type[Model]] = {
     "task": Task,
     "worker": WorkerSession,
     "queue": Queue,
+    "operation": Operation,
 }
 """The kinds whose subject is the key of a row that has a page."""
 

@@ -98,7 +98,7 @@ def prioritise(task_ids: Collection[UUID], priority: int) -> set[UUID]:
         others = Task.objects.live().exclude(priority=priority).filter(pk__in=list(task_ids)).order_by("id")
         tasks = list(others.select_for_update().values_list("id", "route_id", "name", "concurrency_key"))
         changed = {task_id for task_id, *_ in tasks}
-        Task.objects.live().filter(pk__in=changed).update(priority=priority)
+        Task.objects.filter(pk__in=changed).update(priority=priority)
         note_keys((name, key) for *_, name, key in tasks)
         doorbell.ring(routes={route_id for _, route_id, *_ in tasks})
         return changed

@@ -1,21 +1,21 @@
 """Before many tasks are changed at once: how many there are that match, and some of them.
 
 Operators look at what a filter selects before they act on it. That is found in bounded time, however many tasks
-there are: from the newest on, in portions, until enough are counted or the time is over. The operation itself
-leaves none out.
+there are: among the live ones, where only these can change and their partial indexes say that they are few; else
+from the newest on, in portions, until enough are counted or the time is over. The operation leaves none out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
 from queueapp.domain.errors import FieldError, InvalidFilter
-from queueapp.domain.states import CHANGEABLE, Action
+from queueapp.domain.states import CHANGEABLE, LIVE_STATES, Action
 from queueapp.domain.submission import PRIORITIES
 from queueapp.models import Task
 from queueapp.operations import refuse_states_out_of_reach
@@ -23,6 +23,8 @@ from queueapp.querysets import TaskQuerySet
 from queueapp.task_filters import selected
 
 COUNTED = 10_000
+FEW = 20_000
+"""So many, of each part of the live tasks, are looked through at once."""
 SAMPLES = 10
 FIRST_PORTION = 2_000
 GROWTH = 4
@@ -48,6 +50,34 @@ def preview(action: Action, document: Mapping[str, Any]) -> Preview:
     reachable = Task.objects.filter(state__in=[str(state) for state in CHANGEABLE[action]])
     tasks = selected(reachable, document)
     refuse_states_out_of_reach(action, document)
+    if CHANGEABLE[action] == LIVE_STATES and all(_are_few(part) for part in live_parts()):
+        return _among_few([selected(part, document) for part in live_parts()])
+    return _from_the_newest(tasks)
+
+
+def live_parts() -> list[TaskQuerySet]:
+    """All live tasks, in parts for each of which there is a partial index."""
+    pending = Task.objects.pending()
+    return [
+        Task.objects.ready(),
+        pending.filter(delayed_until__isnull=False),
+        pending.filter(delayed_until__isnull=True, held_back=True, concurrency_key__isnull=False),
+        Task.objects.assigned(),
+    ]
+
+
+def _are_few(part: TaskQuerySet) -> bool:
+    return part.values("pk")[: FEW + 1].count() <= FEW
+
+
+def _among_few(parts: Sequence[TaskQuerySet]) -> Preview:
+    count = sum(part.count() for part in parts)
+    newest = [key for part in parts for key in part.order_by("-id").values_list("id", flat=True)[:SAMPLES]]
+    samples = _shown(sorted(newest, reverse=True)[:SAMPLES])
+    return Preview(min(count, COUNTED), samples, is_cut=count > COUNTED)
+
+
+def _from_the_newest(tasks: TaskQuerySet) -> Preview:
     count, looked_at, size, before = 0, 0, FIRST_PORTION, None
     samples: list[UUID] = []
     until = monotonic() + SECONDS

@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from admin_rows import HOSTILE, Fleet, act, list_url, page_url, shown, staff
+from admin_rows import HOSTILE, Fleet, act, list_url, page_url, scene, shown, staff
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from queueapp import background, bulk, operations
+from queueapp import background, bulk, lifecycle, operations
+from queueapp.domain.submission import Submission
 from queueapp.models import AuditEntry, Operation, Task
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -134,10 +135,13 @@ class TestThePreview:
         monkeypatch.setattr(bulk, "COUNTED", 5)
         monkeypatch.setattr(bulk, "FIRST_PORTION", 3)
         Fleet.started().tasks(9)
-        assert count_said(admin_client, name="tag") == "More than 5 tasks"
+        for few in (bulk.FEW, 2):
+            monkeypatch.setattr(bulk, "FEW", few)
+            assert count_said(admin_client, name="tag") == "More than 5 tasks"
 
     def test_ends_when_the_time_is_over(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bulk, "SECONDS", 0)
+        monkeypatch.setattr(bulk, "FEW", 2)
         monkeypatch.setattr(bulk, "FIRST_PORTION", 3)
         fleet = Fleet.started()
         old, _ = fleet.tasks(4, name="old"), fleet.tasks(4)
@@ -148,8 +152,18 @@ class TestThePreview:
         carried_out(Operation.objects.get())
         assert states(*old) == ["cancelled"] * 4
 
+    def test_finds_live_tasks_of_every_kind_where_they_are_few(self, admin_client: Client) -> None:
+        rows = scene()
+        lifecycle.submit([Submission("tag", {}, concurrency_key="k")], None, rows.fleet.now)
+        live = [str(key) for key in Task.objects.live().order_by("-id").values_list("pk", flat=True)]
+        shown_first = [str(task.pk) for task in ask(admin_client, all="true").context["preview"].samples]
+        assert count_said(admin_client, all="true") == f"{len(live)} tasks"
+        assert shown_first == live[: bulk.SAMPLES]
+        assert {str(rows.pending), str(rows.delayed), str(rows.assigned)} <= set(live)
+
     def test_goes_on_through_portions(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bulk, "FIRST_PORTION", 2)
+        monkeypatch.setattr(bulk, "FEW", 2)
         monkeypatch.setattr(bulk, "SECONDS", 60)
         fleet = Fleet.started()
         for _ in range(5):

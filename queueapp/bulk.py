@@ -14,6 +14,8 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
+from django.db.models.functions import Greatest
+
 from queueapp.domain.errors import FieldError, InvalidFilter
 from queueapp.domain.states import CHANGEABLE, LIVE_STATES, Action
 from queueapp.domain.submission import PRIORITIES
@@ -72,7 +74,9 @@ def _are_few(part: TaskQuerySet) -> bool:
 
 def _among_few(parts: Sequence[TaskQuerySet]) -> Preview:
     count = sum(part.count() for part in parts)
-    newest = [key for part in parts for key in part.order_by("-id").values_list("id", flat=True)[:SAMPLES]]
+    # By an expression: in the order of the id itself the planner would go through all tasks to find the few.
+    newest_first = Greatest("id", "id").desc()
+    newest = [key for part in parts for key in part.order_by(newest_first).values_list("id", flat=True)[:SAMPLES]]
     samples = _shown(sorted(newest, reverse=True)[:SAMPLES])
     return Preview(min(count, COUNTED), samples, is_cut=count > COUNTED)
 

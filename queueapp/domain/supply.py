@@ -1,0 +1,208 @@
+"""What waits and who may take it, route by route: the matching of the dispatcher, over many routes at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from uuid import UUID
+
+from queueapp.domain.matching import Profile, ProfileIndex, tiers_of_profiles
+from queueapp.domain.verdicts import Worker
+
+MATCHES_TRIED = 200_000
+"""Profiles on routes: an answer stays a matter of a fifth of a second, however many there are of either."""
+
+Tiers = tuple[frozenset[Profile], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A route, and how many of its tasks wait for a worker. `is_exact` is false where there are more."""
+
+    name: str
+    attrs: Mapping[str, str]
+    waiting: int = 0
+    is_exact: bool = True
+
+
+class Supply:
+    """The workers that are online. Routes that differ only in what no filter asks for are matched once."""
+
+    def __init__(self, workers: Iterable[Worker], tries: int = MATCHES_TRIED) -> None:
+        self.workers = [worker for worker in workers if not worker.is_draining]
+        self.number = Counter(worker.offers for worker in self.workers)
+        self._index = ProfileIndex(self.number)
+        self._tries = tries
+        self._accepted: dict[str, dict[str, set[str]]] = {}
+        for profile in self.number:
+            for subscription in profile:
+                accepted = self._accepted.setdefault(subscription.name, {})
+                for criterion, values in subscription.criteria:
+                    accepted.setdefault(criterion, set()).update(values)
+        self._known: dict[tuple[str, frozenset[tuple[str, str]]], Tiers] = {}
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether more profiles would have been tried than there is time for."""
+        return self._tries <= 0
+
+    def criteria(self, name: str) -> Mapping[str, Collection[str]]:
+        """For what the filters of the name ask, each with all the values that one of them accepts."""
+        return self._accepted.get(name, {})
+
+    def tiers(self, name: str, attrs: Mapping[str, str]) -> Tiers | None:
+        """The profiles that match, by specificity, highest first. None: there was no time to look."""
+        accepted = self._accepted.get(name)
+        if accepted is None:
+            return ()
+        met = frozenset(pair for pair in attrs.items() if pair[1] in accepted.get(pair[0], ()))
+        known = self._known.get((name, met))
+        if known is None and not self.is_exhausted:
+            near = self._index.near(name, dict(met))
+            self._tries -= len(near)
+            known = self._known[name, met] = tiers_of_profiles(near, name, dict(met))
+        return known
+
+    def count(self, profiles: Iterable[Profile]) -> int:
+        return sum(self.number[profile] for profile in profiles)
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """How many workers match a demand, how many of them are candidates, of which specificity, with how much room.
+    `is_known` is false where there was no time to look."""
+
+    demand: Demand
+    matching: int = 0
+    candidates: int = 0
+    specificity: int | None = None
+    room: int = 0
+    is_known: bool = True
+
+    @property
+    def has_no_worker(self) -> bool:
+        return self.is_known and not self.matching
+
+
+def cover(demands: Iterable[Demand], supply: Supply) -> list[Covered]:
+    room: Counter[Profile] = Counter()
+    for worker in supply.workers:
+        room[worker.offers] += max(0, worker.max_outstanding - worker.outstanding)
+
+    @cache
+    def of_tiers(tiers: Tiers) -> tuple[int, int, int]:
+        matching = sum(supply.count(tier) for tier in tiers)
+        return matching, supply.count(tiers[0]), sum(room[profile] for profile in tiers[0])
+
+    covered = []
+    for demand in demands:
+        tiers = supply.tiers(demand.name, demand.attrs)
+        if not tiers:
+            covered.append(Covered(demand, is_known=tiers is not None))
+            continue
+        matching, candidates, free = of_tiers(tiers)
+        covered.append(Covered(demand, matching, candidates, _specificity(tiers, demand), free))
+    return covered
+
+
+def _specificity(tiers: Tiers, demand: Demand) -> int:
+    """All profiles of a tier match with the same."""
+    profile = next(iter(tiers[0]))
+    return max(each.specificity for each in profile if each.matches(demand.name, demand.attrs))
+
+
+# ---- workers that are of no use
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """A worker that matches known routes, `example` among them, and for each of them there is a worker that matches
+    more specifically, `by` for the example."""
+
+    worker: Worker
+    example: Demand
+    by: Worker
+
+
+def shadows(routes: Iterable[Demand], supply: Supply) -> list[Shadow]:
+    """The workers that get nothing but what spills, as far as these routes tell. None where not all of them could
+    be looked at: the one that was not may be the one that a worker is there for."""
+    candidates: set[Profile] = set()
+    behind: dict[Profile, tuple[Demand, Tiers]] = {}
+    seen: set[int] = set()
+    for route in routes:
+        tiers = supply.tiers(route.name, route.attrs)
+        if tiers is None:
+            return []
+        if tiers and id(tiers) not in seen:
+            seen.add(id(tiers))  # the supply keeps it
+            candidates |= tiers[0]
+            for tier in tiers[1:]:
+                for profile in tier:
+                    behind.setdefault(profile, (route, tiers))
+    found = []
+    for worker in supply.workers:
+        if worker.offers in behind and worker.offers not in candidates:
+            example, tiers = behind[worker.offers]
+            found.append(Shadow(worker, example, _first(supply.workers, tiers[0])))
+    return found
+
+
+def _first(workers: Sequence[Worker], profiles: Collection[Profile]) -> Worker:
+    return next(worker for worker in workers if worker.offers in profiles)
+
+
+# ---- workers that are to leave
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A demand that loses workers: how many match before and after, and how many of these are candidates then."""
+
+    demand: Demand
+    before: int
+    after: int
+    candidates_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """`stranded` demands keep no worker, `thinned` keep some; the fewest left and the most that waits first.
+    `unoffered`: the names that nobody else offers. `is_complete`: whether all demands were looked at."""
+
+    stranded: Sequence[Loss]
+    thinned: Sequence[Loss]
+    unoffered: Sequence[str]
+    is_complete: bool
+
+    @property
+    def stranded_tasks(self) -> int:
+        return sum(loss.demand.waiting for loss in self.stranded)
+
+
+def losses(demands: Iterable[Demand], supply: Supply, leaving: Collection[UUID]) -> Losses:
+    """What it would mean for the demands if these workers were there no more. Those that drain take no part as
+    it is."""
+    left = Counter(worker.offers for worker in supply.workers if worker.id not in leaving)
+    found, is_complete = [], True
+    for demand in demands:
+        tiers = supply.tiers(demand.name, demand.attrs)
+        if tiers is None:
+            is_complete = False
+            continue
+        before = [supply.count(tier) for tier in tiers]
+        after = [sum(left[profile] for profile in tier) for tier in tiers]
+        if before != after:
+            candidates = next((number for number in after if number), 0)
+            found.append(Loss(demand, sum(before), sum(after), candidates))
+    found.sort(key=lambda loss: (loss.after, -loss.demand.waiting, loss.demand.name, sorted(loss.demand.attrs.items())))
+    offered = {subscription.name for profile in left for subscription in profile}
+    lost = {each.name for worker in supply.workers if worker.id in leaving for each in worker.offers} - offered
+    return Losses(
+        [loss for loss in found if not loss.after],
+        [loss for loss in found if loss.after],
+        sorted(lost),
+        is_complete,
+    )

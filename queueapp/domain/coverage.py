@@ -144,12 +144,15 @@ def suggestions(
 def criteria_suggestions(covered: Iterable[Covered], supply: Supply) -> list[Suggestion]:
     """For the first demands that have no worker: attributes and criteria that look like one another."""
     stranded = [each.demand for each in covered if each.has_no_worker][:NAMES_LOOKED_UP]
-    offers = _offers_by_name(supply)
+    names = {demand.name for demand in stranded}
+    offers: dict[str, dict[Subscription, None]] = {name: {} for name in names}
+    for profile in supply.number:
+        for subscription in profile:
+            if subscription.name in names and len(offers[subscription.name]) < OFFERS_COMPARED:
+                offers[subscription.name][subscription] = None
     found: dict[Suggestion, None] = {}
     for demand in stranded:
-        of_name = {subscription for _, subscription in offers.get(demand.name, ())}
-        few = sorted(of_name, key=repr)[:OFFERS_COMPARED]
-        found |= dict.fromkeys(attribute_suggestions(demand.attrs, few))
+        found |= dict.fromkeys(attribute_suggestions(demand.attrs, offers[demand.name]))
     return list(found)
 
 

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from typing import NamedTuple
 from uuid import UUID
 
-from queueapp.domain.matching import Profile, ProfileIndex, tiers_of_profiles
+from queueapp.domain.matching import Profile, ProfileIndex, best_specificity, tiers_of_profiles
 from queueapp.domain.verdicts import Worker
 
 MATCHES_TRIED = 200_000
 """Profiles on routes: an answer stays a matter of a fifth of a second, however many there are of either."""
 
-Tiers = tuple[frozenset[Profile], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """A route, and how many of its tasks wait for a worker. `is_exact` is false where there are more."""
 
     name: str
@@ -27,12 +23,30 @@ class Demand:
     is_exact: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Who matches a route: the profiles by specificity, highest first; how many workers these are; and of the
+    candidates how many, how specific, and how much more they may hold."""
+
+    tiers: Sequence[frozenset[Profile]] = ()
+    workers: int = 0
+    candidates: int = 0
+    specificity: int | None = None
+    room: int = 0
+
+
+NOBODY = Match()
+
+
 class Supply:
     """The workers that are online. Routes that differ only in what no filter asks for are matched once."""
 
     def __init__(self, workers: Iterable[Worker], tries: int = MATCHES_TRIED) -> None:
         self.workers = [worker for worker in workers if not worker.is_draining]
         self.number = Counter(worker.offers for worker in self.workers)
+        self._room: Counter[Profile] = Counter()
+        for worker in self.workers:
+            self._room[worker.offers] += max(0, worker.max_outstanding - worker.outstanding)
         self._index = ProfileIndex(self.number)
         self._tries = tries
         self._accepted: dict[str, dict[str, set[str]]] = {}
@@ -41,7 +55,7 @@ class Supply:
                 accepted = self._accepted.setdefault(subscription.name, {})
                 for criterion, values in subscription.criteria:
                     accepted.setdefault(criterion, set()).update(values)
-        self._known: dict[tuple[str, frozenset[tuple[str, str]]], Tiers] = {}
+        self._known: dict[tuple[str, frozenset[tuple[str, str]]], Match] = {}
 
     @property
     def is_exhausted(self) -> bool:
@@ -52,65 +66,46 @@ class Supply:
         """For what the filters of the name ask, each with all the values that one of them accepts."""
         return self._accepted.get(name, {})
 
-    def tiers(self, name: str, attrs: Mapping[str, str]) -> Tiers | None:
-        """The profiles that match, by specificity, highest first. None: there was no time to look."""
+    def match(self, name: str, attrs: Mapping[str, str]) -> Match | None:
+        """None: there was no time to look."""
         accepted = self._accepted.get(name)
         if accepted is None:
-            return ()
-        met = frozenset(pair for pair in attrs.items() if pair[1] in accepted.get(pair[0], ()))
+            return NOBODY
+        met = frozenset([pair for pair in attrs.items() if pair[1] in accepted.get(pair[0], ())])
         known = self._known.get((name, met))
         if known is None and not self.is_exhausted:
-            near = self._index.near(name, dict(met))
-            self._tries -= len(near)
-            known = self._known[name, met] = tiers_of_profiles(near, name, dict(met))
+            known = self._known[name, met] = self._matched(name, dict(met))
         return known
 
     def count(self, profiles: Iterable[Profile]) -> int:
+        """How many workers have these."""
         return sum(self.number[profile] for profile in profiles)
+
+    def _matched(self, name: str, attrs: Mapping[str, str]) -> Match:
+        near = self._index.near(name, attrs)
+        self._tries -= len(near)
+        tiers = tiers_of_profiles(near, name, attrs)
+        if not tiers:
+            return NOBODY
+        best = best_specificity(next(iter(tiers[0])), name, attrs)
+        room = sum(self._room[profile] for profile in tiers[0])
+        return Match(tiers, sum(map(self.count, tiers)), self.count(tiers[0]), best, room)
 
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """How many workers match a demand, how many of them are candidates, of which specificity, with how much room.
-    `is_known` is false where there was no time to look."""
+    """A demand with who matches it, where there was time to look."""
 
     demand: Demand
-    matching: int = 0
-    candidates: int = 0
-    specificity: int | None = None
-    room: int = 0
-    is_known: bool = True
+    match: Match | None
 
     @property
     def has_no_worker(self) -> bool:
-        return self.is_known and not self.matching
+        return self.match is not None and not self.match.tiers
 
 
 def cover(demands: Iterable[Demand], supply: Supply) -> list[Covered]:
-    room: Counter[Profile] = Counter()
-    for worker in supply.workers:
-        room[worker.offers] += max(0, worker.max_outstanding - worker.outstanding)
-
-    @cache
-    def of_tiers(tiers: Tiers) -> tuple[int, int, int]:
-        matching = sum(supply.count(tier) for tier in tiers)
-        return matching, supply.count(tiers[0]), sum(room[profile] for profile in tiers[0])
-
-    covered = []
-    for demand in demands:
-        tiers = supply.tiers(demand.name, demand.attrs)
-        if not tiers:
-            covered.append(Covered(demand, is_known=tiers is not None))
-            continue
-        matching, candidates, free = of_tiers(tiers)
-        covered.append(Covered(demand, matching, candidates, _specificity(tiers, demand), free))
-    return covered
-
-
-def _specificity(tiers: Tiers, demand: Demand) -> int:
-    """All profiles of a tier match with the same."""
-    profile = next(iter(tiers[0]))
-    return max(each.specificity for each in profile if each.matches(demand.name, demand.attrs))
+    return [Covered(demand, supply.match(demand.name, demand.attrs)) for demand in demands]
 
 
 # ---- workers that are of no use
@@ -130,23 +125,23 @@ def shadows(routes: Iterable[Demand], supply: Supply) -> list[Shadow]:
     """The workers that get nothing but what spills, as far as these routes tell. None where not all of them could
     be looked at: the one that was not may be the one that a worker is there for."""
     candidates: set[Profile] = set()
-    behind: dict[Profile, tuple[Demand, Tiers]] = {}
+    behind: dict[Profile, tuple[Demand, Match]] = {}
     seen: set[int] = set()
     for route in routes:
-        tiers = supply.tiers(route.name, route.attrs)
-        if tiers is None:
+        match = supply.match(route.name, route.attrs)
+        if match is None:
             return []
-        if tiers and id(tiers) not in seen:
-            seen.add(id(tiers))  # the supply keeps it
-            candidates |= tiers[0]
-            for tier in tiers[1:]:
+        if match.tiers and id(match) not in seen:
+            seen.add(id(match))  # the supply keeps it
+            candidates |= match.tiers[0]
+            for tier in match.tiers[1:]:
                 for profile in tier:
-                    behind.setdefault(profile, (route, tiers))
+                    behind.setdefault(profile, (route, match))
     found = []
     for worker in supply.workers:
         if worker.offers in behind and worker.offers not in candidates:
-            example, tiers = behind[worker.offers]
-            found.append(Shadow(worker, example, _first(supply.workers, tiers[0])))
+            example, match = behind[worker.offers]
+            found.append(Shadow(worker, example, _first(supply.workers, match.tiers[0])))
     return found
 
 
@@ -188,15 +183,14 @@ def losses(demands: Iterable[Demand], supply: Supply, leaving: Collection[UUID])
     left = Counter(worker.offers for worker in supply.workers if worker.id not in leaving)
     found, is_complete = [], True
     for demand in demands:
-        tiers = supply.tiers(demand.name, demand.attrs)
-        if tiers is None:
+        match = supply.match(demand.name, demand.attrs)
+        if match is None:
             is_complete = False
             continue
-        before = [supply.count(tier) for tier in tiers]
-        after = [sum(left[profile] for profile in tier) for tier in tiers]
-        if before != after:
+        after = [sum(left[profile] for profile in tier) for tier in match.tiers]
+        if sum(after) < match.workers:
             candidates = next((number for number in after if number), 0)
-            found.append(Loss(demand, sum(before), sum(after), candidates))
+            found.append(Loss(demand, match.workers, sum(after), candidates))
     found.sort(key=lambda loss: (loss.after, -loss.demand.waiting, loss.demand.name, sorted(loss.demand.attrs.items())))
     offered = {subscription.name for profile in left for subscription in profile}
     lost = {each.name for worker in supply.workers if worker.id in leaving for each in worker.offers} - offered

@@ -52,10 +52,11 @@ class TestCoverage:
         for covered, task in zip(cover(map(demand, wanted), Supply(online(fleet))), wanted, strict=True):
             levels = reference.levels_of(fleet, task)
             first = levels[0] if levels else []
-            assert covered.matching == sum(map(len, levels))
-            assert covered.candidates == len(first)
-            assert covered.room == sum(max(0, w["max_outstanding"] - w["outstanding"]) for w in first)
-            assert covered.specificity == (reference.specificity_of(first[0], task) if first else None)
+            match = covered.match
+            assert match.workers == sum(map(len, levels))
+            assert match.candidates == len(first)
+            assert match.room == sum(max(0, w["max_outstanding"] - w["outstanding"]) for w in first)
+            assert match.specificity == (reference.specificity_of(first[0], task) if first else None)
 
     def test_leaves_out_who_drains(self):
         (covered,) = cover([Demand("tag", {})], Supply([worker(1, TAG, is_draining=True)]))
@@ -63,19 +64,19 @@ class TestCoverage:
 
     def test_counts_no_room_of_who_holds_more_than_it_may(self):
         (covered,) = cover([Demand("tag", {})], Supply([worker(1, TAG, outstanding=12), worker(2, TAG)]))
-        assert covered.room == 10
+        assert covered.match.room == 10
 
     def test_says_of_what_there_was_no_time_for_that_it_is_not_known(self):
         demands = [Demand("tag", {"cloud": "aws", "account": str(number)}) for number in range(3)]
         offers = [Subscription.of("tag", {"account": [str(number)]}) for number in range(3)]
         supply = Supply([worker(number, offer) for number, offer in enumerate(offers)], tries=2)
-        assert [covered.is_known for covered in cover(demands, supply)] == [True, True, False]
+        assert [covered.match is None for covered in cover(demands, supply)] == [False, False, True]
         assert supply.is_exhausted
 
     def test_matches_once_what_differs_only_in_what_no_filter_asks_for(self):
         supply = Supply([worker(1, TAG_AWS)], tries=1)
         demands = [Demand("tag", {"cloud": "aws", "node": str(number)}) for number in range(100)]
-        assert all(covered.is_known and covered.matching == 1 for covered in cover(demands, supply))
+        assert all(covered.match.workers == 1 for covered in cover(demands, supply))
 
 
 class TestAShadow:

@@ -1,7 +1,7 @@
 """The filter bar's language: `state:failed name:tag attr.cloud:aws,gcp error:~"connection lost" age:>1h`.
 
-A text is read as the document of an operation's filter, `{"state": "failed", …}`, where all members must match and a
-list is any of its values; and a document is written as a text that reads as the same document.
+A text is read as the document of an operation's filter, `{"state": "failed", …}`, where all members must match
+and a list is any of its values; and a document is written as a text that reads as the same document.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from queueapp.domain import filter_values
-from queueapp.domain.filter_values import ANYTHING, ATTRIBUTE, CONTAINS, DATA, STATES, as_id
+from queueapp.domain.filter_values import ANYTHING, ATTRIBUTE, CONTAINS, DATA, ONE_VALUE, STATES, as_id
 from queueapp.domain.names import is_task_name
 from queueapp.domain.spelling import closest
 
@@ -33,8 +33,6 @@ FILTERS = {
 }
 """What there is, with what stands behind the colon."""
 
-ONE_VALUE = ("error", "age", "waiting", "finished", "created", "created_after", "created_before")
-"""Filters whose values may hold commas, or of which several make no sense."""
 OF_LISTS = ("created_after", "created_before")
 """Known from the API's lists, and not offered."""
 TEXT_LENGTH = 2000
@@ -153,7 +151,7 @@ def _quotation(text: str, place: int) -> tuple[_Word, int] | None:
     while place < len(text):
         sign = text[place]
         if sign == quote:
-            return inside, place + 1
+            return inside or [_Char("", is_quoted=True)], place + 1
         if sign == "\\" and text[place + 1 : place + 2] in (quote, "\\"):
             place += 1
             sign = text[place]
@@ -171,8 +169,11 @@ def _read(word: _Word) -> tuple[str, list[str]]:
         name = ATTRIBUTE + name  # cloud=aws
     elif not _is_filter(name):
         return _read_unknown(name, rest, _plain(word))
-    values = [_plain(rest)] if name in ONE_VALUE else [_plain(part) for part in _parted(rest)]
+    parts = [rest] if name in ONE_VALUE else _parted(rest)
+    values = [_plain(part) for part in parts]
     try:
+        if not all(parts):
+            raise ValueError("needs a value")
         filter_values.check(name, values)
     except ValueError as error:
         raise _Unusable(f"“{name}” {error}.", _corrected(name, values)) from None
@@ -183,8 +184,6 @@ def _read_bare(text: str) -> tuple[str, list[str]]:
     """A word without a filter: an id, or the beginning of a task name."""
     if (task_id := as_id(text)) is not None:
         return "id", [str(task_id)]
-    if text in FILTERS:
-        raise _Unusable(f"“{text}” needs a value: {FILTERS[text]}.", f"{text}:")
     if is_task_name(text.removesuffix(ANYTHING)):
         return "name", [text.removesuffix(ANYTHING) + ANYTHING]
     raise _Unusable(f"This is no filter, no task's id and not the beginning of a task name. {_KNOWN}")

@@ -18,15 +18,18 @@ ANYTHING = "*"
 """At the end of a name: whatever follows."""
 CONTAINS = "~"
 
+ONE_VALUE = ("error", "age", "waiting", "finished", "created", "created_after", "created_before")
+"""Filters whose values may hold commas, or of which several make no sense."""
 STATES = tuple(str(state) for state in TaskState)
 PATH_LENGTH = 10
 VALUE_LENGTH = 1000
 MOST_DAYS = 36_500
 
+_TIMES = "2026-01-31, 2026-01-31T12:00 (UTC) or 2026-01-31T12:00:00+01:00"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(?:\d{1,9}[smhd])+", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_MINUTE = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?", re.ASCII)
+_MINUTE = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:\d\d(?:\.\d+)?)?(Z|[+ -]\d\d:\d\d)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +68,36 @@ def parse_age(text: str) -> Age:
     return Age(text[0] == ">", total)
 
 
+def parse_time(text: str) -> datetime:
+    """A day or a time, in UTC where it names no zone."""
+    try:
+        if _DAY.fullmatch(text):
+            return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+        if found := _MINUTE.fullmatch(text.upper()):
+            day, minute, second, zone = found.groups()
+            # In an address a plus sign that nobody encoded has become a space.
+            return parse_rfc3339(f"{day}T{minute}{second or ':00'}{(zone or 'Z').replace(' ', '+')}")
+    except ValueError:
+        pass
+    raise ValueError(f"must be {_TIMES}")
+
+
 def parse_span(text: str) -> Span:
     """`>TIME`, `<TIME`, `FROM..TO`, or a day. A time has a zone, or is UTC; a day begins at midnight, UTC."""
     try:
         if text.startswith(">"):
-            return Span(after=_time(text[1:]))
+            return Span(after=parse_time(text[1:]))
         if text.startswith("<"):
-            return Span(before=_time(text[1:]))
+            return Span(before=parse_time(text[1:]))
         if ".." in text:
             first, last = text.split("..", 1)
-            return Span(_time(first), _time(last))
-        begin = _time(text)
+            return Span(parse_time(first), parse_time(last))
+        begin = parse_time(text)
         if _DAY.fullmatch(text):
             return Span(begin, begin + timedelta(days=1))
     except (ValueError, OverflowError):
         pass
-    raise ValueError(
-        "must be a day (2026-01-31), >TIME, <TIME or FROM..TO; a time is 2026-01-31, 2026-01-31T12:00 (UTC) or "
-        "2026-01-31T12:00:00+01:00"
-    )
+    raise ValueError(f"must be a day (2026-01-31), >TIME, <TIME or FROM..TO; a time is {_TIMES}")
 
 
 def parse_data_path(member: str) -> tuple[str | int, ...]:
@@ -105,11 +119,11 @@ def as_id(text: str) -> UUID | None:
 
 def check(member: str, values: Sequence[str]) -> None:
     """ValueError says what is wrong with the values, of which there is at least one."""
+    if member in ONE_VALUE and len(values) > 1:
+        raise ValueError("takes one value")
     for value in values:
         if not is_storable(value):
             raise ValueError("must not contain NUL characters")
-        if not value:
-            raise ValueError("needs a value")
         if len(value) > VALUE_LENGTH:
             raise ValueError(f"has at most {VALUE_LENGTH} characters")
         if member.startswith(ATTRIBUTE):
@@ -119,15 +133,6 @@ def check(member: str, values: Sequence[str]) -> None:
             parse_data_path(member)
         else:
             _CHECKS[member](value)
-
-
-def _time(text: str) -> datetime:
-    if _DAY.fullmatch(text):
-        return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
-    if (found := _MINUTE.fullmatch(text.upper())) is None:
-        raise ValueError(text)
-    day, minute, second, zone = found.groups()
-    return parse_rfc3339(f"{day}T{minute}{second or ':00'}{zone or 'Z'}")
 
 
 def _check_state(value: str) -> None:
@@ -165,7 +170,7 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     "waiting": parse_age,
     "finished": parse_age,
     "created": parse_span,
-    "created_after": _time,
-    "created_before": _time,
+    "created_after": parse_time,
+    "created_before": parse_time,
     "id": _check_id,
 }

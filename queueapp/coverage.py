@@ -1,4 +1,4 @@
-"""What waits against who is there to take it: the tables behind the page of that name, read from bounded questions."""
+"""What waits against who is there to take it, as a page tells it: read with a few bounded questions."""
 
 from __future__ import annotations
 

@@ -77,7 +77,9 @@ def consequences(impact: Impact, is_disconnect: bool) -> list[str]:
         lines.append(f"{_tasks(number, _is_exact(stranded), 'waiting')} {verb} no other worker.")
     if is_disconnect and impact.held_stranded:
         number = impact.held_stranded
-        lines.append(f"{number} of the tasks that {'it holds' if one else 'they hold'} would find no other worker.")
+        lines.append(
+            f"{number} of the tasks that {'it holds' if one else 'they hold'} would find no other worker."
+        )
     for name in impact.waiting.unoffered[:LINES]:
         lines.append(f"Nobody else who is online offers {name}.")
     lines += [_thinned(loss) for loss in impact.waiting.thinned[:LINES]]
@@ -101,7 +103,9 @@ def _thinned(loss: Loss) -> str:
     demand = loss.demand
     left = "1 worker" if loss.after == 1 else f"{loss.after} workers"
     of_them = f", {loss.candidates_after} of them most specific" if loss.candidates_after < loss.after else ""
-    return f"{_tasks(demand.waiting, demand.is_exact, 'waiting')} {words(demand)} would be left with {left}{of_them}."
+    return (
+        f"{_tasks(demand.waiting, demand.is_exact, 'waiting')} {words(demand)} would be left with {left}{of_them}."
+    )
 
 
 def words(demand: Demand) -> str:

@@ -94,7 +94,7 @@ def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> N
 def drain(session_ids: Collection[UUID], leaving: bool = False) -> set[UUID]:
     """Give the sessions no more tasks; what they hold they may finish. Returns those that were online.
 
-    `leaving`: not because an operator wants it, but because the workers or their process leave: nobody resumes them.
+    `leaving`: not by an operator's word, but because the workers or their process leave: nobody resumes them.
     """
     with database.brief_transaction():
         attached = WorkerSession.objects.attached().filter(pk__in=list(session_ids)).order_by("id")

@@ -12,13 +12,16 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
 from queueapp import live
-from queueapp.operators import may_view
+from queueapp.operators import PERMISSIONS, may_view
 from queueapp.overview import RANGES
+from queueapp.pages import coverage, sandbox
 
 NAVIGATION = (
     ("Overview", "index", ()),
     ("Tasks", "queueapp_task_changelist", ("queueapp.view_task",)),
     ("Workers", "queueapp_workersession_changelist", ("queueapp.view_workersession",)),
+    ("Coverage", "coverage", PERMISSIONS),
+    ("Sandbox", "sandbox", PERMISSIONS),
     ("Queues", "queueapp_queue_changelist", ("queueapp.view_queue",)),
     ("Keys", "queueapp_apikey_changelist", ("queueapp.view_apikey",)),
     ("Callbacks", "queueapp_delivery_changelist", ("queueapp.view_delivery",)),
@@ -48,6 +51,8 @@ class OperatorSite(admin.AdminSite):
         mine: list[URLResolver | URLPattern] = [
             path("overview/now", self.admin_view(self._now), name="overview-now"),
             path("overview/past/<str:range_name>", self.admin_view(self._past), name="overview-past"),
+            *coverage.urls(self),
+            *sandbox.urls(self),
         ]
         return mine + super().get_urls()
 

@@ -14,6 +14,7 @@ from queueapp.domain.verdicts import Worker
 MATCHES_TRIED = 200_000
 """Profiles on routes: an answer stays a matter of a fifth of a second, however many there are of either."""
 
+
 class Demand(NamedTuple):
     """A route, and how many of its tasks wait for a worker. `is_exact` is false where there are more."""
 
@@ -113,7 +114,7 @@ def cover(demands: Iterable[Demand], supply: Supply) -> list[Covered]:
 
 @dataclass(frozen=True, slots=True)
 class Shadow:
-    """A worker that matches known routes, `example` among them, and for each of them there is a worker that matches
+    """A worker that matches known routes, `example` among them, and for each of them there is one that matches
     more specifically, `by` for the example."""
 
     worker: Worker
@@ -191,7 +192,9 @@ def losses(demands: Iterable[Demand], supply: Supply, leaving: Collection[UUID])
         if sum(after) < match.workers:
             candidates = next((number for number in after if number), 0)
             found.append(Loss(demand, match.workers, sum(after), candidates))
-    found.sort(key=lambda loss: (loss.after, -loss.demand.waiting, loss.demand.name, sorted(loss.demand.attrs.items())))
+    found.sort(
+        key=lambda loss: (loss.after, -loss.demand.waiting, loss.demand.name, sorted(loss.demand.attrs.items()))
+    )
     offered = {subscription.name for profile in left for subscription in profile}
     lost = {each.name for worker in supply.workers if worker.id in leaving for each in worker.offers} - offered
     return Losses(

@@ -8,9 +8,8 @@ from datetime import datetime
 from uuid import UUID
 
 from queueapp import database, statements
+from queueapp.domain.minutes import minute_of
 from queueapp.statements import NAMED, Given
-
-MINUTE_SECONDS = 60
 
 _RESULTS = Given("result", session_id="uuid", given_done="bigint", given_errors="bigint", minute="integer")
 
@@ -39,7 +38,7 @@ def note_results(results: Iterable[tuple[UUID, bool]], now: datetime) -> None:
     sessions = {session_id for session_id, _ in counted}
     if not sessions:
         return
-    minute = int(now.timestamp()) // MINUTE_SECONDS
+    minute = minute_of(now)
     statements.execute(
         f"""
         WITH {_RESULTS.table}

@@ -45,7 +45,9 @@ class TestARow:
             own = [task["attrs"] for task in wanted if task["name"] == row.name]
             asked = {criterion for filter in filters for criterion in filter}
             pairs = {(c, value) for filter in filters for c, values in filter.items() for value in values}
-            assert row.cells.keys() == pairs | {pair for attrs in own for pair in attrs.items() if pair[0] in asked}
+            assert row.cells.keys() == pairs | {
+                pair for attrs in own for pair in attrs.items() if pair[0] in asked
+            }
             for (criterion, value), cell in row.cells.items():
                 assert cell.waiting == sum(attrs.get(criterion) == value for attrs in own)
                 assert cell.workers == sum(takes(each, row.name, criterion, value) for each in fleet)
@@ -71,7 +73,11 @@ class TestTheTable:
     def test_keeps_the_values_of_a_criterion_together(self):
         filters = {"cloud": ["aws", "gcp"], "zone": ["a"]}
         supply = Supply([worker(1, Subscription.of("tag", filters))])
-        demands = [Demand("tag", {"cloud": "aws"}, 3), Demand("tag", {"zone": "a"}, 2), Demand("tag", {"cloud": "gcp"}, 1)]
+        demands = [
+            Demand("tag", {"cloud": "aws"}, 3),
+            Demand("tag", {"zone": "a"}, 2),
+            Demand("tag", {"cloud": "gcp"}, 1),
+        ]
         table = table_of(rows_of(cover(demands, supply), supply), 10, 10)
         assert table.columns == [("cloud", "aws"), ("cloud", "gcp"), ("zone", "a")]
         assert table.criteria() == [("cloud", 2), ("zone", 1)]

@@ -122,7 +122,9 @@ class TestLosses:
             levels = reference.levels_of(staying, task)
             after = sum(map(len, levels))
             if after < before:
-                expected.append((task["name"], sorted(task["attrs"].items()), before, after, len(levels[0]) if levels else 0))
+                expected.append(
+                    (task["name"], sorted(task["attrs"].items()), before, after, len(levels[0]) if levels else 0)
+                )
         found = [
             (loss.demand.name, sorted(loss.demand.attrs.items()), loss.before, loss.after, loss.candidates_after)
             for loss in [*lost.stranded, *lost.thinned]

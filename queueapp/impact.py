@@ -90,8 +90,7 @@ def consequences(impact: Impact, is_disconnect: bool) -> list[str]:
     if is_disconnect and held:
         lines.append(f"{who} hold{'s' if one else ''} {_tasks(held)}: released, uncounted, and given to others.")
     elif held:
-        may = "which may be finished" if held > 1 else "which may be finished before it leaves"
-        lines.append(f"{who} hold{'s' if one else ''} {_tasks(held)}, {may}.")
+        lines.append(f"{who} hold{'s' if one else ''} {_tasks(held)}, which may be finished.")
     else:
         lines.append(f"{who} hold{'s' if one else ''} nothing.")
     if impact.is_harmless:

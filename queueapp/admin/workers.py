@@ -22,8 +22,8 @@ from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
 from queueapp.conf import config
 from queueapp.domain import filter_text
-from queueapp.domain.names import is_storable
 from queueapp.domain.minutes import of_last_minute
+from queueapp.domain.names import is_storable
 from queueapp.domain.states import SessionState
 from queueapp.models import NAME_LENGTH, Attempt, Subscription, Task, WorkerSession
 from queueapp.protocol import SUBPROTOCOL

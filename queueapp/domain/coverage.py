@@ -106,7 +106,7 @@ def rows_of(covered: Iterable[Covered], supply: Supply) -> list[Row]:
 
 
 def table_of(rows: Sequence[Row], most_rows: int, most_columns: int) -> Table:
-    """First the values with which most waits for no worker, then those with which most waits or most workers are."""
+    """First the values with which most waits for no worker, then those with which most waits."""
     shown = rows[:most_rows]
     weights: dict[Pair, tuple[int, int, int]] = {}
     for row in shown:

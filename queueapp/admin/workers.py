@@ -70,6 +70,7 @@ class SubscriptionsOfWorker(ReadOnlyInline[Subscription]):
 
 @admin.register(WorkerSession)
 class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
+    noun = "worker"
     lookups = ("state", "offers", "node__id__exact", "api_key__id__exact")
     ordering = ("-id",)
     list_display = (
@@ -198,7 +199,7 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
         eligible = workers.online()
         if (question := leaving.asked_first(self, request, eligible, is_disconnect=False)) is not None:
             return question
-        self.steer(request, eligible, sessions.drain, "told to drain")
+        self.steer(request, eligible, sessions.drain, "told to drain", action="drain")
         return None
 
     @admin.action(description="Disconnect selected workers: their tasks go to others", permissions=["steer"])
@@ -206,14 +207,20 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
         eligible = workers.attached()
         if (question := leaving.asked_first(self, request, eligible, is_disconnect=True)) is not None:
             return question
-        self.steer(request, eligible, lambda ids: sessions.disconnect(ids, database.now()), "disconnected")
+        self.steer(
+            request,
+            eligible,
+            lambda ids: sessions.disconnect(ids, database.now()),
+            "disconnected",
+            action="disconnect",
+        )
         return None
 
     @admin.action(
         description="Resume selected workers: those that do not know of their drain", permissions=["steer"]
     )
     def resume(self, request: HttpRequest, workers: WorkerSessionQuerySet) -> None:
-        self.steer(request, workers.resumable(), sessions.resume, "resumed")
+        self.steer(request, workers.resumable(), sessions.resume, "resumed", action="resume")
 
 
 def outcomes_of(session_id: UUID) -> Counter[str]:

@@ -15,7 +15,7 @@ from django.test import Client
 from queueapp import lifecycle, sessions
 from queueapp.domain.minutes import minute_of, of_last_minute
 from queueapp.lifecycle import Report
-from queueapp.models import Attempt, Node, Task, WorkerSession
+from queueapp.models import Attempt, AuditEntry, Node, Task, WorkerSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
 """Verbs are retried outside of a transaction, as in a request."""
@@ -165,6 +165,10 @@ class TestOnceConfirmed:
         confirm(admin_client, "drain", worker)
         entry = LogEntry.objects.get()
         assert (entry.object_id, entry.change_message) == (str(worker), "Told to drain")
+        WorkerSession.objects.filter(pk=worker).update(v1=False)
+        act(admin_client, "workersession", "resume", worker)
+        audited = AuditEntry.objects.order_by("id").values_list("who", "action", "kind", "count")
+        assert list(audited) == [("admin", "drain", "worker", 1), ("admin", "resume", "worker", 1)]
 
     def test_one_whose_page_it_came_from_is_shown_again(self, admin_client: Client, fleet: Fleet) -> None:
         worker = fleet.worker()

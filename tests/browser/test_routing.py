@@ -96,7 +96,13 @@ async def test_the_sandbox_says_who_would_get_a_task(server: Server, viewer: Ope
 async def test_all_of_it_is_open_to_all_on_every_screen(server: Server, viewer: Open, scheme: str, width: int):
     async with fleet(server), viewer(color_scheme=scheme, width=width) as ada:
         findings, complaints = {}, []
-        for path in (COVERAGE, f"{SANDBOX}?name=tag&attrs=cloud%3Daws", f"{SANDBOX}?name=a%20b", "impact", "worker"):
+        for path in (
+            COVERAGE,
+            f"{SANDBOX}?name=tag&attrs=cloud%3Daws",
+            f"{SANDBOX}?name=a%20b",
+            "impact",
+            "worker",
+        ):
             if path == "impact":
                 await ask(ada, "disconnect", "narrow")
             elif path == "worker":
@@ -117,7 +123,9 @@ async def test_all_of_it_is_open_to_all_on_every_screen(server: Server, viewer: 
 
 async def test_hostile_names_and_values_do_nothing(server: Server, viewer: Open):
     text = HOSTILE.replace("\u0000", "")
-    await server.submit({"name": "tag", "attrs": {"cloud": text, text: "x" * 1000}, "data": text + "x" * 1_000_000})
+    await server.submit(
+        {"name": "tag", "attrs": {"cloud": text, text: "x" * 1000}, "data": text + "x" * 1_000_000}
+    )
     query = f"?task=tag&cloud={quote(text)}&_name={HOSTILE_NAME}&_max_outstanding=1"
     async with server.worker(query), viewer() as ada:
         address = f"{SANDBOX}?name=tag&attrs={quote(f'cloud={text}')}"

@@ -1,4 +1,9 @@
-"""Waiting for tasks to end: woken by the doorbell, with one slow poll behind it for all who wait."""
+"""Waiting for tasks to end: woken by the doorbell, with one slow poll behind it for all who wait.
+
+Who is going to wait listens before it reads, or makes, the task, so that between that and the wait no end goes
+unheard, and nobody need look at the task again for it: a look would be a thread and a connection more just when
+the task is assigned.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from time import monotonic
+from time import monotonic, sleep
 from uuid import UUID
 
 from django.db import DatabaseError, connections
@@ -20,19 +25,46 @@ logger = logging.getLogger(__name__)
 
 Wake = Callable[[], None]
 
+LINGERING_SECONDS = 1.0
+"""For so long the thread of the poll stays when nobody waits any more: one task after another is waited for, and
+to start a thread for each is work just when the task is assigned."""
 
-async def until_terminal(task_id: UUID, seconds: float) -> None:
-    """Return when the task is terminal (or is no more), at the latest after `seconds`."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
 
-    def wake() -> None:
-        with suppress(RuntimeError):  # the loop has closed: nobody waits there any more
-            loop.call_soon_threadsafe(ended.set)
+@contextmanager
+def listening() -> Iterator[Listening]:
+    """Hear of the tasks that end from now on, before it is known which of them one is going to wait for."""
+    listening = Listening()
+    with _waiting_room.attended(listening):
+        yield listening
 
-    with _waiting_room.entered(task_id, wake), suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await ended.wait()
+
+class Listening:
+    """What has ended since it began."""
+
+    def __init__(self) -> None:
+        self._ended: list[Collection[UUID]] = []
+
+    def hear(self, task_ids: Collection[UUID]) -> None:
+        """On any thread."""
+        self._ended.append(task_ids)
+
+    async def until_terminal(self, task_id: UUID, seconds: float) -> None:
+        """Return when the task, which was live when this had begun, is terminal (or is no more), at the latest
+        after `seconds`."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop has closed: nobody waits there any more
+                loop.call_soon_threadsafe(ended.set)
+
+        with _waiting_room.entered(task_id, wake), suppress(TimeoutError):
+            # From here on it is woken by name, and need not keep what else ends.
+            _waiting_room.dismiss(self)
+            if not any(task_id in task_ids for task_ids in self._ended):
+                self._ended.clear()
+                async with asyncio.timeout(seconds):
+                    await ended.wait()
 
 
 def release_all() -> None:
@@ -53,9 +85,9 @@ class _WaitingRoom:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Lock()
         self._wakes: dict[UUID, list[Wake]] = {}
-        self._fresh: set[UUID] = set()
+        self._attending: set[Listening] = set()
         self._listening = False
         self._polling = False
 
@@ -64,17 +96,27 @@ class _WaitingRoom:
             return sum(len(wakes) for wakes in self._wakes.values())
 
     @contextmanager
-    def entered(self, task_id: UUID, wake: Wake) -> Iterator[None]:
-        """Within, `wake` is called, on any thread, once the task is found to be terminal.
+    def attended(self, listening: Listening) -> Iterator[None]:
+        with self._changed:
+            self._attending.add(listening)
+            if not self._listening:
+                doorbell.listen(self._hear)
+                self._listening = True
+        try:
+            yield
+        finally:
+            self.dismiss(listening)
 
-        The row is read after the entry: a task that ended just before is found by that, one that ends later
-        by the doorbell.
-        """
+    def dismiss(self, listening: Listening) -> None:
+        with self._changed:
+            self._attending.discard(listening)
+
+    @contextmanager
+    def entered(self, task_id: UUID, wake: Wake) -> Iterator[None]:
+        """Within, `wake` is called, on any thread, once the task is found to be terminal."""
         with self._changed:
             self._wakes.setdefault(task_id, []).append(wake)
-            self._fresh.add(task_id)
             self._start()
-            self._changed.notify()
         try:
             yield
         finally:
@@ -86,19 +128,17 @@ class _WaitingRoom:
         wakes.remove(wake)
         if not wakes:
             del self._wakes[task_id]
-            self._fresh.discard(task_id)
-            self._changed.notify()
 
     def _start(self) -> None:
-        if not self._listening:
-            doorbell.listen(self._hear)
-            self._listening = True
         if not self._polling:
             self._polling = True
             threading.Thread(target=self._run, name="until-terminal", daemon=True).start()
 
     def _hear(self, ring: doorbell.Ring) -> None:
-        if ring.ended and self._wakes:
+        if ring.ended and (self._wakes or self._attending):
+            with self._changed:
+                for listening in self._attending:
+                    listening.hear(ring.ended)
             self._wake(ring.ended)
 
     def _wake(self, task_ids: Collection[UUID]) -> None:
@@ -117,21 +157,16 @@ class _WaitingRoom:
             connections.close_all()
 
     def _poll(self) -> None:
-        """Look at once at the tasks that somebody has begun to wait for, and at all of them each interval."""
-        next_look_at_all = monotonic() + config().poll_interval_seconds
+        looked_at = monotonic()
         while True:
+            sleep(min(config().poll_interval_seconds, LINGERING_SECONDS))
             with self._changed:
-                pause = max(0.0, next_look_at_all - monotonic())
-                self._changed.wait_for(lambda: self._fresh or not self._wakes, pause)
                 if not self._wakes:
                     self._polling = False
                     return
-                task_ids = set(self._fresh)
-                self._fresh.clear()
-                if monotonic() >= next_look_at_all:
-                    task_ids = set(self._wakes)
-                    next_look_at_all = monotonic() + config().poll_interval_seconds
-            if task_ids:
+                task_ids = set(self._wakes)
+            if monotonic() >= looked_at + config().poll_interval_seconds:
+                looked_at = monotonic()
                 self._wake(_ended_of(task_ids))
 
 

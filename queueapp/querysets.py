@@ -14,6 +14,7 @@ from queueapp.database import ArrayHas, Literal, ObjectHas
 from queueapp.domain.states import (
     LIVE_STATES,
     TERMINAL_STATES,
+    UNSUCCESSFUL_STATES,
     DeliveryState,
     OperationState,
     SessionState,
@@ -40,6 +41,10 @@ class TaskQuerySet(models.QuerySet["rows.Task"]):
 
     def terminal(self) -> TaskQuerySet:
         return self.filter(state__in=[Literal(state) for state in TERMINAL_STATES])
+
+    def unsuccessful(self) -> TaskQuerySet:
+        """Failed, cancelled or expired."""
+        return self.filter(state__in=[Literal(state) for state in UNSUCCESSFUL_STATES])
 
     def held_by(self, sessions: Iterable[UUID]) -> TaskQuerySet:
         return self.filter(worker__in=list(sessions))
@@ -84,6 +89,10 @@ class WorkerSessionQuerySet(models.QuerySet["rows.WorkerSession"]):
     def attached(self) -> WorkerSessionQuerySet:
         """Connected: online or draining."""
         return self.filter(gone_at__isnull=True)
+
+    def resumable(self) -> WorkerSessionQuerySet:
+        """Drained by an operator, of which the worker does not know."""
+        return self.filter(gone_at__isnull=True, state=str(SessionState.DRAINING), leaving=False, v1=False)
 
     def with_outstanding(self) -> WorkerSessionQuerySet:
         """Adds `outstanding`, counted from the tasks' rows: nothing that could drift."""

@@ -13,13 +13,16 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from queueapp import live
-from queueapp.operators import may_view
+from queueapp.operators import PERMISSIONS, may_view
 from queueapp.overview import RANGES
+from queueapp.pages import coverage, sandbox
 
 NAVIGATION = (
     ("Overview", "index", ()),
     ("Tasks", "queueapp_task_changelist", ("queueapp.view_task",)),
     ("Workers", "queueapp_workersession_changelist", ("queueapp.view_workersession",)),
+    ("Coverage", "coverage", PERMISSIONS),
+    ("Sandbox", "sandbox", PERMISSIONS),
     ("Queues", "queueapp_queue_changelist", ("queueapp.view_queue",)),
     ("Keys", "queueapp_apikey_changelist", ("queueapp.view_apikey",)),
     ("Callbacks", "queueapp_delivery_changelist", ("queueapp.view_delivery",)),
@@ -62,6 +65,8 @@ class OperatorSite(admin.AdminSite):
                 "overview/past/<str:range_name>", self.admin_view(require_safe(self._past)), name="overview-past"
             ),
             *bulk.urls(self),
+            *coverage.urls(self),
+            *sandbox.urls(self),
         ]
         return mine + super().get_urls()
 

@@ -77,7 +77,9 @@ class Given:
             WHERE task.id = {self.name}.task_id AND {condition} RETURNING {returning}
             """
 
-    def update_held_tasks(self, assignments: str, condition: str, returning: str, among: str = "") -> str:
+    def update_held_tasks(
+        self, assignments: str, condition: str, returning: str, among: str = "", noting: str = ""
+    ) -> str:
         """The same for tasks that the sessions in the column `session_id` get or had; these are idle from now on.
         The first parameter is what `rows()` returns, the last the time.
 
@@ -85,7 +87,8 @@ class Given:
         to be locked, all of them must have been read. In one statement, because each answer is waited for, and
         then waited for the interpreter, which the event loop has. `RETURNING` must give the session as
         `last_worker_id`. `among`: which rows count, a condition that may speak of the locked sessions, `holder`.
-        (On SQLite nothing needs to be locked; `holders.note_use` writes there that the sessions are idle.)
+        `noting`: assignments to the sessions beside, which may speak of how many tasks of each were changed,
+        `holder.number`. (On SQLite nothing needs to be locked; `holders` writes there what is noted of sessions.)
         """
         if not is_postgresql():
             return self.update_tasks(assignments, condition, returning)
@@ -96,8 +99,11 @@ class Given:
                 SELECT * FROM queueapp_workersession WHERE id IN (SELECT session_id FROM {self.name})
                 ORDER BY id FOR UPDATE
             ), {self._changed(assignments, condition, returning, among)}, used AS (
-                UPDATE queueapp_workersession AS session SET idle_since = %s
-                FROM (SELECT DISTINCT last_worker_id AS id FROM changed) AS holder WHERE session.id = holder.id
+                UPDATE queueapp_workersession AS session SET {noting and f"{noting}, "}idle_since = %s
+                FROM (
+                    SELECT last_worker_id AS id, COUNT(*) AS number FROM changed GROUP BY last_worker_id
+                ) AS holder
+                WHERE session.id = holder.id
             )
             SELECT * FROM changed
             """

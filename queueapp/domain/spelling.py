@@ -18,7 +18,7 @@ NAMES_COMPARED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """`given` is a name or an attribute of the task, or a criterion of a worker's filter: `of` says which."""
+    """`given` is a name or an attribute of a task, or a name or a criterion of a worker: `of` says which."""
 
     of: str
     given: str
@@ -28,10 +28,18 @@ class Suggestion:
 
 def name_suggestion(name: str, offered: Iterable[str]) -> Suggestion | None:
     """For a task whose name no worker offers."""
-    meant = _closest(name, offered)
+    meant = closest(name, offered)
     if meant is None:
         return None
     return Suggestion("name", name, meant, f"no worker offers {name}: did you mean {meant}?")
+
+
+def offer_suggestion(name: str, submitted: Iterable[str]) -> Suggestion | None:
+    """For a name that workers offer and of which there is no task."""
+    meant = closest(name, submitted)
+    if meant is None:
+        return None
+    return Suggestion("offer", name, meant, f"there is no task {name}: did its workers mean {meant}?")
 
 
 def attribute_suggestions(attrs: Mapping[str, str], offers: Collection[Subscription]) -> list[Suggestion]:
@@ -47,7 +55,7 @@ def attribute_suggestions(attrs: Mapping[str, str], offers: Collection[Subscript
         others = attrs.keys() - of_this  # what the same filter names too is another thing
         for miss in offer.misses(attrs):
             criterion = miss.criterion
-            if miss.value is None and (attribute := _closest(criterion, others)) is not None:
+            if miss.value is None and (attribute := closest(criterion, others)) is not None:
                 found[criterion, attribute] = _suggestion(criterion, attribute, attribute in known)
     return [found[pair] for pair in sorted(found)]
 
@@ -59,7 +67,7 @@ def _suggestion(criterion: str, attribute: str, is_attribute_known: bool) -> Sug
     return Suggestion("attribute", attribute, criterion, f"{said}: did you mean {criterion}?")
 
 
-def _closest(name: str, known: Iterable[str]) -> str | None:
+def closest(name: str, known: Iterable[str]) -> str | None:
     """The one that is most like the name, if any is enough; letters' case apart."""
     enough = ALIKE_WHEN_SHORT if len(name) <= SHORT else ALIKE
     matcher = SequenceMatcher(autojunk=False)

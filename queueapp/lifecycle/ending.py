@@ -18,7 +18,7 @@ from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
-from queueapp.lifecycle.holders import lock_holders, note_use
+from queueapp.lifecycle.holders import counting, lock_holders, note_results
 from queueapp.lifecycle.keys import note_keys
 from queueapp.models import Attempt, Task
 from queueapp.querysets import TaskQuerySet
@@ -106,7 +106,7 @@ def finish(reports: Sequence[Report], now: datetime) -> list[Verdict]:
         verdicts = _verdicts(reports, accepted)
         _count_stale(reports, verdicts)
         is_noted = database.is_postgresql()
-        note_use({report.session_id for report in accepted if not (report.done and is_noted)}, now)
+        note_results(((r.session_id, r.done) for r in accepted if not (r.done and is_noted)), now)
     return verdicts
 
 
@@ -245,6 +245,7 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
         "id, last_worker_id, attempt, assigned_at, name, callback_url, concurrency_key, waiting_since",
+        noting=counting("holder.number", "0", now),
     )
     at = database.adapt(now)
     times = [at, at] if database.is_postgresql() else [at]

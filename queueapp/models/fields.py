@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -13,6 +14,11 @@ NAME_LENGTH = 200
 def new_id() -> UUID:
     """A UUIDv7: ids made by one process sort in the order in which they were made."""
     return uuid7()
+
+
+def first_id_at(moment: datetime) -> UUID:
+    """The smallest id that `new_id` may make at that time or later: a UUIDv7 begins with its milliseconds."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def choices(states: type[StrEnum]) -> list[tuple[str, str]]:

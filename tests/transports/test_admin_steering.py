@@ -82,24 +82,6 @@ class TestTasks:
             assert response.status_code == 400
 
 
-class TestWorkers:
-    def test_are_drained(self, admin_client: Client, rows: Scene) -> None:
-        assert act(admin_client, "workersession", "drain", rows.worker) == ["1 worker session told to drain."]
-        assert WorkerSession.objects.get(pk=rows.worker).state == "draining"
-        assert states(rows.assigned) == ["assigned"]
-
-    def test_are_disconnected_and_their_tasks_released(self, admin_client: Client, rows: Scene) -> None:
-        told = act(admin_client, "workersession", "disconnect", rows.worker)
-        assert told == ["1 worker session disconnected."]
-        session = WorkerSession.objects.get(pk=rows.worker)
-        assert (session.state, session.close_code) == ("gone", 4409)
-        assert states(rows.assigned) == ["pending"]
-
-    def test_that_are_gone_are_left_alone(self, admin_client: Client, rows: Scene) -> None:
-        told = act(admin_client, "workersession", "disconnect", rows.gone_worker)
-        assert told[0] == "0 worker sessions disconnected."
-
-
 class TestQueues:
     def test_are_paused_with_a_note(self, admin_client: Client, rows: Scene) -> None:
         assert act(admin_client, "queue", "pause", "tag", note="upstream is down") == ["1 queue paused."]
@@ -193,7 +175,7 @@ class TestPermissions:
             ("queue", "pause", "tag"),
             ("apikey", "revoke", key.pk),
         ):
-            act(client, model, action, row)
+            act(client, model, action, row, confirmed="1")
         assert save_queue(client, timeout_seconds="60").status_code == 403
         assert (
             client.post(reverse("admin:queueapp_apikey_add"), {"name": "x", "role": "worker"}).status_code == 403

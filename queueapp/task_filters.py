@@ -21,6 +21,8 @@ TaskFilter = Callable[[TaskQuerySet, str], TaskQuerySet]
 """Those of the tasks that match the text. ValueError says what is wrong with the text."""
 
 ATTRIBUTE = "attr."
+UNGROUPED = "none"
+"""The group of those that failed before errors were grouped."""
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -108,6 +110,15 @@ def _by_tag(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
     return tasks.tagged(value)
 
 
+def _by_error_group(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    """Those that have failed with an error of it."""
+    if value == UNGROUPED:
+        return tasks.failed_in(None)
+    if ID.fullmatch(value) is None:
+        raise ValueError(f"must be the id of a group of errors, or {UNGROUPED}")
+    return tasks.failed_in(UUID(value))
+
+
 def _by_attribute(criterion: str, tasks: TaskQuerySet, value: str) -> TaskQuerySet:
     if problem := attribute_problem(criterion, value):
         raise ValueError(problem)
@@ -126,6 +137,7 @@ _TASK_FILTERS: dict[str, TaskFilter] = {
     "created_after": _created_after,
     "created_before": _created_before,
     "tag": _by_tag,
+    "error_group": _by_error_group,
 }
 
 _LISTED = ("state", "name")

@@ -1,7 +1,8 @@
 """The errors of one cause together: how many there are, since when, and one of them to read.
 
 Counted when somebody looks and not when they happen: a number that is kept would be one row that all who fail at
-once wait for. Read from indexes and bounded, however many errors there are: a number that ends at its bound says so.
+once wait for. Read from indexes and bounded, however many errors there are, and a number that ends at its bound
+says so.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
-    """`failed`: how many tasks are failed with it now, whenever that was. `sample`: how the latest error begins."""
+    """`failed`: how many tasks are failed with it now, since whenever. `sample`: how the latest error begins."""
 
     id: UUID
     name: str
@@ -115,15 +116,13 @@ def _sizes(begins_at: datetime | None) -> tuple[dict[UUID, int], datetime | None
 
 def _steps() -> list[tuple[UUID, int]]:
     """Groups of whatever age, found one after another by the index, which has all errors of a group together."""
-    following = (
-        "SELECT error_group FROM queueapp_attempt WHERE error_group IS NOT NULL {} ORDER BY error_group LIMIT 1"
-    )
+    following = "SELECT error_group FROM queueapp_attempt WHERE {} ORDER BY error_group LIMIT 1"
     rows = statements.execute(
         f"""
         WITH RECURSIVE step(id) AS (
-            SELECT ({following.format("")})
+            SELECT ({following.format("error_group IS NOT NULL")})
             UNION ALL
-            SELECT ({following.format("AND error_group > step.id")}) FROM step WHERE step.id IS NOT NULL
+            SELECT ({following.format("error_group > step.id")}) FROM step WHERE step.id IS NOT NULL
         )
         SELECT id, (SELECT COUNT(*) FROM (
             SELECT 1 FROM queueapp_attempt WHERE error_group = step.id LIMIT {COUNTED_OF_A_STEP}
@@ -213,6 +212,6 @@ def _groups(ids: Sequence[UUID], tallies: Mapping[UUID, Tally]) -> list[ErrorGro
     ]
 
 
-def _samples(attempt_ids: Collection[int]) -> dict[int, dict[str, Any]]:
+def _samples(attempt_ids: Collection[int]) -> dict[int, Mapping[str, Any]]:
     rows = Attempt.objects.filter(pk__in=attempt_ids).annotate(start=Left("error", READ_CHARACTERS))
     return {row["pk"]: row for row in rows.values("pk", "task_id", "task__name", "start")}

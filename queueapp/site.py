@@ -18,6 +18,7 @@ from queueapp.overview import RANGES
 NAVIGATION = (
     ("Overview", "index", ()),
     ("Tasks", "queueapp_task_changelist", ("queueapp.view_task",)),
+    ("Errors", "errors", ("queueapp.view_task", "queueapp.view_attempt")),
     ("Workers", "queueapp_workersession_changelist", ("queueapp.view_workersession",)),
     ("Queues", "queueapp_queue_changelist", ("queueapp.view_queue",)),
     ("Keys", "queueapp_apikey_changelist", ("queueapp.view_apikey",)),
@@ -45,9 +46,14 @@ class OperatorSite(admin.AdminSite):
         return super().each_context(request) | {"navigation": entries}
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
+        from queueapp.pages import (
+            errors,  # which show rows as the admin does, whose modules register with this site
+        )
+
         mine: list[URLResolver | URLPattern] = [
             path("overview/now", self.admin_view(self._now), name="overview-now"),
             path("overview/past/<str:range_name>", self.admin_view(self._past), name="overview-past"),
+            *errors.urls(self),
         ]
         return mine + super().get_urls()
 

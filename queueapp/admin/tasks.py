@@ -22,12 +22,16 @@ from queueapp.admin.display import (
 )
 from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
+from queueapp.domain.errors import InvalidFilter
 from queueapp.domain.names import attribute_problem, is_storable
 from queueapp.domain.states import TERMINAL_STATES
 from queueapp.models import NAME_LENGTH, Attempt, Task
 from queueapp.querysets import TaskQuerySet
+from queueapp.task_filters import selected
 
 ATTEMPTS_SHOWN = 100
+ERROR_GROUP = "error_group:"
+"""In the search box, before the id of a group: those that have failed with an error of it."""
 
 
 class ByState(OneOf):
@@ -127,6 +131,8 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
 
     def search(self, queryset: QuerySet[Task], word: str) -> QuerySet[Task]:
         assert isinstance(queryset, TaskQuerySet)
+        if word.startswith(ERROR_GROUP):
+            return _failed_in(queryset, word.removeprefix(ERROR_GROUP))
         criterion, separator, value = word.partition("=")
         if separator:
             value = _unquoted(value)
@@ -183,6 +189,13 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
     @admin.action(description="Retry selected tasks", permissions=["steer"])
     def retry(self, request: HttpRequest, tasks: TaskQuerySet) -> None:
         self.steer(request, tasks.terminal(), lambda ids: lifecycle.retry(ids, database.now()), "retried")
+
+
+def _failed_in(tasks: TaskQuerySet, group: str) -> TaskQuerySet:
+    try:
+        return selected(tasks, {"error_group": group})
+    except InvalidFilter:
+        return tasks.none()
 
 
 def _unquoted(value: str) -> str:

@@ -1,4 +1,4 @@
-"""What the operators' page of errors is told: groups, how large, since when; by few statements and from indexes."""
+"""What the operators' page of errors is told: which groups there are, how large, and since when."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from queueapp.domain.payloads import json_text
 from queueapp.domain.states import Action
 
 
-def page_named(name: str, **parameters: str) -> str | None:
+def page_named(page: str, /, **parameters: str) -> str | None:
     """None where the site has no page of that name."""
     try:
-        address = reverse(f"admin:{name}")
+        address = reverse(f"admin:{page}")
     except NoReverseMatch:
         return None
     return f"{address}?{urlencode(parameters)}" if parameters else address

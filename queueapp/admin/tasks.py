@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.utils.text import unescape_string_literal
 
 from queueapp import database, lifecycle
-from queueapp.admin.attempts import attempt_worker, details_of
 from queueapp.admin.display import (
     EXCERPT_LENGTH,
     attributes,
-    block,
     excerpt,
-    json_block,
     short,
     value_block,
     worker_link,
 )
 from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
-from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
+from queueapp.admin.task_page import TaskPage
 from queueapp.domain.errors import InvalidFilter
 from queueapp.domain.names import attribute_problem, is_storable
 from queueapp.domain.states import TERMINAL_STATES
-from queueapp.models import NAME_LENGTH, Attempt, Task
+from queueapp.models import NAME_LENGTH, Task
 from queueapp.querysets import TaskQuerySet
 from queueapp.task_filters import selected
 
-ATTEMPTS_SHOWN = 100
 ERROR_GROUP = "error_group:"
 """In the search box, before the id of a group: those that have failed with an error of it."""
 
@@ -45,34 +41,8 @@ class ByState(OneOf):
     }
 
 
-class AttemptsOfTask(ReadOnlyInline[Attempt]):
-    """The latest of a task's attempts. One that was released again and again may have thousands."""
-
-    model = Attempt
-    fields = ("number", "outcome", "worker_link", "assigned_at", "ended_at", "error_text", "details_text")
-    readonly_fields = fields
-    ordering = ("-number",)
-    verbose_name_plural = "attempts that ended otherwise than a plain first done"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
-        latest = super().get_queryset(request).filter(number__gt=F("task__attempt") - ATTEMPTS_SHOWN)
-        return latest.select_related("worker")
-
-    @admin.display(description="worker")
-    def worker_link(self, attempt: Attempt) -> str:
-        return attempt_worker(attempt)
-
-    @admin.display(description="error")
-    def error_text(self, attempt: Attempt) -> str:
-        return block(attempt.error)
-
-    @admin.display(description="details")
-    def details_text(self, attempt: Attempt) -> str:
-        return details_of(attempt)
-
-
 @admin.register(Task)
-class TaskAdmin(ReadOnlyAdmin[Task]):
+class TaskAdmin(TaskPage):
     lookups = ("state", "name")
     ordering = ("-id",)
     list_display = (
@@ -93,9 +63,8 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
     )
     actions = ("cancel", "retry")
     fieldsets = (
-        (None, {"fields": ("id", "name", "attributes", ("state", "reason"), "worker_link", "error_text")}),
-        ("Payload", {"fields": ("data_text", "result_text")}),
-        ("Progress", {"fields": (("attempts_of", "attempts_used"), ("progress", "progress_message"))}),
+        (None, {"fields": ("id", "name", "attributes", ("state", "reason"), "worker_link")}),
+        ("Attempts", {"fields": (("attempts_of", "attempts_used"),)}),
         (
             "Times",
             {
@@ -119,7 +88,6 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         ("Concurrency", {"fields": (("concurrency_key", "held_back"),)}),
         ("Origin", {"fields": ("submitted_by", "unique_key", "tags", "traceparent", "callback_url")}),
     )
-    inlines = (AttemptsOfTask,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
         # Joined and not looked up one by one: a worker or a key may have been pruned, and is None then.
@@ -165,18 +133,6 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
     @admin.display(description="error")
     def error_excerpt(self, task: Task) -> str:
         return excerpt(vars(task)["error_start"])
-
-    @admin.display(description="error")
-    def error_text(self, task: Task) -> str:
-        return block(task.error)
-
-    @admin.display(description="data")
-    def data_text(self, task: Task) -> str:
-        return json_block(task.data)
-
-    @admin.display(description="result")
-    def result_text(self, task: Task) -> str:
-        return json_block(task.result)
 
     @admin.display(description="workers to avoid")
     def avoided(self, task: Task) -> str:

@@ -26,8 +26,8 @@ OVER = (Outcome.DONE, Outcome.CANCELLED)
 @dataclass(frozen=True, slots=True)
 class Step:
     """`ends_at` is None of what happens at a moment. `tone`: one of `moment`, `wait`, `running`, or an outcome.
-    `left` and `width` are percent of the time that is shown. `row`: of an attempt that has one, with the beginnings
-    and the lengths of its texts beside it (`error_start`, `error_length`, and so of `details`)."""
+    `left` and `width` are percent of the time that is shown. `row`: of an attempt that has one; the beginnings and
+    the lengths of its texts are beside it (`error_start`, `error_length`, and so of `details`)."""
 
     tone: str
     text: str

@@ -49,7 +49,7 @@ async def test_tasks_that_hang_because_their_queue_is_paused_flow_again_after_fo
         clicks = Clicks(ada)
         await clicks.on("#problems a", has_text="one of them")
         await ada.until("#task-summary", "queue tag has been paused by bob")
-        await ada.until("#task-why", "upstream is down")
+        await ada.until("#task-summary", "upstream is down")
         await clicks.on("#task-why .remedies a", has_text="resume queue tag")
         await ada.page.wait_for_url("**/queue/tag/change/")
         await clicks.on(".object-tools button", has_text="Resume")

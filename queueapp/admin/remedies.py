@@ -25,11 +25,14 @@ class Remedy:
     code: str | None = None
 
 
-def remedies(task: Task, explanation: Explanation) -> list[Remedy]:
-    """The nearest first, each once."""
+def remedies(task: Task, explanation: Explanation, may_steer: bool) -> list[Remedy]:
+    """The nearest first, each once. `may_steer`: whether who reads may change tasks."""
     found = dict.fromkeys(
         remedy for reason in explanation.reasons for remedy in _remedies(reason.cause, task, explanation)
     )
+    if may_steer and task.state == TaskState.FAILED and task.error_group is not None:
+        address = bulk(Action.RETRY, {"error_group": str(task.error_group)})
+        found[Remedy("retry all that failed by this cause", address)] = None
     return [remedy for remedy in found if remedy.address is not None or remedy.code is not None]
 
 
@@ -73,7 +76,6 @@ def _finished(task: Task) -> Iterator[Remedy]:
         group = str(task.error_group)
         errors = page_named("errors", window="all")
         yield Remedy("see the others that failed by this cause", errors and f"{errors}#group-{group}")
-        yield Remedy("retry all that failed by this cause", bulk(Action.RETRY, {"error_group": group}))
 
 
 def _query(task: Task) -> str | None:

@@ -43,6 +43,7 @@ class ByState(OneOf):
 
 @admin.register(Task)
 class TaskAdmin(TaskPage):
+    noun = "task"
     lookups = ("state", "name")
     ordering = ("-id",)
     list_display = (
@@ -140,11 +141,15 @@ class TaskAdmin(TaskPage):
 
     @admin.action(description="Cancel selected tasks", permissions=["steer"])
     def cancel(self, request: HttpRequest, tasks: TaskQuerySet) -> None:
-        self.steer(request, tasks.live(), lambda ids: lifecycle.cancel(ids, database.now()), "cancelled")
+        self.steer(
+            request, tasks.live(), lambda ids: lifecycle.cancel(ids, database.now()), "cancelled", action="cancel"
+        )
 
     @admin.action(description="Retry selected tasks", permissions=["steer"])
     def retry(self, request: HttpRequest, tasks: TaskQuerySet) -> None:
-        self.steer(request, tasks.terminal(), lambda ids: lifecycle.retry(ids, database.now()), "retried")
+        self.steer(
+            request, tasks.terminal(), lambda ids: lifecycle.retry(ids, database.now()), "retried", action="retry"
+        )
 
 
 def _failed_in(tasks: TaskQuerySet, group: str) -> TaskQuerySet:

@@ -15,6 +15,7 @@ from queueapp.admin.links import bulk
 from queueapp.domain.states import Action
 from queueapp.error_groups import LATEST, WINDOWS, ErrorGroup
 from queueapp.models import Attempt, Queue, Task
+from queueapp.pages.bulk import CHANGING
 from queueapp.pages.page import framed, page
 from queueapp.task_filters import UNGROUPED
 
@@ -30,7 +31,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
             raise Http404
         now = database.now()
         found = error_groups.read(window, now)
-        may_retry = request.user.has_perm("queueapp.change_task")
+        may_retry = request.user.has_perms(CHANGING)
         return framed(
             site,
             request,

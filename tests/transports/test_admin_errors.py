@@ -48,6 +48,19 @@ class TestAGroup:
         listed = admin_client.get(unescape(largest["tasks"])).context["cl"].result_list
         assert {task.pk for task in listed} == mine
 
+    def test_leads_to_the_retry_of_all_of_them(self, admin_client: Client, fleet: Fleet, worker: Any):
+        fleet.failed(worker, "disk 7 full")
+        fleet.failed(worker, "disk 8 full")
+        fleet.failed(worker, "another")
+        largest, _ = groups(admin_client)
+        preview = admin_client.get(unescape(largest["retry_all"])).context["preview"]
+        assert preview.count == 2
+
+    def test_leads_who_may_only_look_to_no_change(self, fleet: Fleet, worker: Any):
+        fleet.failed(worker)
+        [group] = groups(staff("view"))
+        assert group["retry_all"] is None
+
     def test_of_which_no_task_is_failed_any_more_leads_to_none(
         self, admin_client: Client, fleet: Fleet, worker: Any
     ):

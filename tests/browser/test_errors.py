@@ -85,17 +85,13 @@ async def test_hostile_errors_do_nothing_and_the_page_is_open_to_all(
 
 
 @pytest.mark.skipif(not os.environ.get("SCREENSHOTS"), reason="pictures for the docs: make screenshots")
-@pytest.mark.parametrize(
-    ("picture", "width", "scheme"),
-    [("errors", 1280, "light"), ("errors-dark", 1280, "dark"), ("errors-narrow", 400, "light")],
-)
-async def test_pictures_for_the_docs(server: Server, viewer: Open, picture: str, width: int, scheme: str):
+async def test_pictures_for_the_docs(server: Server, viewer: Open):
     await fail(server, *(f"OSError: [Errno 28] No space left on device: '/srv/data/{n}'" for n in range(40)))
     await fail(
         server, *(f"TimeoutError: no answer from 10.0.0.{n}:443 in 30.0 s" for n in range(12)), name="collect"
     )
     await fail(server, "KeyError: 'account'", "KeyError: 'region'", retry_on=["error"], backoff={"initial": 600})
-    async with viewer(width=width, color_scheme=scheme) as ada:
+    async with viewer() as ada:
         await ada.open("/admin/errors/?window=1h")
         await ada.page.locator("#groups summary").first.click()
-        await ada.page.screenshot(path=ROOT / "docs/images" / f"{picture}.png", full_page=True)
+        await ada.page.screenshot(path=ROOT / "docs/images/errors.png", full_page=True)

@@ -165,11 +165,8 @@ async def test_hostile_tasks_do_nothing_and_the_page_is_open_to_all(
 
 
 @pytest.mark.skipif(not os.environ.get("SCREENSHOTS"), reason="pictures for the docs: make screenshots")
-@pytest.mark.parametrize(
-    ("picture", "width", "scheme"),
-    [("task-waiting", 1280, "light"), ("task-failed", 1280, "dark"), ("task-narrow", 400, "light")],
-)
-async def test_pictures_for_the_docs(server: Server, viewer: Open, picture: str, width: int, scheme: str):
+@pytest.mark.parametrize(("picture", "scheme"), [("task-waiting", "light"), ("task-failed", "dark")])
+async def test_pictures_for_the_docs(server: Server, viewer: Open, picture: str, scheme: str):
     async with (
         server.worker("?task=tag&cloud=aws,gcp&_name=w1"),
         server.worker("?task=tag&cloud=aws&account=1&_name=w2"),
@@ -180,7 +177,7 @@ async def test_pictures_for_the_docs(server: Server, viewer: Open, picture: str,
         )
         if picture == "task-failed":
             task_id = await failed_after_retries(server)
-        async with viewer(width=width, color_scheme=scheme) as ada:
+        async with viewer(color_scheme=scheme) as ada:
             await ada.open(page_of(task_id))
             await ada.until("#task-summary", "It")
             target = ROOT / "docs/images" / f"{picture}.png"

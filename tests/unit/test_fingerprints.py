@@ -107,6 +107,9 @@ class TestAnyText:
         start = TRACE + "  x\n" * READ_CHARACTERS
         assert fingerprint(start + more) == fingerprint(start[:READ_CHARACTERS])
 
+    def test_is_looked_at_to_a_bound_of_its_line(self):
+        assert fingerprint('"' + "a" * LINE_LENGTH + '" is closed too late').startswith('"aaa')
+
     @pytest.mark.parametrize(
         "part", ["'", '"a', "1.", "a:", "/a", "0a", "a@", "Mon, 1 ", "(", "Jan 1 ", "a1", "\\"]
     )

@@ -14,6 +14,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from queueapp import live
 from queueapp.operators import may_view
 from queueapp.overview import RANGES
+from queueapp.pages import saved_views
 
 NAVIGATION = (
     ("Overview", "index", ()),
@@ -46,6 +47,7 @@ class OperatorSite(admin.AdminSite):
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
         mine: list[URLResolver | URLPattern] = [
+            *saved_views.urls(self),
             path("overview/now", self.admin_view(self._now), name="overview-now"),
             path("overview/past/<str:range_name>", self.admin_view(self._past), name="overview-past"),
         ]

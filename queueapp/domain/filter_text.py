@@ -35,7 +35,7 @@ FILTERS = {
 
 OF_LISTS = ("created_after", "created_before")
 """Known from the API's lists, and not offered."""
-TEXT_LENGTH = 2000
+TEXT_LENGTH = 4000
 MOST_WORDS = 64
 
 _QUOTES = "\"'"

@@ -57,7 +57,9 @@ class FleetRows:
     def add_past(self, rows: Rows) -> None:
         """What nobody holds."""
         rows.insert("queueapp_queue", ("name", "paused", "paused_by", "note"), ((n, False, "", "") for n in NAMES))
-        routes = ((id, n, json.dumps({"cloud": c, "n": str(x)}), self.now) for (n, c, x), id in self.routes.items())
+        routes = (
+            (id, n, json.dumps({"cloud": c, "n": str(x)}), self.now) for (n, c, x), id in self.routes.items()
+        )
         rows.insert("queueapp_route", ROUTE_COLUMNS, routes)
         rows.insert("queueapp_task", COLUMNS, (self._task(number) for number in range(self.count - self.held)))
         rows.settle()
@@ -112,9 +114,16 @@ class FleetRows:
         self.examples.setdefault(state, task_id)
         worker = self.workers[held % len(self.workers)] if state != "pending" else None
         has_ended = state not in ("pending", "assigned")
-        columns = {"succeeded": SUCCEEDED, "pending": PENDING}.get(state, {**TASK, "attempt": 1, "attempts_used": 0})
+        columns = {"succeeded": SUCCEEDED, "pending": PENDING}.get(
+            state, {**TASK, "attempt": 1, "attempts_used": 0}
+        )
         if state == "failed":
-            columns = {**columns, "reason": "error", "error": ERRORS[number // 50 % len(ERRORS)], "attempts_used": 1}
+            columns = {
+                **columns,
+                "reason": "error",
+                "error": ERRORS[number // 50 % len(ERRORS)],
+                "attempts_used": 1,
+            }
         columns = {**columns, "state": state}
         return (
             *(task_id, name, self.routes[name, cloud, number % 5]),

@@ -15,6 +15,7 @@ from urllib.parse import quote_plus, urlencode
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 from benchmarks.bench import Bench
+from benchmarks.cpu import Meter
 from benchmarks.figures import Figure, Target
 from benchmarks.fleet import FleetRows, pages_of
 from benchmarks.rows import Rows
@@ -75,12 +76,18 @@ def _on(bench: Bench, database: Database, tasks: int, workers: int) -> Iterator[
             for path in [*operator.navigation(), *pages_of(fleet), *searches]:
                 named = re.sub(r"[0-9a-f-]{36}", "…", path)
                 search = SEARCHES[searches.index(path)] if path in searches else ""
+                operator.read(path)  # what is read once only: templates, and rows into the database's memory
+                postgres = bench.site.postgres_pid if database == "postgresql" else None
+                meter = Meter(database=postgres, server=queue.servers[0].pid)
+                times_ms = [operator.time_ms(path) for _ in range(ROUNDS)]
+                used = meter.used_us(ROUNDS)
+                cpu = " + ".join(f"{value / 1000:.0f} ms {name}" for name, value in used.items())
                 yield Figure.of_rounds(
                     f"{TITLES[database]}, {search or named}",
-                    operator.times_ms(path),
+                    times_ms,
                     "ms",
                     target=BAR,
-                    note=f"{tasks:,} tasks, {workers:,} workers",
+                    note=f"{tasks:,} tasks, {workers:,} workers; of CPU {cpu}",
                 )
 
 
@@ -94,7 +101,9 @@ class Operator:
         self.read("/admin/login/")
         token = next(cookie.value for cookie in self._cookies if cookie.name == "csrftoken")
         form = {"username": USER, "password": PASSWORD, "csrfmiddlewaretoken": token, "next": "/admin/"}
-        request = Request(f"{server}/admin/login/", urlencode(form).encode(), {"Referer": f"{server}/admin/login/"})
+        request = Request(
+            f"{server}/admin/login/", urlencode(form).encode(), {"Referer": f"{server}/admin/login/"}
+        )
         with self._opener.open(request, timeout=PATIENCE_SECONDS) as response:
             if "id_username" in response.read().decode():
                 raise RuntimeError("nobody could log in")
@@ -112,11 +121,7 @@ class Operator:
         assert found is not None
         return re.findall(r'href="([^"]+)"', found[0])
 
-    def times_ms(self, path: str) -> list[float]:
-        self.read(path)  # what is read once only: templates, and rows into the database's memory
-        return [self._time_ms(path) for _ in range(ROUNDS)]
-
-    def _time_ms(self, path: str) -> float:
+    def time_ms(self, path: str) -> float:
         begun = time.perf_counter()
         self.read(path)
         return (time.perf_counter() - begun) * 1000

@@ -1,4 +1,4 @@
-"""Which tasks an operator means: the filters of the admin's bar, as conditions. `domain.filter_text` is their language.
+"""Which tasks an operator means: the filters of the admin's bar as conditions. `domain.filter_text` reads them.
 
 Those of the API's lists are among them, and mean the same of one text; here several are any of them.
 """
@@ -81,13 +81,22 @@ def _by_name(values: Sequence[str], at: datetime) -> Q:
     return _any([*([Q(name__in=names)] if names else []), *(Q(name__startswith=start) for start in beginnings)])
 
 
+def held_by(workers: Sequence[str]) -> Q:
+    """What these workers, by name or id, hold now."""
+    return _any([Q(worker__in=sessions) for sessions in _sessions(workers)])
+
+
 def _by_worker(values: Sequence[str], at: datetime) -> Q:
-    """By their ids, also where the row has been pruned, and by their names."""
-    ids = [session_id for value in values if (session_id := as_id(value)) is not None]
-    names = [value for value in values if as_id(value) is None]
+    return _any([of_workers(sessions) for sessions in _sessions(values)])
+
+
+def _sessions(workers: Sequence[str]) -> list[Any]:
+    """Those with these ids, whose rows may have been pruned, and those of the rows with these names."""
+    ids = [session_id for value in workers if (session_id := as_id(value)) is not None]
+    names = [value for value in workers if as_id(value) is None]
     # As the index of names says it, which leaves out the many that have none.
     named = WorkerSession.objects.filter(name__in=names).exclude(name="").values("pk")
-    return _any([*([of_workers(ids)] if ids else []), *([of_workers(named)] if names else [])])
+    return [*([ids] if ids else []), *([named] if names else [])]
 
 
 def _by_tag(values: Sequence[str], at: datetime) -> Q:

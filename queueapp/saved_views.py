@@ -52,7 +52,11 @@ def save(user_id: Any, name: str, text: str, *, shared: bool) -> SavedView:
         raise UnusableView(f"{reading.problems[0].word}: {reading.problems[0].message}")
     text = filter_text.write(reading.document)
     with transaction.atomic():
-        others = SavedView.objects.filter(shared=True) if shared else SavedView.objects.filter(owner=user_id, shared=False)
+        others = (
+            SavedView.objects.filter(shared=True)
+            if shared
+            else SavedView.objects.filter(owner=user_id, shared=False)
+        )
         if others.exclude(name=name).count() >= (SHARED_VIEWS if shared else VIEWS_OF_ONE):
             raise UnusableView("There are as many views as there may be: delete one first.")
         known = {"name": name, "shared": True} if shared else {"name": name, "shared": False, "owner_id": user_id}

@@ -5,8 +5,8 @@ ended. What is asked for is looked for
 
 - among the waiting or held tasks, where it can only be among them and their partial indexes say that they are few;
 - in the index of failed, cancelled and expired tasks, where it can only be there;
-- else through all tasks, in portions that grow as long as there is time. When there is none any more, the page says
-  how far the search has come, and another one begins there.
+- else through all tasks, in portions that grow as long as there is time. When there is none any more, the page
+  says how far the search has come, and another one begins there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from queueapp.domain.filter_values import ANYTHING
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, UNSUCCESSFUL_STATES, TaskState
 from queueapp.models import Route, Task
 from queueapp.models.fields import first_id_at
-from queueapp.operator_filters import created_within, values_of
+from queueapp.operator_filters import created_within, held_by, values_of
 from queueapp.querysets import TaskQuerySet
 from queueapp.task_filters import selected
 
@@ -34,10 +34,10 @@ PAGE_SIZE = 50
 SEARCH_SECONDS = 0.15
 """After which no further portion is begun."""
 STATEMENT_SECONDS = 0.5
-FIRST_PORTION = 2_000
+FIRST_PORTION = 10_000
 SMALLEST_PORTION = 20
 GROWTH = 4
-FEW_TASKS = 20_000
+FEW_TASKS = 100_000
 """So many are looked through in one statement."""
 FEW_ROUTES = 500
 BEHIND_ALL = UUID(int=2**128 - 1)
@@ -112,7 +112,9 @@ class _Walk:
         known of them, and not by going through all ids in search of them."""
         place = Greatest("id", "id")
         if self.start is not None:
-            tasks = tasks.annotate(place=place).filter(**{"place__gt" if self.upwards else "place__lt": self.start})
+            tasks = tasks.annotate(place=place).filter(
+                **{"place__gt" if self.upwards else "place__lt": self.start}
+            )
         return tasks.order_by(place.asc() if self.upwards else place.desc())
 
     def portion(self, tasks: TaskQuerySet, end: UUID | None) -> TaskQuerySet:
@@ -172,7 +174,9 @@ def _few(document: Mapping[str, Any]) -> list[TaskQuerySet] | None:
             held_back = Q(delayed_until__isnull=True, held_back=True, concurrency_key__isnull=False)
             parts.append(pending.filter(held_back))
     if TaskState.ASSIGNED in states:
-        parts.append(Task.objects.assigned())
+        held = Task.objects.filter(worker__isnull=False)
+        workers = values_of(document["worker"]) if "worker" in document else None
+        parts.append(held if workers is None else held.filter(held_by(workers)))
     left = FEW_TASKS
     try:
         with deadlines.within(STATEMENT_SECONDS):
@@ -195,9 +199,7 @@ def _ready(document: Mapping[str, Any]) -> TaskQuerySet:
     return ready if len(routes) > FEW_ROUTES else ready.filter(route__in=list(routes))
 
 
-def _among(
-    parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datetime, walk: _Walk
-) -> list[UUID]:
+def _among(parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datetime, walk: _Walk) -> list[UUID]:
     ids: list[UUID] = []
     for part in parts:
         ids += walk.ahead_of_few(selected(part, document, at=at)).values_list("id", flat=True)[: PAGE_SIZE + 1]

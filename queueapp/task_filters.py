@@ -31,8 +31,8 @@ def task_filter(name: str) -> TaskFilter | None:
 
 
 def published(document: Mapping[str, Any]) -> None:
-    """InvalidFilter for what an operation's filter from outside may not have: its members are the filters of lists.
-    Every wrong one is named, and an empty filter is refused."""
+    """InvalidFilter for what an operation's filter from outside may not have: its members are the filters of
+    lists. Every wrong one is named, and an empty filter is refused."""
     _narrowed(Task.objects.none(), document, KNOWN_FILTERS, _as_in_lists)
 
 

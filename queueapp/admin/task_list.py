@@ -132,7 +132,7 @@ class TaskChangeList(OperatorChangeList):
     @property
     def everything(self) -> str:
         """Where something is done to everything that matches; the page takes the filter as an operation does."""
-        document = self.reading.document or {"all": True}
+        document: Mapping[str, Any] = self.reading.document or {"all": True}
         return f"{reverse('admin:index')}bulk/?{urlencode({'filter': json.dumps(document, ensure_ascii=False)})}"
 
     # ---- views

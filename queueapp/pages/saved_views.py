@@ -1,4 +1,4 @@
-"""Saving and deleting views of the task list. There is no page: the list shows them, and is what one comes back to."""
+"""Saving and deleting views of the task list. There is no page: the list shows them, and is come back to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ SHARE = "queueapp.change_task"
 def urls(site: AdminSite) -> list[URLPattern]:
     return [
         page(site, "views/save", require_POST(_save), name="task-view-save", permissions=VIEW),
-        page(site, "views/<uuid:view_id>/delete", require_POST(_delete), name="task-view-delete", permissions=VIEW),
+        page(
+            site, "views/<uuid:view_id>/delete", require_POST(_delete), name="task-view-delete", permissions=VIEW
+        ),
     ]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -38,7 +39,8 @@ FIRST_PORTION = 10_000
 SMALLEST_PORTION = 20
 GROWTH = 4
 FEW_TASKS = 100_000
-"""So many are looked through in one statement."""
+"""So many entries of an index are looked through in one statement."""
+FIRST_OF_FEW = 1_000
 FEW_ROUTES = 500
 BEHIND_ALL = UUID(int=2**128 - 1)
 CLOCKS_APART = timedelta(minutes=10)
@@ -137,8 +139,7 @@ def _search(document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
     few = _few(document)
     if few is not None:
         try:
-            with deadlines.within(STATEMENT_SECONDS):
-                return _Found(_among(few, document, at, walk))
+            return _among(few, document, at, walk)
         except deadlines.CutOff:
             pass
     states = _states(document)
@@ -199,11 +200,29 @@ def _ready(document: Mapping[str, Any]) -> TaskQuerySet:
     return ready if len(routes) > FEW_ROUTES else ready.filter(route__in=list(routes))
 
 
-def _among(parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datetime, walk: _Walk) -> list[UUID]:
+def _among(parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
+    """The next ones come from the indexes alone, and what else is asked for is asked of these."""
+    until = monotonic() + SEARCH_SECONDS
     ids: list[UUID] = []
-    for part in parts:
-        ids += walk.ahead_of_few(selected(part, document, at=at)).values_list("id", flat=True)[: PAGE_SIZE + 1]
-    return sorted(ids, reverse=not walk.upwards)[: PAGE_SIZE + 1]
+    looked_at, size = 0, FIRST_OF_FEW
+    while True:
+        try:
+            with deadlines.within(STATEMENT_SECONDS):
+                ahead = [walk.ahead_of_few(part).values_list("id", flat=True)[:size] for part in parts]
+                next_ones = sorted(chain.from_iterable(ahead), reverse=not walk.upwards)[:size]
+                matching = selected(Task.objects.filter(pk__in=next_ones), document, at=at)
+                ids += sorted(matching.values_list("id", flat=True), reverse=not walk.upwards)
+        except deadlines.CutOff:
+            if not looked_at:
+                raise
+            return _Found(ids, looked_at, broken_off_at=walk.start)
+        if len(next_ones) < size or len(ids) > PAGE_SIZE:
+            return _Found(ids[: PAGE_SIZE + 1])
+        walk = _Walk(next_ones[-1], walk.upwards)
+        looked_at += size
+        if monotonic() > until:
+            return _Found(ids, looked_at, broken_off_at=walk.start)
+        size = FIRST_OF_FEW * GROWTH
 
 
 def _made_in_time(tasks: TaskQuerySet, document: Mapping[str, Any], at: datetime) -> TaskQuerySet:

@@ -63,9 +63,7 @@ async def test_words_are_completed_by_the_keyboard(server: Server, viewer: Open)
         offered = ada.page.get_by_role("listbox").get_by_role("option")
         await bar.focus()
         await bar.press_sequentially("st")
-        await expect(offered).to_have_text(
-            ["state:pending, assigned, succeeded, failed, cancelled, expired"]
-        )
+        await expect(offered).to_have_text(["state:pending, assigned, succeeded, failed, cancelled, expired"])
         await bar.press("ArrowDown")
         await bar.press("Enter")
         await expect(bar).to_have_value("state:")

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from queueapp import access, auth, database
+from queueapp import access, audit, auth, database
 from queueapp.admin.display import NOTHING
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
@@ -72,6 +72,7 @@ class KeyForm(RowForm[ApiKey]):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(OperatorAdmin[ApiKey]):
+    noun = "key"
     lookups = ("state",)
     ordering = ("-id",)
     list_display = ("name", "role", "prefix_shown", "tasks", "filters", "created_at", "last_used_at", "revoked_at")
@@ -90,9 +91,19 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         created, text = auth.create_key(obj.name, obj.role, obj.task_globs, obj.bounds)
+        audit.record(
+            audit.actor_of(request),
+            "create",
+            kind=self.noun,
+            subject=created.prefix,
+            detail=auth.described(created),
+        )
         obj.pk, obj.prefix = created.pk, created.prefix
         shown = format_html("This is the key. It is shown this once and kept nowhere: <code>{}</code>", text)
         self.message_user(request, shown, messages.WARNING)
+
+    def subject(self, row: ApiKey) -> str:
+        return row.prefix
 
     def search(self, queryset: QuerySet[ApiKey], word: str) -> QuerySet[ApiKey]:
         usable = len(word) <= NAME_LENGTH and is_storable(word)
@@ -112,4 +123,6 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
 
     @admin.action(description="Revoke selected keys, for ever", permissions=["steer"])
     def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> None:
-        self.steer(request, keys.usable(), lambda ids: access.revoke(ids, database.now()), "revoked")
+        self.steer(
+            request, keys.usable(), lambda ids: access.revoke(ids, database.now()), "revoked", action="revoke"
+        )

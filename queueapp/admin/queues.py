@@ -16,7 +16,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from queueapp import database, queues
+from queueapp import audit, database, queues
 from queueapp.admin.display import NOTHING, age, excerpt, list_of
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
@@ -102,6 +102,7 @@ class PauseForm(ActionForm):
 
 @admin.register(Queue)
 class QueueAdmin(OperatorAdmin[Queue]):
+    noun = "queue"
     lookups = ("paused",)
     ordering = ("name",)
     sortable_by = ("name",)
@@ -135,7 +136,14 @@ class QueueAdmin(OperatorAdmin[Queue]):
 
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
         # Only what the form changed: who paused the queue meanwhile must not be undone by an older page.
-        queues.configure(obj.name, {field: form.cleaned_data[field] for field in form.changed_data})
+        changes = {field: form.cleaned_data[field] for field in form.changed_data}
+        audit.carried_out(
+            audit.actor_of(request),
+            "configure",
+            lambda: queues.configure(obj.name, changes),
+            kind=self.noun,
+            detail=audit.changes_text(changes),
+        )
 
     def prepare(self, rows: Sequence[Queue]) -> None:
         figures = figures_of([queue.name for queue in rows], database.now())
@@ -183,11 +191,18 @@ class QueueAdmin(OperatorAdmin[Queue]):
     def pause(self, request: HttpRequest, selected: QueueQuerySet) -> None:
         by, note = request.user.get_username(), request.POST.get("note", "")[:NOTE_LENGTH]
         running = selected.filter(paused=False)
-        self.steer(request, running, lambda names: queues.pause(names, by, note, database.now()), "paused")
+        self.steer(
+            request,
+            running,
+            lambda names: queues.pause(names, by, note, database.now()),
+            "paused",
+            action="pause",
+            detail=note,
+        )
 
     @admin.action(description="Resume selected queues", permissions=["steer"])
     def resume(self, request: HttpRequest, selected: QueueQuerySet) -> None:
-        self.steer(request, selected.paused(), queues.resume, "resumed")
+        self.steer(request, selected.paused(), queues.resume, "resumed", action="resume")
 
 
 def figures_of(names: Sequence[str], now: datetime) -> dict[str, Figures]:

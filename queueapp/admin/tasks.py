@@ -49,6 +49,7 @@ class AttemptsOfTask(ReadOnlyInline[Attempt]):
 
 @admin.register(Task)
 class TaskAdmin(ReadOnlyAdmin[Task]):
+    noun = "task"
     ordering = ("-id",)
     list_display = (*COLUMNS, "attempts_of", "priority", "created_at", "finished_at")
     actions = ("cancel", "retry")
@@ -132,8 +133,12 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
 
     @admin.action(description="Cancel selected tasks", permissions=["steer"])
     def cancel(self, request: HttpRequest, tasks: TaskQuerySet) -> None:
-        self.steer(request, tasks.live(), lambda ids: lifecycle.cancel(ids, database.now()), "cancelled")
+        self.steer(
+            request, tasks.live(), lambda ids: lifecycle.cancel(ids, database.now()), "cancelled", action="cancel"
+        )
 
     @admin.action(description="Retry selected tasks", permissions=["steer"])
     def retry(self, request: HttpRequest, tasks: TaskQuerySet) -> None:
-        self.steer(request, tasks.terminal(), lambda ids: lifecycle.retry(ids, database.now()), "retried")
+        self.steer(
+            request, tasks.terminal(), lambda ids: lifecycle.retry(ids, database.now()), "retried", action="retry"
+        )

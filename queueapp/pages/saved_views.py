@@ -7,34 +7,32 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.views.decorators.http import require_POST
 
-from queueapp import saved_views
+from queueapp import audit, saved_views
 from queueapp.pages.page import page
 
-VIEW = ("queueapp.view_task",)
-SHARE = "queueapp.change_task"
-"""Who steers tasks may also say how everybody looks at them."""
+VIEWING = ("queueapp.view_task",)
+CHANGING = ("queueapp.change_task",)
+"""Who only looks changes nothing through this server, its own views included: an address keeps a filter too."""
 
 
 def urls(site: AdminSite) -> list[URLPattern]:
     return [
-        page(site, "views/save", require_POST(_save), name="task-view-save", permissions=VIEW),
-        page(
-            site, "views/<uuid:view_id>/delete", require_POST(_delete), name="task-view-delete", permissions=VIEW
-        ),
+        page(site, route, require_POST(view), name=name, permissions=VIEWING, changes=CHANGING)
+        for route, view, name in (
+            ("views/save", _save, "task-view-save"),
+            ("views/<uuid:view_id>/delete", _delete, "task-view-delete"),
+        )
     ]
 
 
 def _save(request: HttpRequest) -> HttpResponse:
     text, shared = request.POST.get("text", ""), "shared" in request.POST
-    if shared and not request.user.has_perm(SHARE):
-        raise PermissionDenied
     try:
-        view = saved_views.save(request.user.pk, request.POST.get("name", ""), text, shared=shared)
+        view = saved_views.save(audit.actor_of(request), request.POST.get("name", ""), text, shared=shared)
     except saved_views.UnusableView as unusable:
         messages.error(request, str(unusable))
     else:
@@ -44,7 +42,7 @@ def _save(request: HttpRequest) -> HttpResponse:
 
 
 def _delete(request: HttpRequest, view_id: UUID) -> HttpResponse:
-    view = saved_views.delete(request.user.pk, view_id, shared=request.user.has_perm(SHARE))
+    view = saved_views.delete(audit.actor_of(request), view_id)
     if view is None:
         messages.warning(request, "There is no such view that you may delete.")
     else:

@@ -9,12 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from admin_rows import HOSTILE, Fleet, act, list_url, page_url, shown, staff
-from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
 
 from queueapp import saved_views, searching
-from queueapp.models import SavedView
+from queueapp.models import AuditEntry, SavedView
 
 pytestmark = pytest.mark.django_db
 
@@ -174,8 +173,8 @@ class TestActions:
 
 class TestViews:
     @pytest.fixture
-    def viewer(self) -> Client:
-        return staff("view")
+    def operator(self) -> Client:
+        return staff("view", "change")
 
     def save(self, client: Client, **form: str) -> Any:
         return client.post(reverse("admin:task-view-save"), form, follow=True)
@@ -198,57 +197,63 @@ class TestViews:
         counts = [len(found(admin_client, text_of(view.address))) for view in bar.standard_views]
         assert counts == [1, 1, 0, 0]
 
-    def test_are_saved_opened_and_deleted_by_their_owner(self, viewer: Client) -> None:
-        response = self.save(viewer, name=" My  errors ", text="state:failed cloud=aws")
+    def test_are_saved_opened_and_deleted_by_their_owner(self, operator: Client) -> None:
+        response = self.save(operator, name=" My  errors ", text="state:failed cloud=aws")
         assert [str(message) for message in response.context["messages"]] == ["The view “My errors” was saved."]
-        (view,) = listed(viewer).own_views
+        (view,) = listed(operator).own_views
         assert (view.word, text_of(view.address)) == ("My errors", "state:failed attr.cloud:aws")
-        assert listed(viewer, "cloud=aws state:failed").own_views[0].is_current
-        viewer.post(reverse("admin:task-view-delete", args=[view.key]))
-        assert self.names(viewer)["own"] == []
+        assert listed(operator, "cloud=aws state:failed").own_views[0].is_current
+        operator.post(reverse("admin:task-view-delete", args=[view.key]))
+        assert self.names(operator)["own"] == []
 
-    def test_of_one_are_not_for_others(self, viewer: Client, admin_client: Client) -> None:
-        self.save(viewer, name="mine", text="state:failed")
+    def test_of_one_are_not_for_others(self, operator: Client, admin_client: Client) -> None:
+        self.save(operator, name="mine", text="state:failed")
         assert self.names(admin_client)["own"] == []
-        key = SavedView.objects.get().pk
-        for client in (admin_client, staff("view", "change")):
-            client.post(reverse("admin:task-view-delete", args=[key]))
-        assert self.names(viewer)["own"] == ["mine"]
+        admin_client.post(reverse("admin:task-view-delete", args=[SavedView.objects.get().pk]))
+        assert self.names(operator)["own"] == ["mine"]
 
-    def test_are_replaced_under_their_name(self, viewer: Client) -> None:
-        self.save(viewer, name="mine", text="state:failed")
-        self.save(viewer, name="mine", text="state:expired")
+    def test_are_replaced_under_their_name(self, operator: Client) -> None:
+        self.save(operator, name="mine", text="state:failed")
+        self.save(operator, name="mine", text="state:expired")
         assert list(SavedView.objects.values_list("name", "text")) == [("mine", "state:expired")]
 
-    def test_are_shared_by_those_who_steer(self, viewer: Client) -> None:
-        operator, another = staff("view", "change"), self.another_operator()
+    def test_may_be_shared_and_are_then_every_operators(self, operator: Client, admin_client: Client) -> None:
         self.save(operator, name="ours", text="state:failed", shared="on")
-        assert self.names(viewer) == {**self.names(viewer), "shared": ["ours"], "own": []}
-        self.save(another, name="ours", text="state:expired", shared="on")
+        assert self.names(staff("view")) == {**self.names(operator), "shared": ["ours"], "own": []}
+        self.save(admin_client, name="ours", text="state:expired", shared="on")
         assert list(SavedView.objects.values_list("name", "text")) == [("ours", "state:expired")]
-        another.post(reverse("admin:task-view-delete", args=[SavedView.objects.get().pk]))
+        operator.post(reverse("admin:task-view-delete", args=[SavedView.objects.get().pk]))
         assert self.names(operator)["shared"] == []
 
-    def another_operator(self) -> Client:
-        user = get_user_model().objects.create_superuser("another")
-        client = Client()
-        client.force_login(user)
-        return client
+    def test_that_are_shared_are_in_the_audit_log(self, operator: Client) -> None:
+        self.save(operator, name="mine", text="state:failed")
+        self.save(operator, name="ours", text="state:expired", shared="on")
+        for view in SavedView.objects.all():
+            operator.post(reverse("admin:task-view-delete", args=[view.pk]))
+        entries = AuditEntry.objects.order_by("id").values_list("who", "action", "kind", "subject", "detail")
+        assert list(entries) == [
+            ("staff view+change", "share", "view", "ours", "state:expired"),
+            ("staff view+change", "delete", "view", "ours", "state:expired"),
+        ]
 
-    def test_are_not_shared_nor_taken_away_by_viewers(self, viewer: Client) -> None:
-        self.save(staff("view", "change"), name="ours", text="state:failed", shared="on")
-        assert self.save(viewer, name="theirs", text="state:failed", shared="on").status_code == 403
-        viewer.post(reverse("admin:task-view-delete", args=[SavedView.objects.get().pk]))
+    def test_are_neither_saved_nor_deleted_by_who_only_looks(self, operator: Client) -> None:
+        self.save(operator, name="ours", text="state:failed", shared="on")
+        viewer = staff("view")
+        assert self.save(viewer, name="mine", text="state:failed").status_code == 403
+        key = SavedView.objects.get().pk
+        assert viewer.post(reverse("admin:task-view-delete", args=[key])).status_code == 403
         assert list(SavedView.objects.values_list("name", flat=True)) == ["ours"]
-        assert 'name="shared"' not in shown(viewer, f"{TASKS}?q=state:failed")
+        content = shown(viewer, f"{TASKS}?q=state:failed")
+        assert "ours" in content
+        assert "/views/" not in content
 
     def test_are_closed_to_who_may_not_view_tasks(self) -> None:
         stranger = staff("view", models=["queue"])
         assert self.save(stranger, name="x", text="state:failed").status_code == 403
         assert not SavedView.objects.exists()
 
-    def test_are_saved_by_a_post_alone(self, viewer: Client) -> None:
-        assert viewer.get(reverse("admin:task-view-save"), {"name": "x", "text": ""}).status_code == 405
+    def test_are_saved_by_a_post_alone(self, operator: Client) -> None:
+        assert operator.get(reverse("admin:task-view-save"), {"name": "x", "text": ""}).status_code == 405
 
     @pytest.mark.parametrize(
         "form",
@@ -261,20 +266,22 @@ class TestViews:
         ],
         ids=["no-name", "long-name", "nul", "not-a-filter", "long-text"],
     )
-    def test_that_cannot_be_saved_say_why(self, viewer: Client, form: dict[str, str]) -> None:
-        (message,) = self.save(viewer, **form).context["messages"]
+    def test_that_cannot_be_saved_say_why(self, operator: Client, form: dict[str, str]) -> None:
+        (message,) = self.save(operator, **form).context["messages"]
         assert message.level_tag == "error"
         assert not SavedView.objects.exists()
 
-    def test_are_not_more_than_a_page_has_room_for(self, viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_are_not_more_than_a_page_has_room_for(
+        self, operator: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(saved_views, "VIEWS_OF_ONE", 1)
-        self.save(viewer, name="a", text="state:failed")
-        self.save(viewer, name="b", text="state:failed")
-        assert self.names(viewer)["own"] == ["a"]
+        self.save(operator, name="a", text="state:failed")
+        self.save(operator, name="b", text="state:failed")
+        assert self.names(operator)["own"] == ["a"]
 
-    def test_with_hostile_names_are_escaped(self, viewer: Client) -> None:
-        self.save(viewer, name=HOSTILE, text=f"attr.note:{HOSTILE}")
-        content = shown(viewer, f"{TASKS}?q=attr.note:{HOSTILE}")
+    def test_with_hostile_names_are_escaped(self, operator: Client) -> None:
+        self.save(operator, name=HOSTILE, text=f"attr.note:{HOSTILE}")
+        content = shown(operator, f"{TASKS}?q=attr.note:{HOSTILE}")
         assert HOSTILE not in content
         assert "&lt;script&gt;" in content
 

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
-from django.db.models import BooleanField, Func, Value
+from django.db.models import BooleanField, Func, TextField, Value
 from django.utils import timezone
 
 from queueapp.conf import config
@@ -119,6 +119,35 @@ class ArrayHas(_JsonTest):
 
     postgresql_sql = "jsonb_exists({0}, {1})"
     sqlite_sql = "EXISTS (SELECT 1 FROM json_each({0}) WHERE atom = {1})"
+
+
+class JsonAt(Func):
+    """The scalar at a path of a column with JSON texts, as text: `JsonAt("data", ("nodes", 0, "id"))`. None where
+    there is nothing, or null.
+
+    The text is read as it was stored. PostgreSQL's jsonb would fail on numbers that are too large for it.
+    """
+
+    output_field = TextField()
+
+    def __init__(self, column: str, path: Sequence[str | int]) -> None:
+        super().__init__(column)
+        self._path = tuple(path)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Any]:
+        column, parameters = compiler.compile(self.get_source_expressions()[0])
+        steps = [f"-> %s::{'int' if isinstance(step, int) else 'text'}" for step in self._path]
+        steps[-1] = steps[-1].replace("->", "->>")
+        return f"({column}::json {' '.join(steps)})", [*parameters, *self._path]
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra: Any) -> tuple[str, Any]:
+        column, parameters = compiler.compile(self.get_source_expressions()[0])
+        path = "$" + "".join(f"[{step}]" if isinstance(step, int) else f'."{step}"' for step in self._path)
+        sql = (
+            f"CASE json_type({column}, %s) WHEN 'null' THEN NULL WHEN 'text' THEN json_extract({column}, %s) "
+            f"ELSE {column} -> %s END"
+        )
+        return sql, [*parameters, path, *parameters, path, *parameters, path]
 
 
 def object_has_one_of(column: str) -> str:

@@ -54,7 +54,7 @@ def start(
     `tasks_of` and `names` bound it to what the caller may touch. InvalidFilter says what cannot be used. The
     counting begins here, so that in a small installation the total is known at once. `priority`: for `prioritise`.
     """
-    selected(Task.objects.all(), document)
+    selected(Task.objects.all(), document, at=now)
     refuse_states_out_of_reach(action, document)
     with transaction.atomic():
         operation = Operation.objects.create(
@@ -184,7 +184,7 @@ def _selection(operation: Operation) -> TaskQuerySet:
         tasks = tasks.filter(submitted_by=operation.tasks_of_id)
     if operation.names is not None:
         tasks = tasks.filter(name__in=operation.names)
-    return selected(tasks, operation.filter)
+    return selected(tasks, operation.filter, at=operation.created_at)
 
 
 def _write(operation: Operation, **columns: Any) -> None:

@@ -14,6 +14,7 @@ from queueapp.database import ArrayHas, Literal, ObjectHas
 from queueapp.domain.states import (
     LIVE_STATES,
     TERMINAL_STATES,
+    UNSUCCESSFUL_STATES,
     DeliveryState,
     OperationState,
     SessionState,
@@ -40,6 +41,10 @@ class TaskQuerySet(models.QuerySet["rows.Task"]):
 
     def terminal(self) -> TaskQuerySet:
         return self.filter(state__in=[Literal(state) for state in TERMINAL_STATES])
+
+    def unsuccessful(self) -> TaskQuerySet:
+        """Failed, cancelled or expired."""
+        return self.filter(state__in=[Literal(state) for state in UNSUCCESSFUL_STATES])
 
     def held_by(self, sessions: Iterable[UUID]) -> TaskQuerySet:
         return self.filter(worker__in=list(sessions))

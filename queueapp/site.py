@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from queueapp import live
 from queueapp.operators import may_view
 from queueapp.overview import RANGES
+from queueapp.pages import saved_views
 
 NAVIGATION = (
     ("Overview", "index", ()),
@@ -58,6 +59,7 @@ class OperatorSite(admin.AdminSite):
         from queueapp.pages import bulk, errors
 
         mine: list[URLResolver | URLPattern] = [
+            *saved_views.urls(self),
             path("overview/now", self.admin_view(require_safe(self._now)), name="overview-now"),
             path(
                 "overview/past/<str:range_name>", self.admin_view(require_safe(self._past)), name="overview-past"

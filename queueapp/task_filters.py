@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
-
+from queueapp import database, operator_filters
 from queueapp.domain.errors import FieldError, InvalidFilter
+from queueapp.domain.filter_values import ATTRIBUTE, UNGROUPED
 from queueapp.domain.names import attribute_problem, is_storable, is_task_name
 from queueapp.domain.states import TaskState
 from queueapp.domain.times import parse_rfc3339
+from queueapp.models import Task
 from queueapp.querysets import TaskQuerySet
 
 TaskFilter = Callable[[TaskQuerySet, str], TaskQuerySet]
 """Those of the tasks that match the text. ValueError says what is wrong with the text."""
 
-ATTRIBUTE = "attr."
-UNGROUPED = "none"
-"""The group of those that failed before errors were grouped."""
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -32,27 +30,55 @@ def task_filter(name: str) -> TaskFilter | None:
     return None if narrow is None else partial(_if_storable, narrow)
 
 
-def selected(tasks: TaskQuerySet, document: Mapping[str, Any]) -> TaskQuerySet:
+def published(document: Mapping[str, Any]) -> None:
+    """InvalidFilter for what an operation's filter from outside may not have: its members are the filters of
+    lists. Every wrong one is named, and an empty filter is refused."""
+    _narrowed(Task.objects.none(), document, KNOWN_FILTERS, _as_in_lists)
+
+
+def selected(tasks: TaskQuerySet, document: Mapping[str, Any], *, at: datetime | None = None) -> TaskQuerySet:
     """Those of the tasks that every member of an operation's filter, as `{"attr.cloud": "aws"}`, matches.
 
-    The members are the filters of lists. InvalidFilter names every wrong one, and refuses an empty filter.
+    The members are the filters of lists, where a text means what it means there, and those of
+    `operator_filters`, of whose values a list means any. Ages are counted from `at`, or from now. InvalidFilter
+    names every wrong one, and refuses an empty filter.
     """
+
+    def narrow(tasks: TaskQuerySet, name: str, value: Any) -> TaskQuerySet | None:
+        values = text_of(name, value).split(",") if name in _LISTED else operator_filters.values_of(value)
+        condition = operator_filters.condition(name, values, at or database.now())
+        return None if condition is None else tasks.filter(condition)
+
+    return _narrowed(tasks, document, operator_filters.KNOWN_FILTERS, narrow)
+
+
+def _narrowed(
+    tasks: TaskQuerySet,
+    document: Mapping[str, Any],
+    known: Sequence[str],
+    narrow: Callable[[TaskQuerySet, str, Any], TaskQuerySet | None],
+) -> TaskQuerySet:
     if len(document) == 1 and document.get("all") is True:
         return tasks
     if not document:
         raise InvalidFilter([FieldError("", f"an empty filter selects nothing; {_EVERY_TASK}")])
     errors: list[FieldError] = []
     for name, value in document.items():
-        narrow = task_filter(name)
         try:
-            if narrow is None:
-                raise ValueError(f"unknown filter; known are {', '.join(KNOWN_FILTERS)}; {_EVERY_TASK}")
-            tasks = narrow(tasks, text_of(name, value))
+            narrowed = narrow(tasks, name, value)
+            if narrowed is None:
+                raise ValueError(f"unknown filter; known are {', '.join(known)}; {_EVERY_TASK}")
+            tasks = narrowed
         except ValueError as error:
             errors.append(FieldError.at(name, str(error)))
     if errors:
         raise InvalidFilter(errors)
     return tasks
+
+
+def _as_in_lists(tasks: TaskQuerySet, name: str, value: Any) -> TaskQuerySet | None:
+    narrow = task_filter(name)
+    return None if narrow is None else narrow(tasks, text_of(name, value))
 
 
 def text_of(name: str, value: Any) -> str:
@@ -94,8 +120,7 @@ def _by_worker(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
     """What the worker holds, and what has ended on it: as a task's document reads."""
     if ID.fullmatch(value) is None:
         raise ValueError("must be the id of a worker")
-    session_id = UUID(value)
-    return tasks.filter(Q(worker=session_id) | Q(last_worker=session_id, finished_at__isnull=False))
+    return tasks.filter(operator_filters.of_workers([UUID(value)]))
 
 
 def _created_after(tasks: TaskQuerySet, value: str) -> TaskQuerySet:

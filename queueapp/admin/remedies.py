@@ -49,7 +49,7 @@ def _remedies(cause: Cause, task: Task, explanation: Explanation) -> Iterator[Re
             yield Remedy(f"see how full the workers of {name} are", list_of(WorkerSession, offers=name))
             yield Remedy("more workers that attach with", code=_query(task))
         case Cause.BEHIND:
-            yield Remedy("see what is ahead of it", list_of(Task, state="pending", name=name))
+            yield Remedy("see what is ahead of it", list_of(Task, q=f"state:pending name:{name}"))
         case Cause.ASSIGNED:
             yield Remedy("see its worker", page_of(WorkerSession, task.worker_id))
         case Cause.FINISHED:

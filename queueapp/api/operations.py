@@ -15,7 +15,7 @@ from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from queueapp import audit, background, database, operations
+from queueapp import audit, background, database, operations, task_filters
 from queueapp.api.base import ApiView
 from queueapp.api.documents import operation_document
 from queueapp.api.pagination import NewestFirst
@@ -42,6 +42,7 @@ class _ManyTasks(ApiView):
         allow_only(request.query_params, ())
         if not isinstance(request.data, Mapping):
             raise InvalidFilter([FieldError("", "a filter is a JSON object")])
+        task_filters.published(request.data)
         names, now = touchable_names(request), database.now()
         if is_operator(request):
             actor = audit.actor_of(request)

@@ -28,7 +28,7 @@ class Suggestion:
 
 def name_suggestion(name: str, offered: Iterable[str]) -> Suggestion | None:
     """For a task whose name no worker offers."""
-    meant = _closest(name, offered)
+    meant = closest(name, offered)
     if meant is None:
         return None
     return Suggestion("name", name, meant, f"no worker offers {name}: did you mean {meant}?")
@@ -47,7 +47,7 @@ def attribute_suggestions(attrs: Mapping[str, str], offers: Collection[Subscript
         others = attrs.keys() - of_this  # what the same filter names too is another thing
         for miss in offer.misses(attrs):
             criterion = miss.criterion
-            if miss.value is None and (attribute := _closest(criterion, others)) is not None:
+            if miss.value is None and (attribute := closest(criterion, others)) is not None:
                 found[criterion, attribute] = _suggestion(criterion, attribute, attribute in known)
     return [found[pair] for pair in sorted(found)]
 
@@ -59,7 +59,7 @@ def _suggestion(criterion: str, attribute: str, is_attribute_known: bool) -> Sug
     return Suggestion("attribute", attribute, criterion, f"{said}: did you mean {criterion}?")
 
 
-def _closest(name: str, known: Iterable[str]) -> str | None:
+def closest(name: str, known: Iterable[str]) -> str | None:
     """The one that is most like the name, if any is enough; letters' case apart."""
     enough = ALIKE_WHEN_SHORT if len(name) <= SHORT else ALIKE
     matcher = SequenceMatcher(autojunk=False)

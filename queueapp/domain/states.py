@@ -55,6 +55,7 @@ class DeliveryState(StrEnum):
 
 LIVE_STATES = (TaskState.PENDING, TaskState.ASSIGNED)
 TERMINAL_STATES = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED)
+UNSUCCESSFUL_STATES = (TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED)
 
 CHANGEABLE = {Action.CANCEL: LIVE_STATES, Action.RETRY: TERMINAL_STATES, Action.PRIORITISE: LIVE_STATES}
 """In which states a task is changed by the action."""

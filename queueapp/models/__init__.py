@@ -12,6 +12,7 @@ from queueapp.models.requests import Delivery, IdempotentRequest, Operation
 from queueapp.models.rollups import Rollup
 from queueapp.models.sessions import Node, Subscription, WorkerSession
 from queueapp.models.tasks import Attempt, ChangedKey, Task
+from queueapp.models.views import SavedView
 
 __all__ = [
     "NAME_LENGTH",
@@ -26,6 +27,7 @@ __all__ = [
     "Queue",
     "Rollup",
     "Route",
+    "SavedView",
     "Subscription",
     "Task",
     "WorkerSession",

@@ -55,6 +55,7 @@ class WorkerSession(models.Model):
         verbose_name = "worker session"
         indexes = [
             models.Index(fields=["node"], name="session_live", condition=Q(gone_at__isnull=True)),
+            models.Index(fields=["name"], name="session_name", condition=~Q(name="")),
         ]
         constraints = [
             models.CheckConstraint(

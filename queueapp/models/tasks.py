@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import F, Q
 
-from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, Outcome, TaskState
+from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, UNSUCCESSFUL_STATES, Outcome, TaskState
 from queueapp.domain.webhooks import URL_LENGTH
 from queueapp.models.fields import NAME_LENGTH, choices, new_id
 from queueapp.models.keys import ApiKey
@@ -22,6 +22,7 @@ _ready = _due & Q(held_back=False)
 _keyed = Q(concurrency_key__isnull=False)
 _failed = Q(state=str(TaskState.FAILED))
 _grouped = Q(error_group__isnull=False)
+_unsuccessful = Q(state__in=[str(state) for state in UNSUCCESSFUL_STATES])
 
 
 class Task(models.Model):
@@ -128,6 +129,8 @@ class Task(models.Model):
             ),
             models.Index(fields=["error_group", "id"], name="task_error_group", condition=_failed & _grouped),
             models.Index(fields=["id"], name="task_ungrouped", condition=_failed & Q(error_group__isnull=True)),
+            # What operators look for among millions that succeeded; those cost it nothing.
+            models.Index(fields=["id", "state"], name="task_unsuccessful", condition=_unsuccessful),
         ]
         constraints = [
             models.CheckConstraint(

@@ -12,12 +12,12 @@ from django.urls import URLPattern
 from queueapp import database, error_groups
 from queueapp.admin.display import age, list_of, page_of
 from queueapp.admin.links import bulk
+from queueapp.domain.filter_values import UNGROUPED
 from queueapp.domain.states import Action
 from queueapp.error_groups import LATEST, WINDOWS, ErrorGroup
 from queueapp.models import Attempt, Queue, Task
 from queueapp.pages.bulk import CHANGING
 from queueapp.pages.page import framed, page
-from queueapp.task_filters import UNGROUPED
 
 PERMISSIONS = ("queueapp.view_task", "queueapp.view_attempt")
 SAMPLE_LENGTH = 2000

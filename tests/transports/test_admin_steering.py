@@ -43,20 +43,6 @@ class TestTasks:
         told = act(admin_client, "task", "retry", rows.pending)
         assert told == ["0 tasks retried.", "1 task left alone: their state does not allow it."]
 
-    def test_are_taken_across_pages_by_the_filter(
-        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(readonly, "STEERED_ROWS", 4)
-        monkeypatch.setattr(readonly, "STEERED_AT_ONCE", 3)
-        fleet = Fleet.started()
-        tagged, other = fleet.tasks(6), fleet.task("other")
-        url = reverse("admin:queueapp_task_changelist") + "?name=tag"
-        form = {"action": "cancel", "_selected_action": [str(tagged[0])], "index": 0, "select_across": 1}
-        told = [str(message) for message in admin_client.post(url, form, follow=True).context["messages"]]
-        assert told == ["4 tasks cancelled.", "These were the first 4: do it again for the others."]
-        admin_client.post(url, form)
-        assert states(*tagged, other) == ["cancelled"] * 6 + ["pending"]
-
     def test_are_steered_from_their_page_and_shown_again(self, admin_client: Client, rows: Scene) -> None:
         page = reverse("admin:queueapp_task_change", args=[rows.pending])
         assert 'value="cancel"' in admin_client.get(page).content.decode()
@@ -98,6 +84,20 @@ class TestWorkers:
     def test_that_are_gone_are_left_alone(self, admin_client: Client, rows: Scene) -> None:
         told = act(admin_client, "workersession", "disconnect", rows.gone_worker)
         assert told[0] == "0 worker sessions disconnected."
+
+    def test_are_taken_across_pages_by_the_filter(
+        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(readonly, "STEERED_ROWS", 4)
+        monkeypatch.setattr(readonly, "STEERED_AT_ONCE", 3)
+        fleet = Fleet.started()
+        offering, other = [fleet.worker() for _ in range(6)], fleet.worker("other", "other")
+        url = reverse("admin:queueapp_workersession_changelist") + "?offers=tag"
+        form = {"action": "drain", "_selected_action": [str(offering[0])], "index": 0, "select_across": 1}
+        told = [str(message) for message in admin_client.post(url, form, follow=True).context["messages"]]
+        assert told == ["4 worker sessions told to drain.", "These were the first 4: do it again for the others."]
+        admin_client.post(url, form)
+        assert set(WorkerSession.objects.online().values_list("pk", flat=True)) == {other}
 
 
 class TestQueues:

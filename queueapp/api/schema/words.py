@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from queueapp.domain.filter_values import UNGROUPED
 from queueapp.domain.names import TASK_NAME
-from queueapp.task_filters import UNGROUPED
 
 Schema = dict[str, Any]
 

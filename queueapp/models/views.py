@@ -1,0 +1,34 @@
+"""Views of the task list that people have named."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from queueapp.models.fields import new_id
+
+VIEW_NAME_LENGTH = 60
+
+
+class SavedView(models.Model):
+    """A filter under a name. `text` is what stands in the bar: its ages are counted from when it is opened. A view
+    that is `shared` is for everybody to open: its name is taken for all, and its owner is who saved it last.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="task_views")
+    name = models.CharField(max_length=VIEW_NAME_LENGTH)
+    text = models.TextField()
+    shared = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "name"], condition=Q(shared=False), name="saved_view_name_once_an_owner"
+            ),
+            models.UniqueConstraint(fields=["name"], condition=Q(shared=True), name="saved_view_name_once_shared"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,267 @@
+"""Finding tasks for operators: a page at a time, the newest first, in bounded time however many there are.
+
+Nothing is counted. Tasks are in the order of their ids, in which they were made, and a page goes on where another
+ended. What is asked for is looked for
+
+- among the waiting or held tasks, where it can only be among them and their partial indexes say that they are few;
+- in the index of the groups of errors, where it is of one;
+- in the index of failed, cancelled and expired tasks, where it can only be there;
+- else through all tasks, in portions that grow as long as there is time. When there is none any more, the page
+  says how far the search has come, and another one begins there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from django.db.models.functions import Greatest
+
+from queueapp import deadlines
+from queueapp.domain.filter_values import ANYTHING
+from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, UNSUCCESSFUL_STATES, TaskState
+from queueapp.models import Route, Task
+from queueapp.models.fields import first_id_at
+from queueapp.operator_filters import created_within, held_by, values_of
+from queueapp.querysets import TaskQuerySet
+from queueapp.task_filters import selected
+
+PAGE_SIZE = 50
+SEARCH_SECONDS = 0.15
+"""After which no further portion is begun."""
+STATEMENT_SECONDS = 0.5
+FIRST_PORTION = 10_000
+SMALLEST_PORTION = 20
+GROWTH = 4
+FEW_TASKS = 100_000
+"""So many entries of an index are looked through in one statement."""
+FIRST_OF_FEW = 1_000
+FEW_ROUTES = 500
+BEHIND_ALL = UUID(int=2**128 - 1)
+CLOCKS_APART = timedelta(minutes=10)
+"""Ids are made by the clocks of the server processes, `created_at` by the database's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`older` and `newer` are ids between which and the end of all tasks the next page lies; None: there is none.
+
+    `looked_at`: after how many tasks the search was broken off, which then goes on at `older` or, where it was
+    looking for newer ones, at `newer`; None if it was not.
+    """
+
+    ids: list[UUID]
+    older: UUID | None = None
+    newer: UUID | None = None
+    looked_at: int | None = None
+
+
+def page(
+    document: Mapping[str, Any],
+    at: datetime,
+    *,
+    before: UUID | None = None,
+    after: UUID | None = None,
+) -> Page:
+    """The newest tasks that match all of the document (none: every task), made before that one; or, with `after`,
+    those that come next after it. InvalidFilter says what cannot be used."""
+    document = document or {"all": True}
+    selected(Task.objects.none(), document, at=at)
+    if after is None:
+        return _older(_search(document, at, _Walk(before)), before)
+    found = _search(document, at, _Walk(after, upwards=True))
+    if len(found.ids) < PAGE_SIZE and found.broken_off_at is None:
+        # The newest page: a full one, and not what was left over of it.
+        return _older(_search(document, at, _Walk(None)), None)
+    ids = found.ids[:PAGE_SIZE][::-1]
+    return Page(
+        ids,
+        older=ids[-1] if ids else after,
+        newer=found.broken_off_at if len(found.ids) <= PAGE_SIZE else ids[0],
+        looked_at=found.looked_at if found.broken_off_at else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """At most one more than a page shows, in the order of the walk."""
+
+    ids: list[UUID]
+    looked_at: int = 0
+    broken_off_at: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """From a task, which is left out, to older or newer ones; from the newest where there is none."""
+
+    start: UUID | None
+    upwards: bool = False
+
+    def ahead(self, tasks: TaskQuerySet) -> TaskQuerySet:
+        """Those of the tasks that lie ahead, in their order."""
+        if self.start is not None:
+            tasks = tasks.filter(**{"id__gt" if self.upwards else "id__lt": self.start})
+        return tasks.order_by("id" if self.upwards else "-id")
+
+    def ahead_of_few(self, tasks: TaskQuerySet) -> TaskQuerySet:
+        """The same where the tasks are few. The id stands in an expression, so that they are found by what else is
+        known of them, and not by going through all ids in search of them."""
+        place = Greatest("id", "id")
+        if self.start is not None:
+            tasks = tasks.annotate(place=place).filter(
+                **{"place__gt" if self.upwards else "place__lt": self.start}
+            )
+        return tasks.order_by(place.asc() if self.upwards else place.desc())
+
+    def portion(self, tasks: TaskQuerySet, end: UUID | None) -> TaskQuerySet:
+        tasks = self.ahead(tasks)
+        return tasks if end is None else tasks.filter(**{"id__lte" if self.upwards else "id__gte": end})
+
+
+def _older(found: _Found, before: UUID | None) -> Page:
+    ids = found.ids[:PAGE_SIZE]
+    newest = ids[0] if ids else before
+    return Page(
+        ids,
+        older=ids[-1] if len(found.ids) > PAGE_SIZE else found.broken_off_at,
+        newer=None if before is None else newest,
+        looked_at=found.looked_at if found.broken_off_at else None,
+    )
+
+
+def _search(document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
+    few = _few(document)
+    if few is not None:
+        try:
+            return _among(few, document, at, walk)
+        except deadlines.CutOff:
+            pass
+    states = _states(document)
+    all_tasks = Task.objects.unsuccessful() if states <= set(UNSUCCESSFUL_STATES) else Task.objects.all()
+    if "error_group" in document:
+        all_tasks = selected(Task.objects.all(), {"error_group": document["error_group"]}, at=at)
+    return _in_portions(_made_in_time(all_tasks, document, at), document, at, walk)
+
+
+def _states(document: Mapping[str, Any]) -> set[TaskState]:
+    """In which a task that matches can be."""
+    states = set(TaskState)
+    if "state" in document:
+        states &= {TaskState(state) for text in values_of(document["state"]) for state in text.split(",")}
+    if "waiting" in document:
+        states &= {TaskState.PENDING}
+    if "finished" in document:
+        states &= set(TERMINAL_STATES)
+    return states
+
+
+def _few(document: Mapping[str, Any]) -> list[TaskQuerySet] | None:
+    """All that can match, in parts that indexes find; None if they may be many."""
+    if "id" in document:
+        return [Task.objects.filter(pk__in=values_of(document["id"]))]
+    states = _states(document)
+    if not states <= set(LIVE_STATES):
+        return None
+    parts = []
+    if TaskState.PENDING in states:
+        parts.append(_ready(document))
+        if "waiting" not in document:
+            pending = Task.objects.pending()
+            parts.append(pending.filter(delayed_until__isnull=False))
+            held_back = Q(delayed_until__isnull=True, held_back=True, concurrency_key__isnull=False)
+            parts.append(pending.filter(held_back))
+    if TaskState.ASSIGNED in states:
+        held = Task.objects.filter(worker__isnull=False)
+        workers = values_of(document["worker"]) if "worker" in document else None
+        parts.append(held if workers is None else held.filter(held_by(workers)))
+    left = FEW_TASKS
+    try:
+        with deadlines.within(STATEMENT_SECONDS):
+            for part in parts:
+                left -= part.order_by().values("pk")[: left + 1].count()
+                if left < 0:
+                    return None
+    except deadlines.CutOff:
+        return None
+    return parts
+
+
+def _ready(document: Mapping[str, Any]) -> TaskQuerySet:
+    """On the routes of the names that are asked for, if these are not too many."""
+    ready = Task.objects.ready()
+    names = [name for text in values_of(document.get("name", "*")) for name in text.split(",")]
+    if any(name.endswith(ANYTHING) for name in names):
+        return ready
+    routes = Route.objects.filter(name__in=names).values_list("id", flat=True)[: FEW_ROUTES + 1]
+    return ready if len(routes) > FEW_ROUTES else ready.filter(route__in=list(routes))
+
+
+def _among(parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
+    """The next ones come from the indexes alone, and what else is asked for is asked of these."""
+    until = monotonic() + SEARCH_SECONDS
+    ids: list[UUID] = []
+    looked_at, size = 0, FIRST_OF_FEW
+    while True:
+        try:
+            with deadlines.within(STATEMENT_SECONDS):
+                ahead = [walk.ahead_of_few(part).values_list("id", flat=True)[:size] for part in parts]
+                next_ones = sorted(chain.from_iterable(ahead), reverse=not walk.upwards)[:size]
+                matching = selected(Task.objects.filter(pk__in=next_ones), document, at=at)
+                ids += sorted(matching.values_list("id", flat=True), reverse=not walk.upwards)
+        except deadlines.CutOff:
+            if not looked_at:
+                raise
+            return _Found(ids, looked_at, broken_off_at=walk.start)
+        if len(next_ones) < size or len(ids) > PAGE_SIZE:
+            return _Found(ids[: PAGE_SIZE + 1])
+        walk = _Walk(next_ones[-1], walk.upwards)
+        looked_at += size
+        if monotonic() > until:
+            return _Found(ids, looked_at, broken_off_at=walk.start)
+        size = FIRST_OF_FEW * GROWTH
+
+
+def _made_in_time(tasks: TaskQuerySet, document: Mapping[str, Any], at: datetime) -> TaskQuerySet:
+    """Those of the tasks whose ids were made when the document says that they were created."""
+    span = created_within(document, at) if document.get("all") is not True else None
+    if span is not None and span.after is not None:
+        tasks = tasks.filter(id__gte=first_id_at(span.after - CLOCKS_APART))
+    if span is not None and span.before is not None:
+        tasks = tasks.filter(id__lt=first_id_at(span.before + CLOCKS_APART))
+    return tasks
+
+
+def _in_portions(all_tasks: TaskQuerySet, document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
+    until = monotonic() + SEARCH_SECONDS
+    matching = selected(all_tasks, document, at=at)
+    ids: list[UUID] = []
+    looked_at, size = 0, FIRST_PORTION
+    while True:
+        begun = monotonic()
+        try:
+            with deadlines.within(STATEMENT_SECONDS):
+                end = next(iter(walk.ahead(all_tasks).values_list("id", flat=True)[size - 1 : size]), None)
+                wanted = PAGE_SIZE + 1 - len(ids)
+                ids += walk.portion(matching, end).values_list("id", flat=True)[:wanted]
+        except deadlines.CutOff:
+            size //= 10
+            if size < SMALLEST_PORTION or monotonic() > until + STATEMENT_SECONDS:
+                return _Found(ids, looked_at, broken_off_at=walk.start or BEHIND_ALL)
+            continue
+        if end is None or len(ids) > PAGE_SIZE:
+            return _Found(ids, looked_at)
+        walk = _Walk(end, walk.upwards)
+        looked_at += size
+        now = monotonic()
+        # As many as there is time for at the pace of these.
+        next_size = min(size * GROWTH, round(size * (until - now) / max(now - begun, 1e-6)))
+        if next_size < min(size, FIRST_PORTION):
+            return _Found(ids, looked_at, broken_off_at=end)
+        size = next_size

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from rows import NOW, assigned, error, pending, row, session
 
-from queueapp import lifecycle, operations
+from queueapp import lifecycle, operations, searching
 from queueapp.domain.errors import InvalidFilter
 from queueapp.domain.states import Action
 from queueapp.models import Task
@@ -56,7 +56,7 @@ def test_none_selects_those_that_failed_before_errors_were_grouped(worker):
     assert found("none") == {old}
 
 
-@pytest.mark.parametrize("value", ["", "all", "7", "0" * 32])
+@pytest.mark.parametrize("value", ["", "all", "7", "0" * 31])
 def test_another_word_is_refused(value):
     with pytest.raises(InvalidFilter, match="group of errors"):
         found(value)
@@ -72,6 +72,15 @@ def test_an_operation_retries_the_group_and_nothing_else(worker):
         pass
     assert {row(task_id).state for task_id in mine} == {"pending"}
     assert row(others[0]).state == "failed"
+
+
+def test_the_operators_search_goes_through_the_group_alone(worker, monkeypatch):
+    monkeypatch.setattr(searching, "FIRST_PORTION", 20)
+    monkeypatch.setattr(searching, "SEARCH_SECONDS", 0)
+    mine = failed(worker, count=3)
+    failed(worker, "no answer", count=100)
+    page = searching.page({"error_group": str(row(mine[0]).error_group)}, NOW)
+    assert (page.ids, page.looked_at) == (mine[::-1], None)
 
 
 @pytest.mark.only_on("sqlite", reason="plans are read as SQLite writes them")

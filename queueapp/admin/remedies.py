@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 from queueapp.admin.display import list_of, page_of
 from queueapp.admin.links import bulk, page_named
 from queueapp.domain.explanation import Explanation
-from queueapp.domain.payloads import json_text
 from queueapp.domain.reasons import Cause
 from queueapp.domain.states import Action, TaskState
 from queueapp.models import Queue, Task, WorkerSession
@@ -65,9 +64,8 @@ def _unmatched(task: Task, explanation: Explanation) -> Iterator[Remedy]:
         nearest = explanation.nearest.worker
         yield Remedy(f"see the worker that comes nearest, {nearest}", page_of(WorkerSession, nearest.id))
     yield Remedy(f"see who offers {task.name}", list_of(WorkerSession, offers=task.name))
-    yield Remedy("see what is covered by whom", page_named("coverage"))
-    attrs = json_text(task.route.attrs)
-    yield Remedy("try other attributes", page_named("sandbox", name=task.name, attrs=attrs))
+    yield Remedy("see what is covered by whom", page_named("coverage", name=task.name))
+    yield Remedy("try other attributes", page_named("sandbox", task=str(task.pk)))
     yield Remedy("it would be taken by a worker that attaches with", code=_query(task))
 
 

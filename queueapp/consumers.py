@@ -192,7 +192,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             self.session_id, v1, options.batch, options.max_outstanding, self._send_text, self._close_by_hub
         )
         remote = ":".join(map(str, self.scope.get("client") or ()))
-        self.hub.attach(self.link, Attachment(self.session_id, options, offers, self.identity.api_key, remote))
+        self.hub.attach(self.link, Attachment(self.session_id, options, offers, self.identity.api_key, remote, v1))
 
     # ---- frames
 

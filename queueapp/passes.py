@@ -259,7 +259,7 @@ def _perform(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
     for session_id, max_outstanding in inbox.capacities:
         sessions.set_capacity(session_id, max_outstanding)
     if inbox.drains:
-        sessions.drain(inbox.drains)
+        sessions.drain(inbox.drains, leaving=True)
     if inbox.closings:
         sessions.close(inbox.closings, now)
     return verdicts

@@ -97,6 +97,10 @@ class WorkerSessionQuerySet(models.QuerySet["rows.WorkerSession"]):
         """Connected: online or draining."""
         return self.filter(gone_at__isnull=True)
 
+    def resumable(self) -> WorkerSessionQuerySet:
+        """Drained by an operator, of which the worker does not know."""
+        return self.filter(gone_at__isnull=True, state=str(SessionState.DRAINING), leaving=False, v1=False)
+
     def with_outstanding(self) -> WorkerSessionQuerySet:
         """Adds `outstanding`, counted from the tasks' rows: nothing that could drift."""
         return self.annotate(outstanding=Count("held_tasks"))

@@ -25,13 +25,14 @@ from queueapp.registration import Offer, Options
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A worker that has registered. `remote` is its address as text."""
+    """A worker that has registered. `remote` is its address as text; `v1`: it hears more than tasks, if known."""
 
     session_id: UUID
     options: Options
     offers: tuple[Offer, ...]
     api_key: ApiKey | None = None
     remote: str = ""
+    v1: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> N
                 max_outstanding=attachment.options.max_outstanding,
                 version=attachment.options.version,
                 remote=attachment.remote,
+                v1=attachment.v1,
                 connected_at=now,
                 idle_since=now,
             )
@@ -89,13 +91,33 @@ def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> N
 
 
 @database.retried
-def drain(session_ids: Collection[UUID]) -> set[UUID]:
-    """Give the sessions no more tasks; what they hold they may finish. Returns those that were online."""
+def drain(session_ids: Collection[UUID], leaving: bool = False) -> set[UUID]:
+    """Give the sessions no more tasks; what they hold they may finish. Returns those that were online.
+
+    `leaving`: not by an operator's word, but because the workers or their process leave: nobody resumes them.
+    """
     with database.brief_transaction():
-        drained = _lock(WorkerSession.objects.online().filter(pk__in=list(session_ids)))
-        WorkerSession.objects.filter(pk__in=drained).update(state=str(SessionState.DRAINING))
+        attached = WorkerSession.objects.attached().filter(pk__in=list(session_ids)).order_by("id")
+        states = dict(attached.select_for_update().values_list("id", "state"))
+        drained = {session_id for session_id, state in states.items() if state == SessionState.ONLINE}
+        rows = WorkerSession.objects.filter(pk__in=list(states) if leaving else drained)
+        rows.update(state=str(SessionState.DRAINING), leaving=leaving)
         doorbell.ring(roster=bool(drained), drained=tuple(sorted(drained)))
         return drained
+
+
+@database.retried
+def resume(session_ids: Collection[UUID]) -> set[UUID]:
+    """Give sessions that an operator has drained tasks again. Returns those for which that can be done.
+
+    It cannot for who is leaving, nor for who speaks `workqueue.v1`: that worker was told to finish and leave, and
+    no message takes that back. A task that it were given now could be lost with its connection.
+    """
+    with database.brief_transaction():
+        resumed = _lock(WorkerSession.objects.resumable().filter(pk__in=list(session_ids)))
+        WorkerSession.objects.filter(pk__in=resumed).update(state=str(SessionState.ONLINE))
+        doorbell.ring(roster=bool(resumed))
+        return resumed
 
 
 def set_capacity(session_id: UUID, max_outstanding: int) -> None:

@@ -13,15 +13,17 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from queueapp import live
-from queueapp.operators import may_view
+from queueapp.operators import PERMISSIONS, may_view
 from queueapp.overview import RANGES
-from queueapp.pages import saved_views
+from queueapp.pages import coverage, sandbox, saved_views
 
 NAVIGATION = (
     ("Overview", "index", ()),
     ("Tasks", "queueapp_task_changelist", ("queueapp.view_task",)),
     ("Errors", "errors", ("queueapp.view_task", "queueapp.view_attempt")),
     ("Workers", "queueapp_workersession_changelist", ("queueapp.view_workersession",)),
+    ("Coverage", "coverage", PERMISSIONS),
+    ("Sandbox", "sandbox", PERMISSIONS),
     ("Queues", "queueapp_queue_changelist", ("queueapp.view_queue",)),
     ("Keys", "queueapp_apikey_changelist", ("queueapp.view_apikey",)),
     ("Callbacks", "queueapp_delivery_changelist", ("queueapp.view_delivery",)),
@@ -66,6 +68,8 @@ class OperatorSite(admin.AdminSite):
             ),
             *bulk.urls(self),
             *errors.urls(self),
+            *coverage.urls(self),
+            *sandbox.urls(self),
         ]
         return mine + super().get_urls()
 

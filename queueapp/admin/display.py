@@ -31,7 +31,7 @@ def page_of(model: type[Model], key: Any) -> str:
 def list_of(model: type[Model], **filters: Any) -> str:
     """The address of a list, filtered."""
     address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-    return f"{address}?{urlencode(filters)}"
+    return f"{address}?{urlencode(filters)}" if filters else address
 
 
 def link(model: type[Model], key: Any, text: str) -> SafeString:

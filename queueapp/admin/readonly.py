@@ -141,7 +141,8 @@ class OperatorAdmin(_ModelAdmin[M]):
         if not all(self._is_key(key) for key in keys):
             raise SuspiciousOperation("What was selected is no row's key.")
         response = super().response_action(request, queryset, *arguments, **options)
-        if response is not None and "_from_page" in request.POST and len(keys) == 1:
+        is_over = isinstance(response, HttpResponseRedirect)  # and no question that has to be answered first
+        if is_over and "_from_page" in request.POST and len(keys) == 1:
             return HttpResponseRedirect(page_of(self.model, keys[0]))
         return response
 

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.formats import localize
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from queueapp import database, sessions
-from queueapp.admin.display import NOTHING, excerpt, link, list_of, short, value_block
+from queueapp.admin import leaving
+from queueapp.admin.display import NOTHING, age, excerpt, link, list_of, short, value_block
 from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
+from queueapp.conf import config
+from queueapp.domain import filter_text
+from queueapp.domain.minutes import of_last_minute
 from queueapp.domain.names import is_storable
 from queueapp.domain.states import SessionState
 from queueapp.models import NAME_LENGTH, Attempt, Subscription, Task, WorkerSession
+from queueapp.protocol import SUBPROTOCOL
 from queueapp.querysets import SubscriptionQuerySet, WorkerSessionQuerySet
 
 HELD_SHOWN = 100
+ATTEMPTS_COUNTED = 1000
 
 
 class ByConnection(OneOf):
@@ -67,22 +76,25 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
     list_display = (
         "label",
         "state",
-        "outstanding",
-        "max_outstanding",
+        "load",
+        "done",
+        "errors",
+        "per_minute",
         "offers",
         "node_link",
         "version",
         "connected_at",
         "gone_at",
-        "stale_results",
     )
     list_filter = (ByConnection, Offering)
     search_help_text = "A worker's id, or a part of its name, version or address."
-    actions = ("drain", "disconnect")
+    actions = ("drain", "disconnect", "resume")
     fieldsets = (
-        (None, {"fields": ("id", "name", "state", ("outstanding", "max_outstanding", "stale_results"), "held")}),
+        (None, {"fields": ("id", "name", "standing", ("outstanding", "max_outstanding"), "held")}),
+        ("Has done", {"fields": (("done", "errors", "stale_results"), "per_minute", "ended_attempts", "tasks")}),
+        ("Heartbeat", {"fields": ("node_link", "heartbeat")}),
         ("Connection", {"fields": (("connected_at", "idle_since", "gone_at"), ("close_code", "close_reason"))}),
-        ("Origin", {"fields": (("version", "remote"), "node_link", "api_key", "ended_attempts")}),
+        ("Origin", {"fields": (("version", "remote", "protocol"), "api_key")}),
     )
     inlines = (SubscriptionsOfWorker,)
 
@@ -95,8 +107,9 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
     def prepare(self, rows: Sequence[WorkerSession]) -> None:
         # Counted for the rows of the page: an annotation would be grouped over all the sessions there ever were.
         outstanding = Task.objects.held_by(row.pk for row in rows).outstanding_by_session()
+        now = database.now()
         for row in rows:
-            vars(row)["outstanding"] = outstanding.get(row.pk, 0)
+            vars(row).update(outstanding=outstanding.get(row.pk, 0), now=now)
 
     def search(self, queryset: QuerySet[WorkerSession], word: str) -> QuerySet[WorkerSession]:
         if session_id := as_id(word):
@@ -131,23 +144,89 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
         ]
         return _held_table(lines) if lines else NOTHING
 
-    @admin.display(description="attempts that ended here")
+    @admin.display(description="state")
+    def standing(self, session: WorkerSession) -> str:
+        if session.state != SessionState.DRAINING:
+            return session.state
+        if session.leaving:
+            return "draining: it leaves by its own word, or its server process ends"
+        if session.v1 is False:
+            return "draining, of which it does not know: it can be resumed"
+        return "draining: it was told to finish and leave, and no message takes that back"
+
+    @admin.display(description="load")
+    def load(self, session: WorkerSession) -> str:
+        return f"{vars(session)['outstanding']} of {session.max_outstanding}"
+
+    @admin.display(description="a minute")
+    def per_minute(self, session: WorkerSession) -> int:
+        """Results in the last minute that is over."""
+        counted = session.counted_minute, session.ended_in_minute, session.ended_in_previous
+        return of_last_minute(*counted, vars(session)["now"])
+
+    @admin.display(description="protocol")
+    def protocol(self, session: WorkerSession) -> str:
+        return {True: SUBPROTOCOL, False: "plain: it hears of nothing but tasks", None: NOTHING}[session.v1]
+
+    @admin.display(description="last")
+    def heartbeat(self, session: WorkerSession) -> str:
+        """Of its process, which the rows know. The process asks the worker itself."""
+        if session.gone_at is not None:
+            return NOTHING
+        node, given = session.node, config()
+        if node.stopped_at is not None:
+            return "its process has stopped"
+        ago = age(vars(session)["now"] - node.lease_until + timedelta(seconds=given.lease_seconds))
+        limit = f"{given.ping_interval_seconds + given.ping_timeout_seconds:g} s"
+        return f"its process {ago} ago, which lets go of a worker that answers no ping for {limit}"
+
+    @admin.display(description="attempts that ended here, but plain first dones")
     def ended_attempts(self, session: WorkerSession) -> SafeString:
-        return format_html('<a href="{}">list</a>', list_of(Attempt, worker__id__exact=session.pk))
+        counted = outcomes_of(session.pk)
+        said = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counted.items())) or "none"
+        more = f", of the {ATTEMPTS_COUNTED} that were looked at" if counted.total() == ATTEMPTS_COUNTED else ""
+        return format_html(
+            '{}{}: <a href="{}">list</a>', said, more, list_of(Attempt, worker__id__exact=session.pk)
+        )
+
+    @admin.display(description="its tasks")
+    def tasks(self, session: WorkerSession) -> SafeString:
+        address = list_of(Task, q=filter_text.write({"worker": str(session.pk)}))
+        return format_html('<a href="{}">those that it holds and has ended</a>', address)
 
     @admin.action(description="Drain selected workers: no more tasks for them", permissions=["steer"])
-    def drain(self, request: HttpRequest, workers: WorkerSessionQuerySet) -> None:
-        self.steer(request, workers.online(), sessions.drain, "told to drain", action="drain")
+    def drain(self, request: HttpRequest, workers: WorkerSessionQuerySet) -> HttpResponse | None:
+        eligible = workers.online()
+        if (question := leaving.asked_first(self, request, eligible, is_disconnect=False)) is not None:
+            return question
+        self.steer(request, eligible, sessions.drain, "told to drain", action="drain")
+        return None
 
     @admin.action(description="Disconnect selected workers: their tasks go to others", permissions=["steer"])
-    def disconnect(self, request: HttpRequest, workers: WorkerSessionQuerySet) -> None:
+    def disconnect(self, request: HttpRequest, workers: WorkerSessionQuerySet) -> HttpResponse | None:
+        eligible = workers.attached()
+        if (question := leaving.asked_first(self, request, eligible, is_disconnect=True)) is not None:
+            return question
         self.steer(
             request,
-            workers.attached(),
+            eligible,
             lambda ids: sessions.disconnect(ids, database.now()),
             "disconnected",
             action="disconnect",
         )
+        return None
+
+    @admin.action(
+        description="Resume selected workers: those that do not know of their drain", permissions=["steer"]
+    )
+    def resume(self, request: HttpRequest, workers: WorkerSessionQuerySet) -> None:
+        self.steer(request, workers.resumable(), sessions.resume, "resumed", action="resume")
+
+
+def outcomes_of(session_id: UUID) -> Counter[str]:
+    """Of the attempts that have a row: a plain first `done` has none. At most so many are counted."""
+    ended = Attempt.objects.filter(worker=session_id).values("outcome")[:ATTEMPTS_COUNTED]
+    return Counter(row["outcome"] for row in ended)
 
 
 class OfAttached(OneOf):

@@ -18,7 +18,7 @@ NAMES_COMPARED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """`given` is a name or an attribute of the task, or a criterion of a worker's filter: `of` says which."""
+    """`given` is a name or an attribute of a task, or a name or a criterion of a worker: `of` says which."""
 
     of: str
     given: str
@@ -32,6 +32,14 @@ def name_suggestion(name: str, offered: Iterable[str]) -> Suggestion | None:
     if meant is None:
         return None
     return Suggestion("name", name, meant, f"no worker offers {name}: did you mean {meant}?")
+
+
+def offer_suggestion(name: str, submitted: Iterable[str]) -> Suggestion | None:
+    """For a name that workers offer and of which there is no task."""
+    meant = closest(name, submitted)
+    if meant is None:
+        return None
+    return Suggestion("offer", name, meant, f"there is no task {name}: did its workers mean {meant}?")
 
 
 def attribute_suggestions(attrs: Mapping[str, str], offers: Collection[Subscription]) -> list[Suggestion]:

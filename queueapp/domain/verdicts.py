@@ -31,7 +31,7 @@ ORDER = list(Standing)
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """An attached worker. `offers`: its subscriptions of the task's name."""
+    """An attached worker. `offers`: its subscriptions, or those of the one task name that is spoken of."""
 
     id: UUID
     label: str

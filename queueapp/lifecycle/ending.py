@@ -18,7 +18,7 @@ from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
 from queueapp.lifecycle.attempts import Ending, error_groups, keep, revoked
-from queueapp.lifecycle.holders import lock_holders, note_use
+from queueapp.lifecycle.holders import lock_holders, note_results
 from queueapp.lifecycle.keys import note_keys
 from queueapp.models import Attempt, Task
 from queueapp.querysets import TaskQuerySet
@@ -93,7 +93,7 @@ def finish(reports: Sequence[Report], now: datetime) -> list[Verdict]:
             accepted += [report for report in a_report_a_task if report.task_id in done]
         verdicts = _verdicts(reports, accepted)
         _count_stale(reports, verdicts)
-        note_use({report.session_id for report in accepted}, now)
+        note_results(((report.session_id, report.done) for report in accepted), now)
     return verdicts
 
 

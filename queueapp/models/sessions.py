@@ -31,6 +31,10 @@ class WorkerSession(models.Model):
     """One WebSocket connection that offers to perform tasks.
 
     `reach`: what its key was last found to allow, `[task_globs, bounds]`; `access` compares it with the key's row.
+
+    `v1`: whether the worker speaks `workqueue.v1`, and so hears that it is drained (None: nobody asked when it
+    attached). `leaving`: it has said itself that it drains, or its process does. `done` and `errors` count its
+    results; those of the minute `counted_minute` (since 1970) and of the one before tell how fast they come.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -48,6 +52,13 @@ class WorkerSession(models.Model):
     close_code = models.PositiveIntegerField(null=True, blank=True)
     close_reason = models.CharField(max_length=200, blank=True, default="")
     stale_results = models.PositiveIntegerField(default=0)
+    v1 = models.BooleanField(null=True)
+    leaving = models.BooleanField(default=False, db_default=False)
+    done = models.PositiveBigIntegerField(default=0, db_default=0)
+    errors = models.PositiveBigIntegerField(default=0, db_default=0)
+    counted_minute = models.PositiveIntegerField(default=0, db_default=0)
+    ended_in_minute = models.PositiveIntegerField(default=0, db_default=0)
+    ended_in_previous = models.PositiveIntegerField(default=0, db_default=0)
 
     objects = WorkerSessionQuerySet.as_manager()
 
@@ -62,6 +73,9 @@ class WorkerSession(models.Model):
                 condition=Q(state=str(SessionState.GONE), gone_at__isnull=False)
                 | (~Q(state=str(SessionState.GONE)) & Q(gone_at__isnull=True)),
                 name="session_gone_at_iff_gone",
+            ),
+            models.CheckConstraint(
+                condition=Q(leaving=False) | ~Q(state=str(SessionState.ONLINE)), name="session_leaving_not_online"
             ),
         ]
 

@@ -38,6 +38,7 @@ READ_BY_ANY_METHOD = re.compile(
 ACTIONS = ("cancel", "retry", "drain", "disconnect", "pause", "resume", "revoke", "delete_selected")
 TRIED = {
     "post": "yes",
+    "confirmed": "1",
     "index": "0",
     "select_across": "1",
     "filter": '{"all": true}',
@@ -220,7 +221,9 @@ class TestAnOperator:
     def test_steers(self, rows: Scene) -> None:
         client = member_of("Operator")
         assert act(client, "task", "cancel", rows.pending) == ["1 task cancelled."]
-        assert act(client, "workersession", "drain", rows.worker) == ["1 worker session told to drain."]
+        assert act(client, "workersession", "drain", rows.worker, confirmed="1") == [
+            "1 worker session told to drain."
+        ]
         assert act(client, "queue", "pause", "tag") == ["1 queue paused."]
         assert client.post(page_url("queue", "tag"), {"concurrency": "7"}).status_code == 302
         assert client.post(f"/api/v1/tasks/{rows.failed}/retry").status_code == 200

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from admin_rows import Fleet, Scene, act, scene, staff
+from admin_rows import Scene, act, scene, staff
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
 from queueapp import queues
-from queueapp.admin import readonly
 from queueapp.auth import create_key
 from queueapp.models import ApiKey, Attempt, Node, Queue, Subscription, Task, WorkerSession
 
@@ -66,38 +65,6 @@ class TestTasks:
             form = {"action": action, "_selected_action": key, "index": 0}
             response = admin_client.post(reverse(f"admin:queueapp_{model}_changelist"), form)
             assert response.status_code == 400
-
-
-class TestWorkers:
-    def test_are_drained(self, admin_client: Client, rows: Scene) -> None:
-        assert act(admin_client, "workersession", "drain", rows.worker) == ["1 worker session told to drain."]
-        assert WorkerSession.objects.get(pk=rows.worker).state == "draining"
-        assert states(rows.assigned) == ["assigned"]
-
-    def test_are_disconnected_and_their_tasks_released(self, admin_client: Client, rows: Scene) -> None:
-        told = act(admin_client, "workersession", "disconnect", rows.worker)
-        assert told == ["1 worker session disconnected."]
-        session = WorkerSession.objects.get(pk=rows.worker)
-        assert (session.state, session.close_code) == ("gone", 4409)
-        assert states(rows.assigned) == ["pending"]
-
-    def test_that_are_gone_are_left_alone(self, admin_client: Client, rows: Scene) -> None:
-        told = act(admin_client, "workersession", "disconnect", rows.gone_worker)
-        assert told[0] == "0 worker sessions disconnected."
-
-    def test_are_taken_across_pages_by_the_filter(
-        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(readonly, "STEERED_ROWS", 4)
-        monkeypatch.setattr(readonly, "STEERED_AT_ONCE", 3)
-        fleet = Fleet.started()
-        offering, other = [fleet.worker() for _ in range(6)], fleet.worker("other", "other")
-        url = reverse("admin:queueapp_workersession_changelist") + "?offers=tag"
-        form = {"action": "drain", "_selected_action": [str(offering[0])], "index": 0, "select_across": 1}
-        told = [str(message) for message in admin_client.post(url, form, follow=True).context["messages"]]
-        assert told == ["4 worker sessions told to drain.", "These were the first 4: do it again for the others."]
-        admin_client.post(url, form)
-        assert set(WorkerSession.objects.online().values_list("pk", flat=True)) == {other}
 
 
 class TestQueues:
@@ -193,7 +160,7 @@ class TestPermissions:
             ("queue", "pause", "tag"),
             ("apikey", "revoke", key.pk),
         ):
-            act(client, model, action, row)
+            act(client, model, action, row, confirmed="1")
         assert save_queue(client, timeout_seconds="60").status_code == 403
         assert (
             client.post(reverse("admin:queueapp_apikey_add"), {"name": "x", "role": "worker"}).status_code == 403

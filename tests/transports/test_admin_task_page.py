@@ -101,6 +101,16 @@ class TestWhatCanBeDone:
         [offer] = parse_query(query.encode(), 100).offers
         assert offer.subscription.misses({"cloud": "azure", "zone": "a"}) == ()
 
+    def test_about_a_task_that_nobody_accepts_is_looked_for_in_the_sandbox_and_the_coverage(
+        self, admin_client: Client, fleet: Fleet
+    ):
+        fleet.worker("w7", cloud="aws")
+        found = remedies(admin_client, fleet.task(cloud="azure"))
+        sandbox = admin_client.get(str(found["try other attributes"]), follow=True)
+        assert (sandbox.context["name"], sandbox.context["attrs"].strip()) == ("tag", "cloud=azure")
+        covered = admin_client.get(str(found["see what is covered by whom"]))
+        assert covered.context["search"] == "tag"
+
     def test_about_a_name_that_looks_misspelt_is_said(self, admin_client: Client, fleet: Fleet):
         fleet.worker("w7", "collect")
         page = unescape(shown(admin_client, page_url("task", fleet.task(name="colect"))))

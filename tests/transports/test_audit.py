@@ -56,7 +56,7 @@ class TestInTheAdmin:
         self, admin_client: Client, rows: Scene, model: str, action: str, attribute: str, kind: str
     ) -> None:
         key = getattr(rows, attribute)
-        act(admin_client, model, action, key)
+        act(admin_client, model, action, key, confirmed="1")
         assert entries() == [("admin", action, kind, str(key), 1)]
         entry = the_entry()
         assert (entry.address, entry.key_id) == (ADDRESS, None)
@@ -270,7 +270,8 @@ class TestChangeAndEntry:
 
 
 def act_quietly(client: Client, model: str, action: str, key: Any) -> Any:
-    return client.post(list_url(model), {"action": action, "_selected_action": str(key), "index": 0})
+    form = {"action": action, "_selected_action": str(key), "index": 0, "confirmed": "1"}
+    return client.post(list_url(model), form)
 
 
 def everything() -> list[Any]:

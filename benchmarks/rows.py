@@ -69,11 +69,11 @@ class Rows:
             attrs = json.dumps({"cloud": "azure", "node": str(number if distinct else number // len(names) % 10)})
             route_id = routes.setdefault((name, attrs), uuid4())
             tasks.append((uuid7(), name, route_id, '{"n":1}', now, now, now, *PENDING.values()))
-        self._insert(
+        self.insert(
             "queueapp_route", ROUTE_COLUMNS, ((id, name, attrs, now) for (name, attrs), id in routes.items())
         )
         columns = ("id", "name", "route_id", "data", "created_at", "available_at", "waiting_since", *PENDING)
-        self._insert("queueapp_task", columns, tasks)
+        self.insert("queueapp_task", columns, tasks)
 
     def add_past(self, number: int) -> None:
         """Tasks that succeeded, over the last days."""
@@ -89,9 +89,9 @@ class Rows:
                 data = f'{{"n":{n}}}'
                 yield uuid7(), "bench", routes[n % 10], data, data, worker, *[at] * len(times), *SUCCEEDED.values()
 
-        self._insert("queueapp_task", (*columns, *times, *SUCCEEDED), rows())
+        self.insert("queueapp_task", (*columns, *times, *SUCCEEDED), rows())
 
-    def _insert(self, table: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    def insert(self, table: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
         names = ", ".join(columns)
         if self.is_postgresql:
             with self._connection.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:

@@ -1,4 +1,4 @@
-"""Which tasks an operator means: the filters of the admin's bar, as conditions. `domain.filter_text` is their language.
+"""Which tasks an operator means: the filters of the admin's bar as conditions. `domain.filter_text` reads them.
 
 Those of the API's lists are among them, and mean the same of one text; here several are any of them.
 """
@@ -15,12 +15,13 @@ from uuid import UUID
 from django.db.models import Q, Value
 from django.db.models.lookups import Exact
 
-from queueapp.database import ArrayHas, JsonAt, ObjectHas
+from queueapp.database import ArrayHas, JsonAt, Literal, ObjectHas
 from queueapp.domain.filter_values import (
     ANYTHING,
     ATTRIBUTE,
     CONTAINS,
     DATA,
+    UNGROUPED,
     Span,
     as_id,
     check,
@@ -81,13 +82,22 @@ def _by_name(values: Sequence[str], at: datetime) -> Q:
     return _any([*([Q(name__in=names)] if names else []), *(Q(name__startswith=start) for start in beginnings)])
 
 
+def held_by(workers: Sequence[str]) -> Q:
+    """What these workers, by name or id, hold now."""
+    return _any([Q(worker__in=sessions) for sessions in _sessions(workers)])
+
+
 def _by_worker(values: Sequence[str], at: datetime) -> Q:
-    """By their ids, also where the row has been pruned, and by their names."""
-    ids = [session_id for value in values if (session_id := as_id(value)) is not None]
-    names = [value for value in values if as_id(value) is None]
+    return _any([of_workers(sessions) for sessions in _sessions(values)])
+
+
+def _sessions(workers: Sequence[str]) -> list[Any]:
+    """Those with these ids, whose rows may have been pruned, and those of the rows with these names."""
+    ids = [session_id for value in workers if (session_id := as_id(value)) is not None]
+    names = [value for value in workers if as_id(value) is None]
     # As the index of names says it, which leaves out the many that have none.
     named = WorkerSession.objects.filter(name__in=names).exclude(name="").values("pk")
-    return _any([*([of_workers(ids)] if ids else []), *([of_workers(named)] if names else [])])
+    return [*([ids] if ids else []), *([named] if names else [])]
 
 
 def _by_tag(values: Sequence[str], at: datetime) -> Q:
@@ -97,6 +107,13 @@ def _by_tag(values: Sequence[str], at: datetime) -> Q:
 def _by_error(values: Sequence[str], at: datetime) -> Q:
     (value,) = values
     return Q(error__icontains=value.removeprefix(CONTAINS)) if value.startswith(CONTAINS) else Q(error=value)
+
+
+def _by_error_group(values: Sequence[str], at: datetime) -> Q:
+    """As the partial indexes say it."""
+    groups = [Q(error_group=UUID(value)) for value in values if value != UNGROUPED]
+    ungrouped = [Q(error_group__isnull=True)] if UNGROUPED in values else []
+    return Q(state=Literal(TaskState.FAILED)) & _any([*groups, *ungrouped])
 
 
 def _by_waiting(values: Sequence[str], at: datetime) -> Q:
@@ -144,6 +161,7 @@ _CONDITIONS: dict[str, Condition] = {
     "worker": _by_worker,
     "tag": _by_tag,
     "error": _by_error,
+    "error_group": _by_error_group,
     "waiting": _by_waiting,
     "finished": _by_finished,
     "id": _by_id,

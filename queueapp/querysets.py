@@ -65,6 +65,13 @@ class TaskQuerySet(models.QuerySet["rows.Task"]):
     def tagged(self, tag: str) -> TaskQuerySet:
         return self.filter(ArrayHas("tags", Value(tag)))
 
+    def failed_in(self, error_group: UUID | None) -> TaskQuerySet:
+        """Those that have failed with an error of that group; None: before errors were grouped."""
+        failed = self.filter(state=Literal(TaskState.FAILED))
+        if error_group is None:
+            return failed.filter(error_group__isnull=True)
+        return failed.filter(error_group=error_group)
+
     def visible_to(self, key: rows.ApiKey | None) -> TaskQuerySet:
         """A producer key reads its own tasks only; operators and admin users (None) read all."""
         return self if _reads_all(key) else self.filter(submitted_by=key)

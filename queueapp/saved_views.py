@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
+from queueapp import audit
 from queueapp.domain import filter_text
 from queueapp.domain.names import is_storable
 from queueapp.models import SavedView
@@ -42,8 +43,11 @@ def views_for(user_id: Any) -> list[SavedView]:
     return list(views[: VIEWS_OF_ONE + SHARED_VIEWS])
 
 
-def save(user_id: Any, name: str, text: str, *, shared: bool) -> SavedView:
-    """Under the name, in the place of the view that the person, or with `shared` everybody, has under it."""
+def save(actor: audit.Actor, name: str, text: str, *, shared: bool) -> SavedView:
+    """Under the name, in the place of the view that the person, or with `shared` everybody, has under it. What is
+    everybody's is in the audit log."""
+    user_id = actor.user_id
+    assert user_id is not None  # a key has no views
     name = " ".join(name.split())
     if not 1 <= len(name) <= VIEW_NAME_LENGTH or not is_storable(name):
         raise UnusableView(f"A view needs a name of at most {VIEW_NAME_LENGTH} characters.")
@@ -52,18 +56,28 @@ def save(user_id: Any, name: str, text: str, *, shared: bool) -> SavedView:
         raise UnusableView(f"{reading.problems[0].word}: {reading.problems[0].message}")
     text = filter_text.write(reading.document)
     with transaction.atomic():
-        others = SavedView.objects.filter(shared=True) if shared else SavedView.objects.filter(owner=user_id, shared=False)
+        others = (
+            SavedView.objects.filter(shared=True)
+            if shared
+            else SavedView.objects.filter(owner=user_id, shared=False)
+        )
         if others.exclude(name=name).count() >= (SHARED_VIEWS if shared else VIEWS_OF_ONE):
             raise UnusableView("There are as many views as there may be: delete one first.")
-        known = {"name": name, "shared": True} if shared else {"name": name, "shared": False, "owner_id": user_id}
+        known: dict[str, Any] = (
+            {"name": name, "shared": True} if shared else {"name": name, "shared": False, "owner_id": user_id}
+        )
         view, _ = SavedView.objects.update_or_create(**known, defaults={"text": text, "owner_id": user_id})
+        if shared:
+            audit.record(actor, "share", kind="view", subject=name, detail=text)
     return view
 
 
-def delete(user_id: Any, view_id: UUID, *, shared: bool) -> SavedView | None:
-    """One's own or, with `shared`, any shared one. None if there is no such view."""
-    mine = Q(owner=user_id, shared=False)
-    view = SavedView.objects.filter(mine | Q(shared=True) if shared else mine, pk=view_id).first()
-    if view is not None:
-        SavedView.objects.filter(pk=view.pk).delete()
+def delete(actor: audit.Actor, view_id: UUID) -> SavedView | None:
+    """One's own or any shared one. None if there is no such view."""
+    with transaction.atomic():
+        view = SavedView.objects.filter(Q(owner=actor.user_id) | Q(shared=True), pk=view_id).first()
+        if view is not None:
+            SavedView.objects.filter(pk=view.pk).delete()
+            if view.shared:
+                audit.record(actor, "delete", kind="view", subject=view.name, detail=view.text)
     return view

@@ -4,9 +4,10 @@ Nothing is counted. Tasks are in the order of their ids, in which they were made
 ended. What is asked for is looked for
 
 - among the waiting or held tasks, where it can only be among them and their partial indexes say that they are few;
+- in the index of the groups of errors, where it is of one;
 - in the index of failed, cancelled and expired tasks, where it can only be there;
-- else through all tasks, in portions that grow as long as there is time. When there is none any more, the page says
-  how far the search has come, and another one begins there.
+- else through all tasks, in portions that grow as long as there is time. When there is none any more, the page
+  says how far the search has come, and another one begins there.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -26,7 +28,7 @@ from queueapp.domain.filter_values import ANYTHING
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, UNSUCCESSFUL_STATES, TaskState
 from queueapp.models import Route, Task
 from queueapp.models.fields import first_id_at
-from queueapp.operator_filters import created_within, values_of
+from queueapp.operator_filters import created_within, held_by, values_of
 from queueapp.querysets import TaskQuerySet
 from queueapp.task_filters import selected
 
@@ -34,11 +36,12 @@ PAGE_SIZE = 50
 SEARCH_SECONDS = 0.15
 """After which no further portion is begun."""
 STATEMENT_SECONDS = 0.5
-FIRST_PORTION = 2_000
+FIRST_PORTION = 10_000
 SMALLEST_PORTION = 20
 GROWTH = 4
-FEW_TASKS = 20_000
-"""So many are looked through in one statement."""
+FEW_TASKS = 100_000
+"""So many entries of an index are looked through in one statement."""
+FIRST_OF_FEW = 1_000
 FEW_ROUTES = 500
 BEHIND_ALL = UUID(int=2**128 - 1)
 CLOCKS_APART = timedelta(minutes=10)
@@ -112,7 +115,9 @@ class _Walk:
         known of them, and not by going through all ids in search of them."""
         place = Greatest("id", "id")
         if self.start is not None:
-            tasks = tasks.annotate(place=place).filter(**{"place__gt" if self.upwards else "place__lt": self.start})
+            tasks = tasks.annotate(place=place).filter(
+                **{"place__gt" if self.upwards else "place__lt": self.start}
+            )
         return tasks.order_by(place.asc() if self.upwards else place.desc())
 
     def portion(self, tasks: TaskQuerySet, end: UUID | None) -> TaskQuerySet:
@@ -135,12 +140,13 @@ def _search(document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
     few = _few(document)
     if few is not None:
         try:
-            with deadlines.within(STATEMENT_SECONDS):
-                return _Found(_among(few, document, at, walk))
+            return _among(few, document, at, walk)
         except deadlines.CutOff:
             pass
     states = _states(document)
     all_tasks = Task.objects.unsuccessful() if states <= set(UNSUCCESSFUL_STATES) else Task.objects.all()
+    if "error_group" in document:
+        all_tasks = selected(Task.objects.all(), {"error_group": document["error_group"]}, at=at)
     return _in_portions(_made_in_time(all_tasks, document, at), document, at, walk)
 
 
@@ -172,7 +178,9 @@ def _few(document: Mapping[str, Any]) -> list[TaskQuerySet] | None:
             held_back = Q(delayed_until__isnull=True, held_back=True, concurrency_key__isnull=False)
             parts.append(pending.filter(held_back))
     if TaskState.ASSIGNED in states:
-        parts.append(Task.objects.assigned())
+        held = Task.objects.filter(worker__isnull=False)
+        workers = values_of(document["worker"]) if "worker" in document else None
+        parts.append(held if workers is None else held.filter(held_by(workers)))
     left = FEW_TASKS
     try:
         with deadlines.within(STATEMENT_SECONDS):
@@ -195,13 +203,29 @@ def _ready(document: Mapping[str, Any]) -> TaskQuerySet:
     return ready if len(routes) > FEW_ROUTES else ready.filter(route__in=list(routes))
 
 
-def _among(
-    parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datetime, walk: _Walk
-) -> list[UUID]:
+def _among(parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
+    """The next ones come from the indexes alone, and what else is asked for is asked of these."""
+    until = monotonic() + SEARCH_SECONDS
     ids: list[UUID] = []
-    for part in parts:
-        ids += walk.ahead_of_few(selected(part, document, at=at)).values_list("id", flat=True)[: PAGE_SIZE + 1]
-    return sorted(ids, reverse=not walk.upwards)[: PAGE_SIZE + 1]
+    looked_at, size = 0, FIRST_OF_FEW
+    while True:
+        try:
+            with deadlines.within(STATEMENT_SECONDS):
+                ahead = [walk.ahead_of_few(part).values_list("id", flat=True)[:size] for part in parts]
+                next_ones = sorted(chain.from_iterable(ahead), reverse=not walk.upwards)[:size]
+                matching = selected(Task.objects.filter(pk__in=next_ones), document, at=at)
+                ids += sorted(matching.values_list("id", flat=True), reverse=not walk.upwards)
+        except deadlines.CutOff:
+            if not looked_at:
+                raise
+            return _Found(ids, looked_at, broken_off_at=walk.start)
+        if len(next_ones) < size or len(ids) > PAGE_SIZE:
+            return _Found(ids[: PAGE_SIZE + 1])
+        walk = _Walk(next_ones[-1], walk.upwards)
+        looked_at += size
+        if monotonic() > until:
+            return _Found(ids, looked_at, broken_off_at=walk.start)
+        size = FIRST_OF_FEW * GROWTH
 
 
 def _made_in_time(tasks: TaskQuerySet, document: Mapping[str, Any], at: datetime) -> TaskQuerySet:

@@ -15,11 +15,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from queueapp import live
 from queueapp.operators import PERMISSIONS, may_view
 from queueapp.overview import RANGES
-from queueapp.pages import coverage, sandbox
+from queueapp.pages import coverage, sandbox, saved_views
 
 NAVIGATION = (
     ("Overview", "index", ()),
     ("Tasks", "queueapp_task_changelist", ("queueapp.view_task",)),
+    ("Errors", "errors", ("queueapp.view_task", "queueapp.view_attempt")),
     ("Workers", "queueapp_workersession_changelist", ("queueapp.view_workersession",)),
     ("Coverage", "coverage", PERMISSIONS),
     ("Sandbox", "sandbox", PERMISSIONS),
@@ -57,14 +58,16 @@ class OperatorSite(admin.AdminSite):
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
         # Here, since they show rows as the admin does, whose modules register with this site.
-        from queueapp.pages import bulk
+        from queueapp.pages import bulk, errors
 
         mine: list[URLResolver | URLPattern] = [
+            *saved_views.urls(self),
             path("overview/now", self.admin_view(require_safe(self._now)), name="overview-now"),
             path(
                 "overview/past/<str:range_name>", self.admin_view(require_safe(self._past)), name="overview-past"
             ),
             *bulk.urls(self),
+            *errors.urls(self),
             *coverage.urls(self),
             *sandbox.urls(self),
         ]

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from queueapp import database, operator_filters
 from queueapp.domain.errors import FieldError, InvalidFilter
-from queueapp.domain.filter_values import ATTRIBUTE
+from queueapp.domain.filter_values import ATTRIBUTE, UNGROUPED
 from queueapp.domain.names import attribute_problem, is_storable, is_task_name
 from queueapp.domain.states import TaskState
 from queueapp.domain.times import parse_rfc3339
@@ -31,8 +31,8 @@ def task_filter(name: str) -> TaskFilter | None:
 
 
 def published(document: Mapping[str, Any]) -> None:
-    """InvalidFilter for what an operation's filter from outside may not have: its members are the filters of lists.
-    Every wrong one is named, and an empty filter is refused."""
+    """InvalidFilter for what an operation's filter from outside may not have: its members are the filters of
+    lists. Every wrong one is named, and an empty filter is refused."""
     _narrowed(Task.objects.none(), document, KNOWN_FILTERS, _as_in_lists)
 
 
@@ -135,6 +135,15 @@ def _by_tag(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
     return tasks.tagged(value)
 
 
+def _by_error_group(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
+    """Those that have failed with an error of it."""
+    if value == UNGROUPED:
+        return tasks.failed_in(None)
+    if ID.fullmatch(value) is None:
+        raise ValueError(f"must be the id of a group of errors, or {UNGROUPED}")
+    return tasks.failed_in(UUID(value))
+
+
 def _by_attribute(criterion: str, tasks: TaskQuerySet, value: str) -> TaskQuerySet:
     if problem := attribute_problem(criterion, value):
         raise ValueError(problem)
@@ -153,6 +162,7 @@ _TASK_FILTERS: dict[str, TaskFilter] = {
     "created_after": _created_after,
     "created_before": _created_before,
     "tag": _by_tag,
+    "error_group": _by_error_group,
 }
 
 _LISTED = ("state", "name")

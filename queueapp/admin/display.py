@@ -86,7 +86,7 @@ def block(text: str) -> str:
 
 def json_block(text: str | None) -> str:
     """A stored JSON text, indented."""
-    return NOTHING if text is None else block(_indented(text))
+    return NOTHING if text is None else block(indented(text))
 
 
 def value_block(value: Any) -> str:
@@ -94,7 +94,8 @@ def value_block(value: Any) -> str:
     return block(json.dumps(value, indent=2, ensure_ascii=False)) if value else NOTHING
 
 
-def _indented(text: str) -> str:
+def indented(text: str) -> str:
+    """A JSON text, to be read."""
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:  # a number with more digits than Python reads

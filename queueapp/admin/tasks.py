@@ -2,97 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
-from django.db.models import F, QuerySet
+from django.core.exceptions import SuspiciousOperation
+from django.db.models import QuerySet
 from django.db.models.functions import Left
-from django.http import HttpRequest
-from django.utils.text import unescape_string_literal
+from django.http import HttpRequest, HttpResponse
 
 from queueapp import database, lifecycle
-from queueapp.admin.attempts import attempt_worker, details_of
-from queueapp.admin.display import (
-    EXCERPT_LENGTH,
-    attributes,
-    block,
-    excerpt,
-    json_block,
-    short,
-    value_block,
-    worker_link,
-)
-from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
-from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
-from queueapp.domain.names import attribute_problem, is_storable
-from queueapp.domain.states import TERMINAL_STATES
-from queueapp.models import NAME_LENGTH, Attempt, Task
+from queueapp.admin.display import EXCERPT_LENGTH, attributes, value_block, worker_link
+from queueapp.admin.task_list import COLUMNS, TaskChangeList
+from queueapp.admin.task_page import TaskPage
+from queueapp.models import Task
 from queueapp.querysets import TaskQuerySet
-
-ATTEMPTS_SHOWN = 100
-
-
-class ByState(OneOf):
-    title = "state"
-    parameter_name = "state"
-    options = {
-        "all": unfiltered,
-        "pending": TaskQuerySet.pending,
-        "assigned": TaskQuerySet.assigned,
-        **{str(state): where(state=str(state)) for state in TERMINAL_STATES},
-    }
-
-
-class AttemptsOfTask(ReadOnlyInline[Attempt]):
-    """The latest of a task's attempts. One that was released again and again may have thousands."""
-
-    model = Attempt
-    fields = ("number", "outcome", "worker_link", "assigned_at", "ended_at", "error_text", "details_text")
-    readonly_fields = fields
-    ordering = ("-number",)
-    verbose_name_plural = "attempts that ended otherwise than a plain first done"
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
-        latest = super().get_queryset(request).filter(number__gt=F("task__attempt") - ATTEMPTS_SHOWN)
-        return latest.select_related("worker")
-
-    @admin.display(description="worker")
-    def worker_link(self, attempt: Attempt) -> str:
-        return attempt_worker(attempt)
-
-    @admin.display(description="error")
-    def error_text(self, attempt: Attempt) -> str:
-        return block(attempt.error)
-
-    @admin.display(description="details")
-    def details_text(self, attempt: Attempt) -> str:
-        return details_of(attempt)
 
 
 @admin.register(Task)
-class TaskAdmin(ReadOnlyAdmin[Task]):
+class TaskAdmin(TaskPage):
     noun = "task"
-    lookups = ("state", "name")
     ordering = ("-id",)
-    list_display = (
-        "short_id",
-        "name",
-        "attributes",
-        "state",
-        "error_excerpt",
-        "worker_link",
-        "attempts_of",
-        "priority",
-        "created_at",
-        "finished_at",
-    )
-    list_filter = (ByState, OfQueue)
-    search_help_text = (
-        "A task's id, attributes such as cloud=aws, the beginning of a task name. All of them must match."
-    )
+    list_display = (*COLUMNS, "attempts_of", "priority", "created_at", "finished_at")
     actions = ("cancel", "retry")
     fieldsets = (
-        (None, {"fields": ("id", "name", "attributes", ("state", "reason"), "worker_link", "error_text")}),
-        ("Payload", {"fields": ("data_text", "result_text")}),
-        ("Progress", {"fields": (("attempts_of", "attempts_used"), ("progress", "progress_message"))}),
+        (None, {"fields": ("id", "name", "attributes", ("state", "reason"), "worker_link")}),
+        ("Attempts", {"fields": (("attempts_of", "attempts_used"),)}),
         (
             "Times",
             {
@@ -116,7 +50,6 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         ("Concurrency", {"fields": (("concurrency_key", "held_back"),)}),
         ("Origin", {"fields": ("submitted_by", "unique_key", "tags", "traceparent", "callback_url")}),
     )
-    inlines = (AttemptsOfTask,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
         # Joined and not looked up one by one: a worker or a key may have been pruned, and is None then.
@@ -126,21 +59,15 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         start = Left("error", EXCERPT_LENGTH * 2)
         return queryset.defer("data", "result", "error").annotate(error_start=start)
 
-    def search(self, queryset: QuerySet[Task], word: str) -> QuerySet[Task]:
-        assert isinstance(queryset, TaskQuerySet)
-        criterion, separator, value = word.partition("=")
-        if separator:
-            value = _unquoted(value)
-            usable = attribute_problem(criterion, value) is None
-            return queryset.with_attribute(criterion, value) if usable else queryset.none()
-        if task_id := as_id(word):
-            return queryset.filter(pk=task_id)
-        usable = len(word) <= NAME_LENGTH and is_storable(word)
-        return queryset.filter(name__startswith=word) if usable else queryset.none()
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TaskChangeList]:
+        return TaskChangeList
 
-    @admin.display(description="id")
-    def short_id(self, task: Task) -> str:
-        return short(task.pk)
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Task], *arguments: Any, **options: Any
+    ) -> HttpResponse | None:
+        if request.POST.get("select_across", "0") != "0":
+            raise SuspiciousOperation("What is done to everything that matches is an operation.")
+        return super().response_action(request, queryset, *arguments, **options)
 
     @admin.display(description="attributes")
     def attributes(self, task: Task) -> str:
@@ -157,22 +84,6 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
             return worker_link(task.worker, task.worker_id)
         return worker_link(task.last_worker, task.last_worker_id)
 
-    @admin.display(description="error")
-    def error_excerpt(self, task: Task) -> str:
-        return excerpt(vars(task)["error_start"])
-
-    @admin.display(description="error")
-    def error_text(self, task: Task) -> str:
-        return block(task.error)
-
-    @admin.display(description="data")
-    def data_text(self, task: Task) -> str:
-        return json_block(task.data)
-
-    @admin.display(description="result")
-    def result_text(self, task: Task) -> str:
-        return json_block(task.result)
-
     @admin.display(description="workers to avoid")
     def avoided(self, task: Task) -> str:
         return value_block(task.avoid)
@@ -188,9 +99,3 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
         self.steer(
             request, tasks.terminal(), lambda ids: lifecycle.retry(ids, database.now()), "retried", action="retry"
         )
-
-
-def _unquoted(value: str) -> str:
-    """`cloud="a b"`: quotes hold together what spaces would part."""
-    quoted = len(value) > 1 and value[0] in "\"'" and value[0] == value[-1]
-    return unescape_string_literal(value) if quoted else value

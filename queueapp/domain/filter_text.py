@@ -23,6 +23,7 @@ FILTERS = {
     f"{ATTRIBUTE}…": "an attribute: attr.cloud:aws",
     f"{DATA}…": "a value inside the data: data.node.id:x",
     "error": "the whole error, or a part of it: error:~timeout",
+    "error_group": "failed with an error of this group, as the page of errors names it; or none",
     "worker": "who holds it or ended it: a worker's name or id",
     "age": "since it was created: >1h, <5m",
     "waiting": "ready, and without a worker for: >5m",
@@ -35,7 +36,7 @@ FILTERS = {
 
 OF_LISTS = ("created_after", "created_before")
 """Known from the API's lists, and not offered."""
-TEXT_LENGTH = 2000
+TEXT_LENGTH = 4000
 MOST_WORDS = 64
 
 _QUOTES = "\"'"

@@ -17,6 +17,8 @@ DATA = "data."
 ANYTHING = "*"
 """At the end of a name: whatever follows."""
 CONTAINS = "~"
+UNGROUPED = "none"
+"""The group of those that failed before errors were grouped."""
 
 ONE_VALUE = ("error", "age", "waiting", "finished", "created", "created_after", "created_before")
 """Filters whose values may hold commas, or of which several make no sense."""
@@ -156,6 +158,11 @@ def _check_id(value: str) -> None:
         raise ValueError("must be a task's id")
 
 
+def _check_error_group(value: str) -> None:
+    if value != UNGROUPED and as_id(value) is None:
+        raise ValueError(f"must be the id of a group of errors, or {UNGROUPED}")
+
+
 def _anything(value: str) -> None:
     pass
 
@@ -166,6 +173,7 @@ _CHECKS: dict[str, Callable[[str], object]] = {
     "worker": _anything,
     "tag": _anything,
     "error": _check_error,
+    "error_group": _check_error_group,
     "age": parse_age,
     "waiting": parse_age,
     "finished": parse_age,

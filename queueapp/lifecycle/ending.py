@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
@@ -18,6 +17,7 @@ from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
+from queueapp.lifecycle.attempts import Ending, error_groups, keep, revoked
 from queueapp.lifecycle.holders import counting, lock_holders, note_results
 from queueapp.lifecycle.keys import note_keys
 from queueapp.models import Attempt, Task
@@ -43,6 +43,7 @@ _ENDINGS = Given(
     waiting="timestamptz",
     finished="timestamptz",
     avoided="text",
+    grouped="uuid",
 )
 
 
@@ -76,18 +77,6 @@ class Report(NamedTuple):
     payload: str = "null"
     error: str = ""
     attempt: int | None = None
-    retry: bool | None = None
-    retry_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """An attempt that ended otherwise than `done`, with the task as it was when it was locked."""
-
-    task: Task
-    outcome: Outcome
-    error: str = ""
-    details: str = "null"
     retry: bool | None = None
     retry_after: float | None = None
 
@@ -133,14 +122,15 @@ def time_out(now: datetime) -> int:
             Ending(task, Outcome.TIMEOUT, f"No result and no sign of progress for {task.timeout_seconds:g} s.")
             for task in overdue
         ]
-        doorbell.ring(revoked=tuple(_revoked(ending) for ending in endings))
+        doorbell.ring(revoked=tuple(revoked(ending) for ending in endings))
         return len(end_attempts(endings, now))
 
 
 def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
     """Decide on each task by its policy, write that, keep the attempt. The tasks are locked by the caller."""
     rows, routes, ended, scheduled = [], set(), set(), False
-    for ending in endings:
+    groups = error_groups(endings)
+    for ending, group in zip(endings, groups, strict=True):
         task = ending.task
         decision = after_attempt(
             ending.outcome,
@@ -173,37 +163,20 @@ def end_attempts(endings: Sequence[Ending], now: datetime) -> set[UUID]:
                 waiting_since,
                 finished_at,
                 json_text(_avoid(ending)),
+                group if finished_at else None,
             )
         )
     written = _write_back(rows)
-    _count([ending for ending in endings if ending.task.id in written], ended)
     failed = (ending.task for ending in endings if ending.task.id in ended & written)
     counters.ends.add_after_commit((now - task.waiting_since).total_seconds() for task in failed)
-    Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings if ending.task.id in written)
+    kept = [(ending, group) for ending, group in zip(endings, groups, strict=True) if ending.task.id in written]
+    keep(kept, now, ended)
     over = ended & written
     urls = {ending.task.id: ending.task.callback_url for ending in endings if ending.task.id in over}
     callbacks.owe({task_id: url for task_id, url in urls.items() if url}, now)
     note_keys((ending.task.name, ending.task.concurrency_key) for ending in endings)
     doorbell.ring(routes=routes, ended=ended, roster=bool(written), scheduled=scheduled)
     return written
-
-
-def _count(endings: Sequence[Ending], failed: Collection[UUID]) -> None:
-    names: dict[Outcome, list[str]] = {}
-    for ending in endings:
-        names.setdefault(ending.outcome, []).append(ending.task.name)
-    for outcome, each in names.items():
-        counters.count_after_commit(counters.ended, each, str(outcome))
-    finished = [ending.task.name for ending in endings if ending.task.id in failed]
-    counters.count_after_commit(counters.finished, finished, str(TaskState.FAILED))
-
-
-def keep_attempts(tasks: Iterable[Task], outcome: Outcome, now: datetime) -> list[doorbell.Revoked]:
-    """Store the ended attempts of tasks that a verb outside this module ends. What to tell their holders."""
-    endings = [Ending(task, outcome) for task in tasks]
-    _count(endings, ())
-    Attempt.objects.bulk_create(_attempt(ending, now) for ending in endings)
-    return [_revoked(ending) for ending in endings]
 
 
 def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
@@ -280,28 +253,13 @@ def _write_back(rows: Sequence[tuple[Any, ...]]) -> set[UUID]:
         state = ending.new_state, reason = ending.new_reason, error = ending.new_error,
         attempts_used = ending.used, available_at = COALESCE(ending.until, task.available_at),
         delayed_until = ending.until, waiting_since = ending.waiting, finished_at = ending.finished,
-        avoid = ending.avoided{json}, worker_id = NULL, deadline = NULL,
+        avoid = ending.avoided{json}, error_group = ending.grouped, worker_id = NULL, deadline = NULL,
         held_back = task.concurrency_key IS NOT NULL AND ending.new_state = 'pending'
         """,
         "task.state = 'assigned' AND task.attempt = ending.number",
         "id",
     )
     return {database.as_uuid(row[0]) for row in statements.execute(statement, [_ENDINGS.rows(rows)])}
-
-
-def _attempt(ending: Ending, now: datetime) -> Attempt:
-    task = ending.task
-    assert task.assigned_at is not None
-    return Attempt(
-        task_id=task.id,
-        number=task.attempt,
-        worker_id=task.last_worker_id,
-        outcome=str(ending.outcome),
-        assigned_at=task.assigned_at,
-        ended_at=now,
-        error=ending.error,
-        details=ending.details,
-    )
 
 
 def _avoid(ending: Ending) -> list[str]:
@@ -314,12 +272,6 @@ def _avoid(ending: Ending) -> list[str]:
 
 def _retry_on(task: Task) -> Sequence[str]:
     return DEFAULT_RETRY_ON if task.retry_on is None else task.retry_on
-
-
-def _revoked(ending: Ending) -> doorbell.Revoked:
-    task = ending.task
-    assert task.worker_id is not None
-    return doorbell.Revoked(task.worker_id, task.id, task.attempt, str(ending.outcome))
 
 
 def lock(session_ids: Iterable[UUID], task_ids: Iterable[UUID], ending: Iterable[UUID]) -> None:

@@ -13,7 +13,7 @@ from django.db.models import Case, F, Q, Value, When
 
 from queueapp import callbacks, counters, database, doorbell, statements
 from queueapp.domain.states import Outcome, TaskState
-from queueapp.lifecycle.ending import keep_attempts
+from queueapp.lifecycle.attempts import keep_cancelled
 from queueapp.lifecycle.keys import note_keys
 from queueapp.lifecycle.submitting import by_unique_key, live_by_unique_key
 from queueapp.models import Attempt, Task
@@ -49,7 +49,7 @@ def cancel(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
             .defer("data", "result")
         )
         held = [task for task in tasks if task.worker_id is not None]
-        revoked = keep_attempts(held, Outcome.CANCELLED, now)
+        revoked = keep_cancelled(held, now)
         cancelled = {task.id for task in tasks}
         Task.objects.live().filter(pk__in=cancelled).update(
             state=str(TaskState.CANCELLED),
@@ -201,6 +201,7 @@ def _make_pending(tasks: Sequence[Task], now: datetime) -> None:
         state=str(TaskState.PENDING),
         reason="",
         error="",
+        error_group=None,
         result=None,
         attempts_used=0,
         avoid=None,

@@ -9,7 +9,7 @@ import queueapp.models.fields
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("queueapp", "0007_rollups"),
+        ("queueapp", "0008_audit"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -6,8 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('queueapp', '0008_audit'),
-        ('queueapp', '0009_saved_views'),
+        ('queueapp', '0010_error_groups'),
     ]
 
     operations = [

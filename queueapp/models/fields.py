@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -19,6 +19,11 @@ def new_id() -> UUID:
 def first_id_at(moment: datetime) -> UUID:
     """The smallest id that `new_id` may make at that time or later: a UUIDv7 begins with its milliseconds."""
     return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+
+
+def made_at(task_id: UUID) -> datetime:
+    """When a UUIDv7 was made, by the clock of who made it."""
+    return datetime.fromtimestamp((task_id.int >> 80) / 1000, UTC)
 
 
 def choices(states: type[StrEnum]) -> list[tuple[str, str]]:

@@ -20,6 +20,8 @@ _pending = Q(state=str(TaskState.PENDING))
 _due = Q(state=str(TaskState.PENDING), delayed_until__isnull=True)
 _ready = _due & Q(held_back=False)
 _keyed = Q(concurrency_key__isnull=False)
+_failed = Q(state=str(TaskState.FAILED))
+_grouped = Q(error_group__isnull=False)
 _unsuccessful = Q(state__in=[str(state) for state in UNSUCCESSFUL_STATES])
 
 
@@ -29,6 +31,8 @@ class Task(models.Model):
     A pending task with `delayed_until` is not ready; `maintenance` clears the column when the time comes,
     so that finding ready tasks never steps over delayed ones. Nor is one that is `held_back`: its concurrency key
     has no room, or others of the key come first (`queueapp.limits`).
+
+    `error_group` says with which others it has failed (`domain.fingerprints`); it means nothing in another state.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -39,6 +43,7 @@ class Task(models.Model):
     reason = models.CharField(max_length=10, choices=choices(Outcome), blank=True, default="")
     result = models.TextField(null=True)  # noqa: DJ001 - a result may be the JSON text "null", or none at all
     error = models.TextField(blank=True, default="")
+    error_group = models.UUIDField(null=True, editable=False)
     priority = models.SmallIntegerField(default=0)
     attempt = models.PositiveIntegerField(default=0)
     attempts_used = models.PositiveIntegerField(default=0)
@@ -122,6 +127,8 @@ class Task(models.Model):
                 name="task_line_of_route",
                 condition=_keyed & _due,
             ),
+            models.Index(fields=["error_group", "id"], name="task_error_group", condition=_failed & _grouped),
+            models.Index(fields=["id"], name="task_ungrouped", condition=_failed & Q(error_group__isnull=True)),
             # What operators look for among millions that succeeded; those cost it nothing.
             models.Index(fields=["id", "state"], name="task_unsuccessful", condition=_unsuccessful),
         ]
@@ -183,7 +190,10 @@ class ChangedKey(models.Model):
 
 
 class Attempt(models.Model):
-    """An ended assignment of a task. A plain first `done` is not stored: the task's own row says it all."""
+    """An ended assignment of a task. A plain first `done` is not stored: the task's own row says it all.
+
+    `is_final`: whether the task failed with it. Known of those with an `error_group`.
+    """
 
     task = models.ForeignKey(Task, models.CASCADE, db_constraint=False, related_name="attempts")
     number = models.PositiveIntegerField()
@@ -194,9 +204,17 @@ class Attempt(models.Model):
     assigned_at = models.DateTimeField()
     ended_at = models.DateTimeField()
     error = models.TextField(blank=True, default="")
+    error_group = models.UUIDField(null=True, editable=False)
+    is_final = models.BooleanField(null=True, editable=False)
     details = models.TextField(default="null")
 
     class Meta:
+        indexes = [
+            models.Index(
+                fields=["error_group", "ended_at", "is_final"], name="attempt_error_group", condition=_grouped
+            ),
+            models.Index(fields=["ended_at", "error_group"], name="attempt_error_ended", condition=_grouped),
+        ]
         constraints = [models.UniqueConstraint(fields=["task", "number"], name="attempt_number_once_a_task")]
 
     def __str__(self) -> str:

@@ -12,8 +12,8 @@ VIEW_NAME_LENGTH = 60
 
 
 class SavedView(models.Model):
-    """A filter under a name. `text` is what stands in the bar, so that its ages are counted from when it is opened.
-    A view that is `shared` is for everybody to open: its name is taken for all, and its owner is who saved it last.
+    """A filter under a name. `text` is what stands in the bar: its ages are counted from when it is opened. A view
+    that is `shared` is for everybody to open: its name is taken for all, and its owner is who saved it last.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -176,9 +176,11 @@ class TestLongLists:
 
     def test_counting_ends_at_a_bound(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lists, "LISTED_ROWS", 60)
-        Fleet.started().tasks(70)
-        page = shown(admin_client, list_url("task"))
-        assert "The first 60 tasks" in page
+        fleet = Fleet.started()
+        for _ in range(70):
+            fleet.worker()
+        page = shown(admin_client, list_url("workersession"))
+        assert "The first 60 worker sessions" in page
         assert "p=2" in page
         assert "p=3" not in page
 

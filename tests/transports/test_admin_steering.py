@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from admin_rows import Fleet, Scene, act, scene, staff
+from admin_rows import Scene, act, scene, staff
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 
 from queueapp import queues
-from queueapp.admin import readonly
 from queueapp.auth import create_key
 from queueapp.models import ApiKey, Attempt, Node, Queue, Subscription, Task, WorkerSession
 
@@ -42,20 +41,6 @@ class TestTasks:
     def test_that_nothing_can_be_done_to_are_told_of(self, admin_client: Client, rows: Scene) -> None:
         told = act(admin_client, "task", "retry", rows.pending)
         assert told == ["0 tasks retried.", "1 task left alone: their state does not allow it."]
-
-    def test_are_taken_across_pages_by_the_filter(
-        self, admin_client: Client, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(readonly, "STEERED_ROWS", 4)
-        monkeypatch.setattr(readonly, "STEERED_AT_ONCE", 3)
-        fleet = Fleet.started()
-        tagged, other = fleet.tasks(6), fleet.task("other")
-        url = reverse("admin:queueapp_task_changelist") + "?name=tag"
-        form = {"action": "cancel", "_selected_action": [str(tagged[0])], "index": 0, "select_across": 1}
-        told = [str(message) for message in admin_client.post(url, form, follow=True).context["messages"]]
-        assert told == ["4 tasks cancelled.", "These were the first 4: do it again for the others."]
-        admin_client.post(url, form)
-        assert states(*tagged, other) == ["cancelled"] * 6 + ["pending"]
 
     def test_are_steered_from_their_page_and_shown_again(self, admin_client: Client, rows: Scene) -> None:
         page = reverse("admin:queueapp_task_change", args=[rows.pending])

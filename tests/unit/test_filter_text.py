@@ -129,14 +129,18 @@ DOCUMENTS = st.fixed_dictionaries(
         "tag": ONE_OR_MORE,
         "worker": ONE_OR_MORE,
         "error": VALUES.filter(lambda text: text != "~"),
-        "created": st.sampled_from(["2026-01-31", ">2026-01-31T12:00+01:00", "2026-01-31..2026-02-01T00:00:00.5Z"]),
+        "created": st.sampled_from(
+            ["2026-01-31", ">2026-01-31T12:00+01:00", "2026-01-31..2026-02-01T00:00:00.5Z"]
+        ),
         "age": st.from_regex(r"\A[<>][0-9]{1,3}[smhd]\Z"),
     },
 )
 
 
 class TestADocument:
-    @given(DOCUMENTS, st.dictionaries(VALUES.filter(bool).map(lambda name: f"attr.{name}"), ONE_OR_MORE, max_size=3))
+    @given(
+        DOCUMENTS, st.dictionaries(VALUES.filter(bool).map(lambda name: f"attr.{name}"), ONE_OR_MORE, max_size=3)
+    )
     def test_is_what_its_text_reads_as(self, document: Document, attributes: Document) -> None:
         document = {**document, **attributes}
         reading = parse(write(document))

@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterable
 
 from queueapp.api.pagination import DEFAULT_LIMIT, MAX_LIMIT
 from queueapp.api.schema.describing import Answer, F, comma_list, described, query
-from queueapp.api.schema.words import STORABLE, Schema, identifier, one_of, task_name, text, time, whole
+from queueapp.api.schema.words import (
+    STORABLE,
+    Schema,
+    error_group,
+    identifier,
+    one_of,
+    task_name,
+    text,
+    time,
+    whole,
+)
 from queueapp.domain.names import ATTRIBUTE_NAME_LENGTH, ATTRIBUTE_VALUE_LENGTH
 from queueapp.domain.states import TaskState
 
@@ -34,6 +44,7 @@ TASK_FILTERS = [
     query("created_after", time(), "This time is included."),
     query("created_before", time(), "This time is not."),
     query("tag", text(), "Those that have it."),
+    query("error_group", error_group(), "Those that have failed with an error of this group."),
     ATTRIBUTES,
 ]
 

@@ -9,6 +9,7 @@ from queueapp.api.schema.words import (
     Schema,
     array_of,
     closed,
+    error_group,
     identifier,
     one_of,
     or_null,
@@ -41,6 +42,7 @@ def _filter(states: Iterable[str]) -> Schema:
         "created_after": time("This time is included."),
         "created_before": time("This time is not."),
         "tag": storable,
+        "error_group": error_group(),
     }
     some = {
         **closed("Those that every member matches.", (), members),

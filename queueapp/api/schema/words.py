@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from queueapp.domain.filter_values import UNGROUPED
 from queueapp.domain.names import TASK_NAME
 
 Schema = dict[str, Any]
@@ -46,6 +47,11 @@ def time(description: str = "") -> Schema:
 
 def identifier(description: str = "") -> Schema:
     return said(description, {"type": "string", "format": "uuid"})
+
+
+def error_group(description: str = "") -> Schema:
+    """As the filter of tasks takes it."""
+    return said(description, {"anyOf": [identifier(), {"const": UNGROUPED}]})
 
 
 def task_name(description: str = "") -> Schema:

@@ -1,0 +1,25 @@
+"""Addresses of pages that are no row's and no list's, for those which lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from django.urls import NoReverseMatch, reverse
+
+from queueapp.domain.payloads import json_text
+from queueapp.domain.states import Action
+
+
+def page_named(page: str, /, **parameters: str) -> str | None:
+    """None where the site has no page of that name."""
+    try:
+        address = reverse(f"admin:{page}")
+    except NoReverseMatch:
+        return None
+    return f"{address}?{urlencode(parameters)}" if parameters else address
+
+
+def bulk(action: Action, document: Mapping[str, str]) -> str | None:
+    """Where the action is asked for, for all tasks that the filter selects."""
+    return page_named("bulk", action=str(action), filter=json_text(document))

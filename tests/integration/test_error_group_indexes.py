@@ -1,0 +1,73 @@
+"""The errors' page reads no more of the tables than it shows, however many errors there are."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from rows import NOW, assigned, error, session
+
+from queueapp import error_groups, lifecycle
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.only_on("sqlite", reason="plans are read as SQLite writes them"),
+]
+
+
+@pytest.fixture(autouse=True)
+def errors():
+    worker = session()
+    for number in range(20):
+        tasks = assigned(worker, 20)
+        reports = [error(worker, task_id, f"broken in {'x' * number}") for task_id in tasks]
+        lifecycle.finish(reports, NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+def all_plans(window: str) -> list[str]:
+    asked: list[tuple[str, object]] = []
+
+    def note(execute, sql, parameters, many, context):
+        if "queueapp_attempt" in sql or "queueapp_task" in sql:
+            asked.append((sql, parameters))
+        return execute(sql, parameters, many, context)
+
+    with connection.execute_wrapper(note):
+        error_groups.read(window, NOW)
+    found = []
+    with connection.cursor() as cursor:
+        for sql, parameters in asked:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
+            found.append("\n".join(row[-1] for row in cursor.fetchall()))
+    return found
+
+
+def test_the_latest_errors_come_from_their_index_in_its_order():
+    latest, *_ = all_plans("24h")
+    assert "SEARCH queueapp_attempt USING COVERING INDEX attempt_error_ended (ended_at>?)" in latest, latest
+    assert latest.count("TEMP B-TREE") == 1, f"more than the groups is sorted: {latest}"
+
+
+def test_groups_of_any_age_are_found_step_by_step():
+    _, steps, *_ = all_plans("all")
+    assert "SEARCH queueapp_attempt USING COVERING INDEX attempt_error_group (error_group>?)" in steps, steps
+    assert "SEARCH queueapp_attempt USING COVERING INDEX attempt_error_group (error_group=?)" in steps, steps
+    assert "TEMP B-TREE" not in steps, steps
+
+
+@pytest.mark.parametrize("window", error_groups.WINDOWS)
+def test_nothing_else_is_read_but_what_an_index_leads_to(window):
+    read = "\n".join(all_plans(window)).splitlines()
+    tables = [line for line in read if "queueapp_attempt" in line or "queueapp_task" in line]
+    scans = [line for line in tables if line.startswith("SCAN")]
+    by_an_end = ("INDEX attempt_error_ended", "INDEX attempt_error_group", "INDEX task_ungrouped")
+    assert [line for line in scans if not any(index in line for index in by_an_end)] == []
+    assert any("task_error_group (error_group=?" in line for line in tables)
+
+
+def test_a_groups_errors_are_counted_without_a_look_at_their_rows():
+    _, tallies, *_ = all_plans("1h")
+    searches = [line for line in tallies.splitlines() if "queueapp_attempt" in line]
+    wanted = "SEARCH queueapp_attempt USING COVERING INDEX attempt_error_group (error_group=? AND ended_at>?)"
+    assert set(searches) == {wanted}

@@ -1,0 +1,106 @@
+"""What a search looks at comes from an index, in portions: no table is read through, on either database."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from rows import NOW, assigned, error, pending, session
+
+from queueapp import lifecycle
+from queueapp.database import is_postgresql
+from queueapp.domain.filter_text import parse
+from queueapp.models import Task
+from queueapp.searching import page
+
+pytestmark = pytest.mark.django_db
+
+PRIMARY_KEY = ("sqlite_autoindex_queueapp_task_1", "queueapp_task_pkey")
+
+
+@pytest.fixture(autouse=True)
+def rows() -> UUID:
+    """Tasks of each kind among others that succeeded, and the planner told of them."""
+    worker = session(name="w7")
+    for number in range(50):
+        session(name=f"other {number}", node=worker.node)
+    assigned(worker, 5)
+    failed = assigned(worker, 5)
+    lifecycle.finish([error(worker, task_id) for task_id in failed], NOW)
+    pending(5)
+    pending(5, delay=60)
+    pending(5, concurrency_key="k")
+    Task.objects.filter(pk__in=pending(500)).update(state="succeeded", finished_at=NOW)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    return worker.id
+
+
+def plans(text: str) -> list[str]:
+    """Of every statement over tasks that the search makes, made as it makes them."""
+    found: list[str] = []
+    is_explaining = False
+
+    def note(execute, sql, parameters, many, context):
+        nonlocal is_explaining
+        if "queueapp_task" in sql and not is_explaining:
+            is_explaining = True
+            with connection.cursor() as cursor:
+                cursor.execute(("EXPLAIN " if is_postgresql() else "EXPLAIN QUERY PLAN ") + sql, parameters)
+                found.append("\n".join(row[-1] for row in cursor.fetchall()))
+            is_explaining = False
+        return execute(sql, parameters, many, context)
+
+    document = parse(text).document
+    with connection.execute_wrapper(note):
+        page(document, NOW)
+    assert found
+    return found
+
+
+def read_through(plan: str) -> bool:
+    lines = [line.strip() for line in plan.splitlines()]
+    return any("Seq Scan on queueapp_task" in line or line == "SCAN queueapp_task" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "indexes"),
+    [
+        ("", PRIMARY_KEY),
+        ("name:tag", PRIMARY_KEY),
+        ("attr.cloud:aws", PRIMARY_KEY),
+        ("error:~x", PRIMARY_KEY),
+        ("worker:w7", PRIMARY_KEY),
+        ("data.n:1", PRIMARY_KEY),
+        ("tag:x age:<1h", PRIMARY_KEY),
+        ("state:succeeded", PRIMARY_KEY),
+        ("state:succeeded,failed", PRIMARY_KEY),
+        ("state:failed", ("task_unsuccessful",)),
+        ("state:failed,expired error:~x", ("task_unsuccessful",)),
+        ("state:failed finished:<1h", ("task_unsuccessful",)),
+        ("waiting:>5m", ("task_ready",)),
+        ("waiting:>5m name:tag", ("task_ready",)),
+        ("state:assigned", ("task_holder",)),
+        ("state:assigned worker:w7", ("task_holder",)),
+        ("state:pending", ("task_ready", "task_delayed", "task_line")),
+        ("state:pending,assigned", ("task_ready", "task_delayed", "task_line", "task_holder")),
+    ],
+)
+def test_a_search_looks_into(text: str, indexes: tuple[str, ...]) -> None:
+    found = plans(text)
+    assert not [plan for plan in found if read_through(plan)], found
+    # What the indexes have found is then looked up by its ids.
+    allowed = {*indexes, *PRIMARY_KEY}
+    assert all(any(index in plan for index in allowed) for plan in found), found
+    assert any(index in found[0] for index in indexes), found[0]
+
+
+def test_what_waits_is_put_in_order_and_not_looked_for_among_all_ids() -> None:
+    ordered = [plan for plan in plans("waiting:>5m") if "Sort" in plan or "TEMP B-TREE" in plan]
+    assert ordered
+    assert all("task_ready" in plan for plan in ordered), ordered
+
+
+def test_the_workers_of_a_name_come_from_their_index() -> None:
+    assert any("session_name" in plan for plan in plans("worker:w7"))

@@ -164,6 +164,12 @@ class TestActions:
         assert act(admin_client, "task", "cancel", first) == ["1 task cancelled."]
         assert set(found(admin_client, "state:pending")) == {second}
 
+    def test_find_nothing_by_a_filter_that_cannot_be_used(self, admin_client: Client, fleet: Fleet) -> None:
+        task_id = fleet.task()
+        form = {"action": "cancel", "_selected_action": [str(task_id)], "index": 0}
+        admin_client.post(f"{list_url('task')}?q=name:tag+stat:failed", form)
+        assert found(admin_client, "state:pending") == [task_id]
+
     def test_are_never_for_everything_that_matches(self, admin_client: Client, fleet: Fleet) -> None:
         task_id, other = fleet.tasks(2)
         form = {"action": "cancel", "_selected_action": [str(task_id)], "index": 0, "select_across": 1}

@@ -61,7 +61,7 @@ def test_a_stop_waits_for_the_step_and_nothing_is_changed_after_it():
     went_on, stopped = interleave(
         lambda: operations.carry_on(operation_id), written, lambda: operations.stop(operation_id, NOW)
     )
-    assert (went_on, stopped) == (True, True)
+    assert (went_on, stopped) == (True, {operation_id})
     assert operations.carry_on(operation_id) is False
     operation = Operation.objects.get()
     assert (operation.state, operation.done, cancelled(tasks)) == ("stopped", 2, 2)
@@ -74,7 +74,7 @@ def test_a_stop_that_comes_after_the_last_step_is_told_so():
     went_on, stopped = interleave(
         lambda: operations.carry_on(operation_id), BEFORE_COMMIT, lambda: operations.stop(operation_id, NOW)
     )
-    assert (went_on, stopped) == (True, False)
+    assert (went_on, stopped) == (True, set())
     assert Operation.objects.get().state == "done"
 
 

@@ -76,6 +76,11 @@ class Backlogs:
 
 def backlogs() -> Backlogs:
     ids = routes_with_ready_tasks(None, ROUTES)
+    return backlogs_of(ids, len(ids) < ROUTES)
+
+
+def backlogs_of(ids: Sequence[UUID], are_all: bool) -> Backlogs:
+    """Of these routes, at most `ROUTES`."""
     share = COUNTED_ROWS // max(1, len(ids))
     of_route = f"FROM queueapp_task AS task WHERE task.route_id = route.id AND {READY}"
     first = f"(SELECT {{}} {of_route} ORDER BY {IN_ORDER} LIMIT 1)"
@@ -92,7 +97,7 @@ def backlogs() -> Backlogs:
         for name, attrs, waiting, task_id, since in rows
         if task_id is not None  # taken since the routes were read
     ]
-    return Backlogs(routes, len(ids) < ROUTES and all(route.waiting < share for route in routes))
+    return Backlogs(routes, are_all and all(route.waiting < share for route in routes))
 
 
 def snapshot(now: datetime, problems: Sequence[Problem], waiting: Backlogs) -> dict[str, Any]:
@@ -230,11 +235,12 @@ def _queue(
         "assigned": assigned.get(queue.name, 0),
         "concurrency": queue.concurrency,
         "workers": workers,
-        "health": _health(queue, now, oldest, workers),
+        "health": health(queue, now, oldest, workers),
+        "pause": pause_text(queue),
     }
 
 
-def _health(queue: Queue, now: datetime, oldest: datetime | None, workers: int) -> str:
+def health(queue: Queue, now: datetime, oldest: datetime | None, workers: int) -> str:
     if queue.paused:
         return "paused"
     if oldest is not None and not workers:
@@ -242,6 +248,12 @@ def _health(queue: Queue, now: datetime, oldest: datetime | None, workers: int) 
     if oldest is not None and now - oldest > WAITING_IS_WRONG_AFTER:
         return "waits"
     return "flows" if workers else "idle"
+
+
+def pause_text(queue: Queue) -> str:
+    """`by ada: upstream is down`; nothing for a queue that is not paused."""
+    by = f"by {queue.paused_by}" if queue.paused_by else "by somebody"
+    return f"{by}: {queue.note}" if queue.paused and queue.note else by if queue.paused else ""
 
 
 # ---- what is wrong
@@ -256,10 +268,16 @@ class Problem:
     since: str | None = None
     name: str = ""
     task: str = ""
+    why: str = ""
 
 
 def problems(now: datetime, waiting: Backlogs) -> list[Problem]:
-    """What waits, the largest first, as the dispatcher explains the task whose turn is next; then what failed."""
+    """What waits too long; then what failed."""
+    return [*waits_too_long(now, waiting), *_failures(now)]
+
+
+def waits_too_long(now: datetime, waiting: Backlogs) -> list[Problem]:
+    """The largest first, as the dispatcher explains the task whose turn is next."""
     wrong = [route for route in waiting.routes if now - route.since > WAITING_IS_WRONG_AFTER]
     wrong.sort(key=lambda route: (-route.waiting, route.since))
     tasks = Task.objects.select_related("route").in_bulk([route.first for route in wrong[:EXPLAINED_ROUTES]])
@@ -271,7 +289,7 @@ def problems(now: datetime, waiting: Backlogs) -> list[Problem]:
     if more := wrong[EXPLAINED_ROUTES:]:
         number = sum(route.waiting for route in more)
         found.append(Problem(f"{_tasks(number)} more wait, on {len(more)} other routes", "more"))
-    return [*found, *_failures(now)]
+    return found
 
 
 def _waits(route: Backlog, explanation: Explanation) -> Problem:
@@ -281,7 +299,7 @@ def _waits(route: Backlog, explanation: Explanation) -> Problem:
     why = _why(explanation) or (reason.message if reason else explanation.summary)
     cause = str(reason.cause) if reason else "waits"
     verb = "waits" if route.waiting == 1 else "wait"
-    return Problem(f"{what} {verb}: {why}", cause, _text(route.since), route.name, str(route.first))
+    return Problem(f"{what} {verb}: {why}", cause, _text(route.since), route.name, str(route.first), why)
 
 
 def _why(explanation: Explanation) -> str | None:

@@ -75,6 +75,10 @@ class OperatorAdmin(_ModelAdmin[M]):
     def prepare(self, rows: Sequence[M]) -> None:
         """Put beside the rows of a page what takes further queries, the same few for any number of rows."""
 
+    def prepare_page(self, row: M) -> None:
+        """The same for the one row of a page."""
+        self.prepare([row])
+
     def search(self, queryset: QuerySet[M], word: str) -> QuerySet[M]:
         """The rows that one word of the search box finds."""
         raise NotImplementedError
@@ -111,7 +115,7 @@ class OperatorAdmin(_ModelAdmin[M]):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> M | None:
         row = super().get_object(request, object_id, from_field) if is_storable(object_id) else None
         if row is not None:
-            self.prepare([row])
+            self.prepare_page(row)
         return row
 
     def change_view(
@@ -121,7 +125,7 @@ class OperatorAdmin(_ModelAdmin[M]):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        buttons = {"buttons": [(name, name.capitalize()) for name in self.get_actions(request)]}
+        buttons = {"buttons": [(name, name.capitalize().replace("_", " ")) for name in self.get_actions(request)]}
         return super().change_view(request, object_id, form_url, buttons | (extra_context or {}))
 
     # ---- actions
@@ -133,7 +137,8 @@ class OperatorAdmin(_ModelAdmin[M]):
         if not all(self._is_key(key) for key in keys):
             raise SuspiciousOperation("What was selected is no row's key.")
         response = super().response_action(request, queryset, *arguments, **options)
-        if response is not None and "_from_page" in request.POST and len(keys) == 1:
+        is_done = response is None or isinstance(response, HttpResponseRedirect)
+        if is_done and "_from_page" in request.POST and len(keys) == 1:
             return HttpResponseRedirect(page_of(self.model, keys[0]))
         return response
 

@@ -8,7 +8,7 @@ from queueapp.models.fields import NAME_LENGTH, new_id
 from queueapp.models.keys import ApiKey
 from queueapp.models.queues import Queue, Route
 from queueapp.models.requests import Delivery, IdempotentRequest, Operation
-from queueapp.models.rollups import Rollup
+from queueapp.models.rollups import QueueRollup, Rollup
 from queueapp.models.sessions import Node, Subscription, WorkerSession
 from queueapp.models.tasks import Attempt, ChangedKey, Task
 
@@ -22,6 +22,7 @@ __all__ = [
     "Node",
     "Operation",
     "Queue",
+    "QueueRollup",
     "Rollup",
     "Route",
     "Subscription",

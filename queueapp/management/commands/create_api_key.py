@@ -40,7 +40,7 @@ class Command(BaseCommand):
         self, *args: Any, name: str, role: str, tasks: list[str], bounds: list[str], **options: Any
     ) -> None:
         try:
-            _, text = create_key(name, role, tasks, parse_bounds(bounds))
+            _, text = create_key(name, role, tasks, parse_bounds(bounds), "manage.py")
         except ValueError as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:

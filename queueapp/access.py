@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
+
+from django.db import transaction
 
 from queueapp import database, doorbell, sessions, statements
 from queueapp.auth import LAST_USED_RESOLUTION
@@ -30,13 +33,18 @@ def revoke(key_ids: Iterable[int], now: datetime) -> set[int]:
     """Make the keys useless, for ever, and end the sessions that came with them. Returns those that had been
     usable.
 
-    The keys come first, and by themselves: who has thousands of workers is shut out before they are closed.
+    The keys come first, and by themselves: who has thousands of workers is shut out before they are closed, which
+    is when the transaction of the caller's, if there is one, is committed.
     """
     revoked = _revoke(list(key_ids), now)
-    for key_id in sorted(revoked):
+    transaction.on_commit(partial(_end_sessions_of, revoked, now))
+    return revoked
+
+
+def _end_sessions_of(key_ids: Iterable[int], now: datetime) -> None:
+    for key_id in sorted(key_ids):
         while _end_some(now, "session.api_key_id = %s", [key_id]):
             pass
-    return revoked
 
 
 @database.retried

@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.db.models.signals import post_migrate
 
 
 class QueueAppConfig(AppConfig):
@@ -9,7 +10,9 @@ class QueueAppConfig(AppConfig):
     verbose_name = "Work queue"
 
     def ready(self) -> None:
-        from queueapp import checks  # noqa: F401 - registers them
+        from queueapp import checks, roles  # noqa: F401 - registers the checks
+
+        post_migrate.connect(roles.make, sender=self)
 
 
 class OperatorAdminConfig(AdminConfig):

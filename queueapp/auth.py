@@ -22,7 +22,7 @@ from queueapp import database, statements
 from queueapp.conf import config
 from queueapp.domain.errors import Forbidden, NotAuthenticated
 from queueapp.domain.names import is_storable
-from queueapp.domain.reach import Reach
+from queueapp.domain.reach import Reach, bounds_text
 from queueapp.models import ApiKey
 
 _COLUMNS = [field.attname for field in ApiKey._meta.concrete_fields]
@@ -93,6 +93,12 @@ def create_key(
         created_by=created_by,
     )
     return key, text
+
+
+def described(key: ApiKey) -> str:
+    """What the key is for, in a line: `producer ci: image.*`."""
+    reach = " ".join(key.task_globs) or "tasks of every name"
+    return f"{key.role} {key.name}: {reach}" + (f"; {bounds_text(key.bounds)}" if key.bounds else "")
 
 
 def authenticate(token: str) -> ApiKey | None:

@@ -17,18 +17,23 @@ from uuid import UUID
 
 from django.db import transaction
 
-from queueapp import database, lifecycle
+from queueapp import audit, database, lifecycle
 from queueapp.domain.errors import FieldError, InvalidFilter
+from queueapp.domain.payloads import json_text
 from queueapp.domain.states import CHANGEABLE, Action, OperationState
 from queueapp.models import ApiKey, Operation, Task
 from queueapp.querysets import TaskQuerySet
 from queueapp.task_filters import selected, text_of
 
+ASKED_BY_LENGTH = 200
 COUNTED_AT_ONCE = 20_000
 LOOKED_AT_ONCE = 5_000
 CHANGED_AT_ONCE = 500
 
-_VERBS: dict[Action, Callable[[Collection[UUID], datetime], set[UUID]]] = {
+Verb = Callable[[Collection[UUID], datetime], set[UUID]]
+"""Changes those of the tasks whose state allows it, and returns their ids."""
+
+_VERBS: dict[Action, Verb] = {
     Action.CANCEL: lifecycle.cancel,
     Action.RETRY: lifecycle.retry,
 }
@@ -42,11 +47,12 @@ def start(
     names: Collection[str] | None,
     asked_by: str,
     now: datetime,
+    priority: int | None = None,
 ) -> Operation:
     """Begin an operation over the tasks that are there now and that `selected` finds with the filter.
 
     `tasks_of` and `names` bound it to what the caller may touch. InvalidFilter says what cannot be used. The
-    counting begins here, so that in a small installation the total is known at once.
+    counting begins here, so that in a small installation the total is known at once. `priority`: for `prioritise`.
     """
     selected(Task.objects.all(), document)
     _refuse_states_out_of_reach(action, document)
@@ -54,6 +60,7 @@ def start(
         operation = Operation.objects.create(
             action=str(action),
             filter=dict(document),
+            priority=priority,
             tasks_of=tasks_of,
             names=None if names is None else sorted(names),
             asked_by=asked_by,
@@ -64,12 +71,40 @@ def start(
     return operation
 
 
+def start_for_operator(
+    actor: audit.Actor,
+    action: Action,
+    document: Mapping[str, Any],
+    *,
+    names: Collection[str] | None = None,
+    now: datetime,
+    priority: int | None = None,
+) -> Operation:
+    """The same over the tasks of all producers, with an entry in the audit log. It has the number that was counted
+    at once; the operation, whose id it has, goes on to count."""
+    asked_by = actor.name[:ASKED_BY_LENGTH]
+    with transaction.atomic():
+        operation = start(
+            action, document, tasks_of=None, names=names, asked_by=asked_by, now=now, priority=priority
+        )
+        audit.record(
+            actor,
+            str(action),
+            kind="operation",
+            subject=str(operation.id),
+            count=operation.total,
+            detail=json_text(document) if priority is None else f"priority={priority} {json_text(document)}",
+        )
+    return operation
+
+
 @database.retried
-def stop(operation_id: UUID, now: datetime) -> bool:
-    """Let it change no more tasks from now on. False if it was not running any more."""
+def stop(operation_id: UUID, now: datetime) -> set[UUID]:
+    """Let it change no more tasks from now on. Returns its id, or nothing if it was not running any more."""
     running = Operation.objects.running().filter(pk=operation_id)
     # Waits for the step that is being taken, which holds the row.
-    return bool(running.update(state=str(OperationState.STOPPED), finished_at=now))
+    stopped = running.update(state=str(OperationState.STOPPED), finished_at=now)
+    return {operation_id} if stopped else set()
 
 
 def running() -> list[UUID]:
@@ -104,7 +139,7 @@ def _change(operation: Operation, now: datetime) -> None:
     # Locked as they are looked at: a task that another state took meanwhile is not the one that was asked for.
     tasks = _portion(operation, end).order_by("id").select_for_update(of=("self",))
     ids = list(tasks.values_list("id", flat=True)[:CHANGED_AT_ONCE])
-    changed = _VERBS[Action(operation.action)](ids, now) if ids else set()
+    changed = _verb_of(operation)(ids, now) if ids else set()
     done = operation.done + len(ids)
     unchanged = operation.unchanged + len(ids) - len(changed)
     total = max(operation.total, done)
@@ -117,6 +152,13 @@ def _change(operation: Operation, now: datetime) -> None:
         unchanged += total - done
         state = str(OperationState.DONE)
         _write(operation, total=total, done=total, unchanged=unchanged, state=state, finished_at=now)
+
+
+def _verb_of(operation: Operation) -> Verb:
+    priority = operation.priority
+    if priority is None:
+        return _VERBS[Action(operation.action)]
+    return lambda task_ids, _: lifecycle.prioritise(task_ids, priority)
 
 
 def _end_of_portion(operation: Operation, size: int) -> UUID | None:

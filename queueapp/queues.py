@@ -21,15 +21,16 @@ def resume(names: Collection[str]) -> set[str]:
 
 
 @database.retried
-def configure(name: str, changes: Mapping[str, Any]) -> None:
+def configure(name: str, changes: Mapping[str, Any]) -> set[str]:
     """Set defaults and limits, by the names of their columns. What runs beyond a limit that is lowered goes on."""
     with database.brief_transaction():
         # As for a pause: when this returns, no pass goes by the limits before.
         database.lock_until_commit(database.DISPATCH_LOCK)
-        Queue.objects.filter(pk=name).update(**changes)
+        changed = Queue.objects.filter(pk=name).update(**changes)
         if "concurrency_per_key" in changes:
             lifecycle.note_waiting_keys(name)
         doorbell.ring(roster=True)
+        return {name} if changed else set()
 
 
 @database.retried

@@ -22,6 +22,7 @@ NAVIGATION = (
     ("Queues", "queueapp_queue_changelist", ("queueapp.view_queue",)),
     ("Keys", "queueapp_apikey_changelist", ("queueapp.view_apikey",)),
     ("Callbacks", "queueapp_delivery_changelist", ("queueapp.view_delivery",)),
+    ("Audit log", "queueapp_auditentry_changelist", ("queueapp.view_auditentry",)),
 )
 """What stands at the top of every page, in this order: the word, the page's name, the permissions it takes."""
 

@@ -38,6 +38,7 @@ class ByDeliveryState(OneOf):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
+    noun = "callback"
     lookups = ("state",)
     ordering = ("-id",)
     list_display = (
@@ -119,4 +120,10 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     def try_again(self, request: HttpRequest, selected: DeliveryQuerySet) -> None:
         # Those that were given up before there was this have nothing left to send.
         unfinished = selected.exclude(state=str(DeliveryState.DELIVERED)).filter(ended_as__isnull=False)
-        self.steer(request, unfinished, lambda ids: callbacks.try_again(ids, database.now()), "tried again")
+        self.steer(
+            request,
+            unfinished,
+            lambda ids: callbacks.try_again(ids, database.now()),
+            "tried again",
+            action="try again",
+        )

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from queueapp import access, auth, database, key_use
+from queueapp import access, audit, auth, database, key_use
 from queueapp.admin.display import NOTHING, list_of, page_of
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
@@ -75,6 +75,7 @@ class KeyForm(RowForm[ApiKey]):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(OperatorAdmin[ApiKey]):
+    noun = "key"
     lookups = ("state",)
     ordering = ("-id",)
     list_display = (
@@ -107,6 +108,13 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         by = request.user.get_username()
         created, text = auth.create_key(obj.name, obj.role, obj.task_globs, obj.bounds, by)
+        audit.record(
+            audit.actor_of(request),
+            "create",
+            kind=self.noun,
+            subject=created.prefix,
+            detail=auth.described(created),
+        )
         obj.pk, obj.prefix = created.pk, created.prefix
         vars(obj)["text"] = text
 
@@ -150,6 +158,9 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
                 response.context_data["buttons"] = []
         return response
 
+    def subject(self, row: ApiKey) -> str:
+        return row.prefix
+
     def search(self, queryset: QuerySet[ApiKey], word: str) -> QuerySet[ApiKey]:
         usable = len(word) <= NAME_LENGTH and is_storable(word)
         return queryset.filter(Q(name__icontains=word) | Q(prefix=word[:10])) if usable else queryset.none()
@@ -172,7 +183,9 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
     def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse | None:
         if "confirmed" not in request.POST:
             return self._what_would_be_cut_off(request, keys)
-        self.steer(request, keys.usable(), lambda ids: access.revoke(ids, database.now()), "revoked")
+        self.steer(
+            request, keys.usable(), lambda ids: access.revoke(ids, database.now()), "revoked", action="revoke"
+        )
         return None
 
     def _what_would_be_cut_off(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse | None:

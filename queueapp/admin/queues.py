@@ -20,7 +20,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from queueapp import database, queue_rollups, queues, standing
+from queueapp import audit, database, queue_rollups, queues, standing
 from queueapp.admin.display import NOTHING, age, attributes, excerpt, list_of, page_of
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
@@ -120,6 +120,7 @@ class PauseForm(forms.Form):
 
 @admin.register(Queue)
 class QueueAdmin(OperatorAdmin[Queue]):
+    noun = "queue"
     lookups = ("paused",)
     ordering = ("name",)
     sortable_by = ("name",)
@@ -150,7 +151,14 @@ class QueueAdmin(OperatorAdmin[Queue]):
 
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
         # Only what the form changed: who paused the queue meanwhile must not be undone by an older page.
-        queues.configure(obj.name, {field: form.cleaned_data[field] for field in form.changed_data})
+        changes = {field: form.cleaned_data[field] for field in form.changed_data}
+        audit.carried_out(
+            audit.actor_of(request),
+            "configure",
+            lambda: queues.configure(obj.name, changes),
+            kind=self.noun,
+            detail=audit.changes_text(changes),
+        )
 
     # ---- what is read for the pages
 
@@ -282,12 +290,19 @@ class QueueAdmin(OperatorAdmin[Queue]):
 
     @admin.action(description="Resume selected queues", permissions=["steer"])
     def resume(self, request: HttpRequest, selected: QueueQuerySet) -> None:
-        self.steer(request, selected.paused(), queues.resume, "resumed")
+        self.steer(request, selected.paused(), queues.resume, "resumed", action="resume")
 
     def _pause(self, request: HttpRequest, selected: QuerySet[Queue], note: str) -> None:
         by = request.user.get_username()
         running = selected.filter(paused=False)
-        self.steer(request, running, lambda names: queues.pause(names, by, note, database.now()), "paused")
+        self.steer(
+            request,
+            running,
+            lambda names: queues.pause(names, by, note, database.now()),
+            "paused",
+            action="pause",
+            detail=note,
+        )
 
 
 def _standing(queue: Queue) -> Standing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from django import forms
@@ -14,6 +15,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.text import smart_split
 
+from queueapp import audit, database
 from queueapp.admin.display import page_of
 from queueapp.admin.lists import BoundedPaginator, OperatorChangeList
 from queueapp.domain.names import is_storable
@@ -55,6 +57,8 @@ class OperatorAdmin(_ModelAdmin[M]):
 
     lookups: ClassVar[Sequence[str]] = ()
     """The parameters that a list understands; any other could ask for a scan of the whole table."""
+    noun: ClassVar[str] = ""
+    """What the audit log calls one of the rows, where they can be steered."""
     list_per_page = 50
     list_max_show_all = 0
     paginator = BoundedPaginator
@@ -82,6 +86,10 @@ class OperatorAdmin(_ModelAdmin[M]):
     def search(self, queryset: QuerySet[M], word: str) -> QuerySet[M]:
         """The rows that one word of the search box finds."""
         raise NotImplementedError
+
+    def subject(self, row: M) -> str:
+        """What the audit log calls the row."""
+        return str(row.pk)
 
     # ---- permissions
 
@@ -143,18 +151,34 @@ class OperatorAdmin(_ModelAdmin[M]):
         return response
 
     def steer(
-        self, request: HttpRequest, eligible: QuerySet[M], verb: Callable[[list[Any]], Collection[Any]], done: str
+        self,
+        request: HttpRequest,
+        eligible: QuerySet[M],
+        verb: Callable[[Sequence[Any]], Collection[Any]],
+        done: str,
+        *,
+        action: str,
+        detail: str = "",
     ) -> None:
         """Call `verb` with the keys of the eligible among the selected rows; report what it changed, as `done`.
 
-        The verb decides: who was eligible when the list was read may not be so any more.
+        The verb decides: who was eligible when the list was read may not be so any more. The audit log gets an
+        entry for each call of it, which says `action`.
         """
         rows = {row.pk: row for row in eligible[: STEERED_ROWS + 1]}
         more = len(rows) > STEERED_ROWS
         keys = list(rows)[:STEERED_ROWS]
+        actor = audit.actor_of(request)
         changed: list[Any] = []
-        for start in range(0, len(keys), STEERED_AT_ONCE):
-            changed += verb(keys[start : start + STEERED_AT_ONCE])
+        for part in database.parts(keys, STEERED_AT_ONCE):
+            changed += audit.carried_out(
+                actor,
+                action,
+                partial(verb, part),
+                kind=self.noun,
+                named=lambda key: self.subject(rows[key]),
+                detail=detail,
+            )
         assert request.user.pk is not None
         LogEntry.objects.log_actions(request.user.pk, [rows[key] for key in changed], CHANGE, done.capitalize())
         self._report(request, len(changed), done)

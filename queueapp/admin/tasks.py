@@ -69,6 +69,7 @@ class AttemptsOfTask(ReadOnlyInline[Attempt]):
 
 @admin.register(Task)
 class TaskAdmin(ReadOnlyAdmin[Task]):
+    noun = "task"
     lookups = ("state", "name")
     ordering = ("-id",)
     list_display = (
@@ -178,11 +179,15 @@ class TaskAdmin(ReadOnlyAdmin[Task]):
 
     @admin.action(description="Cancel selected tasks", permissions=["steer"])
     def cancel(self, request: HttpRequest, tasks: TaskQuerySet) -> None:
-        self.steer(request, tasks.live(), lambda ids: lifecycle.cancel(ids, database.now()), "cancelled")
+        self.steer(
+            request, tasks.live(), lambda ids: lifecycle.cancel(ids, database.now()), "cancelled", action="cancel"
+        )
 
     @admin.action(description="Retry selected tasks", permissions=["steer"])
     def retry(self, request: HttpRequest, tasks: TaskQuerySet) -> None:
-        self.steer(request, tasks.terminal(), lambda ids: lifecycle.retry(ids, database.now()), "retried")
+        self.steer(
+            request, tasks.terminal(), lambda ids: lifecycle.retry(ids, database.now()), "retried", action="retry"
+        )
 
 
 def _unquoted(value: str) -> str:

@@ -61,6 +61,7 @@ class SubscriptionsOfWorker(ReadOnlyInline[Subscription]):
 
 @admin.register(WorkerSession)
 class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
+    noun = "worker"
     lookups = ("state", "offers", "node__id__exact", "api_key__id__exact")
     ordering = ("-id",)
     list_display = (
@@ -136,12 +137,16 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
 
     @admin.action(description="Drain selected workers: no more tasks for them", permissions=["steer"])
     def drain(self, request: HttpRequest, workers: WorkerSessionQuerySet) -> None:
-        self.steer(request, workers.online(), sessions.drain, "told to drain")
+        self.steer(request, workers.online(), sessions.drain, "told to drain", action="drain")
 
     @admin.action(description="Disconnect selected workers: their tasks go to others", permissions=["steer"])
     def disconnect(self, request: HttpRequest, workers: WorkerSessionQuerySet) -> None:
         self.steer(
-            request, workers.attached(), lambda ids: sessions.disconnect(ids, database.now()), "disconnected"
+            request,
+            workers.attached(),
+            lambda ids: sessions.disconnect(ids, database.now()),
+            "disconnected",
+            action="disconnect",
         )
 
 

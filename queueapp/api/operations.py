@@ -15,7 +15,7 @@ from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from queueapp import background, database, operations
+from queueapp import audit, background, database, operations
 from queueapp.api.base import ApiView
 from queueapp.api.documents import operation_document
 from queueapp.api.pagination import NewestFirst
@@ -25,11 +25,11 @@ from queueapp.api.refusals import Conflict
 from queueapp.api.schema.describing import Answer, described
 from queueapp.api.schema.parameters import lists
 from queueapp.api.schema.words import text
+from queueapp.api.steering import steered
 from queueapp.domain.errors import FieldError, InvalidFilter, NotFound
 from queueapp.domain.states import Action, OperationState
 from queueapp.models import Operation
 
-ASKED_BY_LENGTH = 200
 STARTED = {202: Answer("Operation", "It goes on by itself.", {"Location": text("Where to read how far it is.")})}
 
 
@@ -42,14 +42,15 @@ class _ManyTasks(ApiView):
         allow_only(request.query_params, ())
         if not isinstance(request.data, Mapping):
             raise InvalidFilter([FieldError("", "a filter is a JSON object")])
-        operation = operations.start(
-            self.action,
-            request.data,
-            tasks_of=None if is_operator(request) else key_of(request),
-            names=touchable_names(request),
-            asked_by=str(request.user)[:ASKED_BY_LENGTH],
-            now=database.now(),
-        )
+        names, now = touchable_names(request), database.now()
+        if is_operator(request):
+            actor = audit.actor_of(request)
+            operation = operations.start_for_operator(actor, self.action, request.data, names=names, now=now)
+        else:
+            asked_by = str(request.user)[: operations.ASKED_BY_LENGTH]
+            operation = operations.start(
+                self.action, request.data, tasks_of=key_of(request), names=names, asked_by=asked_by, now=now
+            )
         transaction.on_commit(background.wake)
         location = reverse("api:operation", args=[operation.id])
         return Response(operation_document(operation), status=202, headers={"Location": location})
@@ -100,7 +101,7 @@ class StopOperation(ApiView):
     def post(self, request: Request, operation_id: UUID) -> Response:
         allow_only(request.query_params, ())
         _visible_operation(request, operation_id)
-        operations.stop(operation_id, database.now())
+        steered(request, "stop", "operation", lambda: operations.stop(operation_id, database.now()))
         operation = _visible_operation(request, operation_id)
         if operation.state == OperationState.DONE:
             raise Conflict("The operation is done and cannot be stopped.")

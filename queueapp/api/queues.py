@@ -17,6 +17,8 @@ from queueapp.api.permissions import IsOperator, IsOperatorToChange, IsProducer,
 from queueapp.api.schema.components import NOTE_LENGTH
 from queueapp.api.schema.describing import Answer, described
 from queueapp.api.schema.parameters import lists
+from queueapp.api.steering import steered
+from queueapp.audit import changes_text
 from queueapp.domain.errors import FieldError, InvalidSubmission, NotFound
 from queueapp.domain.names import is_storable
 from queueapp.domain.submission import parse_queue_defaults
@@ -55,7 +57,7 @@ class QueueDetail(ApiView):
         changes = parse_queue_defaults(request.data, database.now())
         _queue(request, name)
         if changes:
-            queues.configure(name, changes)
+            steered(request, "configure", "queue", lambda: queues.configure(name, changes), changes_text(changes))
         return Response(_document(request, name))
 
 
@@ -70,7 +72,8 @@ class PauseQueue(ApiView):
         allow_only(request.query_params, ())
         note = _note(request.data)
         _queue(request, name)
-        queues.pause([name], str(request.user)[:PAUSED_BY_LENGTH], note, database.now())
+        by = str(request.user)[:PAUSED_BY_LENGTH]
+        steered(request, "pause", "queue", lambda: queues.pause([name], by, note, database.now()), note)
         return Response(_document(request, name))
 
 
@@ -82,7 +85,7 @@ class ResumeQueue(ApiView):
     def post(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
         _queue(request, name)
-        queues.resume([name])
+        steered(request, "resume", "queue", lambda: queues.resume([name]))
         return Response(_document(request, name))
 
 

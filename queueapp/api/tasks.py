@@ -13,7 +13,7 @@ from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from queueapp import database, lifecycle
+from queueapp import audit, database, lifecycle
 from queueapp.api.base import ApiView, in_its_thread, off_loop
 from queueapp.api.documents import attempt_document, latest_attempt_document, task_document
 from queueapp.api.idempotency import asked_once, respond_once
@@ -32,6 +32,7 @@ from queueapp.api.refusals import Conflict
 from queueapp.api.schema.describing import Answer, described, header, query, stands_for
 from queueapp.api.schema.parameters import TASK_FILTERS, lists
 from queueapp.api.schema.words import number, ref, text
+from queueapp.api.steering import steered
 from queueapp.conf import config
 from queueapp.domain.addresses import read_networks
 from queueapp.domain.errors import StateForbids
@@ -209,26 +210,27 @@ class AttemptList(ApiView):
 class CancelTask(ApiView):
     @described("Cancel a task", {200: Answer("Task")}, refuses=[404, 409])
     def post(self, request: Request, task_id: UUID) -> Response:
-        return _steer(request, task_id, lifecycle.cancel, "cancelled")
+        return _steer(request, task_id, lifecycle.cancel, "cancel", "cancelled")
 
 
 class RetryTask(ApiView):
     @described("Retry a task that has ended", {200: Answer("Task")}, refuses=[404, 409])
     def post(self, request: Request, task_id: UUID) -> Response:
-        return _steer(request, task_id, lifecycle.retry, "retried", but_for=LIVE_STATES)
+        return _steer(request, task_id, lifecycle.retry, "retry", "retried", but_for=LIVE_STATES)
 
 
 def _steer(
     request: Request,
     task_id: UUID,
     verb: Callable[[list[UUID], datetime], set[UUID]],
+    action: str,
     done: str,
     but_for: Iterable[str] = TERMINAL_STATES,
 ) -> Response:
     """Do the verb to one task: 200 with the task, 409 where its state (one of `but_for`) forbids it."""
     allow_only(request.query_params, ())
     visible_task(request, task_id)
-    changed = verb([task_id], database.now())
+    changed = steered(request, action, "task", lambda: verb([task_id], database.now()))
     task = visible_task(request, task_id)
     if task_id not in changed:
         if task.state in but_for:
@@ -241,7 +243,17 @@ def _submit(request: Request, submissions: list[Submission], now: datetime) -> l
     require_names(request, {submission.name for submission in submissions})
     if traceparent := valid_traceparent(request.headers.get("traceparent", "")):
         submissions = [submission._replace(traceparent=traceparent) for submission in submissions]
-    return lifecycle.submit(submissions, key_of(request), now)
+    key = key_of(request)
+    if key is not None:
+        return lifecycle.submit(submissions, key, now)
+    # An admin user's tasks have no key that would tell whose they are.
+    return audit.carried_out(
+        audit.actor_of(request),
+        "submit",
+        lambda: lifecycle.submit(submissions, None, now),
+        kind="task",
+        named=lambda receipt: str(receipt.task_id),
+    )
 
 
 def _limits() -> Limits:

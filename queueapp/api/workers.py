@@ -19,6 +19,7 @@ from queueapp.api.refusals import Conflict
 from queueapp.api.schema.describing import Answer, comma_list, described
 from queueapp.api.schema.parameters import lists
 from queueapp.api.schema.words import one_of
+from queueapp.api.steering import steered
 from queueapp.domain.errors import NotFound
 from queueapp.domain.states import SessionState
 from queueapp.models import Subscription, WorkerSession
@@ -58,7 +59,7 @@ class DrainWorker(ApiView):
     @described("Drain a worker", {200: Answer("Worker")}, refuses=[404, 409])
     def post(self, request: Request, session_id: UUID) -> Response:
         _require_attached(request, session_id)
-        sessions.drain([session_id])
+        steered(request, "drain", "worker", lambda: sessions.drain([session_id]))
         return Response(_document(request, _visible_session(request, session_id)))
 
 
@@ -71,7 +72,7 @@ class DisconnectWorker(ApiView):
     @described("Disconnect a worker", {200: Answer("Worker")}, refuses=[404, 409])
     def post(self, request: Request, session_id: UUID) -> Response:
         _require_attached(request, session_id)
-        sessions.disconnect([session_id], database.now())
+        steered(request, "disconnect", "worker", lambda: sessions.disconnect([session_id], database.now()))
         return Response(_document(request, _visible_session(request, session_id)))
 
 

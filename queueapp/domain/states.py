@@ -42,6 +42,7 @@ class Action(StrEnum):
 
     CANCEL = "cancel"
     RETRY = "retry"
+    PRIORITISE = "prioritise"
 
 
 class DeliveryState(StrEnum):
@@ -55,7 +56,7 @@ class DeliveryState(StrEnum):
 LIVE_STATES = (TaskState.PENDING, TaskState.ASSIGNED)
 TERMINAL_STATES = (TaskState.SUCCEEDED, TaskState.FAILED, TaskState.CANCELLED, TaskState.EXPIRED)
 
-CHANGEABLE = {Action.CANCEL: LIVE_STATES, Action.RETRY: TERMINAL_STATES}
+CHANGEABLE = {Action.CANCEL: LIVE_STATES, Action.RETRY: TERMINAL_STATES, Action.PRIORITISE: LIVE_STATES}
 """In which states a task is changed by the action."""
 
 COUNTED_OUTCOMES = frozenset({Outcome.DONE, Outcome.ERROR, Outcome.LOST, Outcome.TIMEOUT})

@@ -7,7 +7,7 @@ holder, attempt); who lost a race changes nothing and is told so. News leaves th
 from queueapp.lifecycle.assigning import Assigned, Choice, assign, data_unless_large
 from queueapp.lifecycle.ending import Report, Verdict, finish, lock, release, rescue, time_out
 from queueapp.lifecycle.keys import mark, note_waiting_keys
-from queueapp.lifecycle.steering import SignOfLife, cancel, expire, prolong, promote, retry
+from queueapp.lifecycle.steering import SignOfLife, cancel, expire, prioritise, prolong, promote, retry
 from queueapp.lifecycle.submitting import Receipt, submit
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "lock",
     "mark",
     "note_waiting_keys",
+    "prioritise",
     "prolong",
     "promote",
     "release",

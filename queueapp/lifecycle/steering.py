@@ -1,4 +1,4 @@
-"""What producers, operators and the clock do to tasks: cancel, retry, expire, promote, prolong."""
+"""What producers, operators and the clock do to tasks: cancel, retry, prioritise, expire, promote, prolong."""
 
 from __future__ import annotations
 
@@ -86,6 +86,22 @@ def retry(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
         note_keys((task.name, task.concurrency_key) for task in made_pending)
         doorbell.ring(routes={task.route_id for task in made_pending})
     return {task.id for task in made_pending}
+
+
+@database.retried
+def prioritise(task_ids: Collection[UUID], priority: int) -> set[UUID]:
+    """Give the live ones among the tasks this priority (-100 to 100). Returns the ids of those that had another.
+
+    Who waits takes a new place in line at once; who is assigned has it for the attempts to come.
+    """
+    with transaction.atomic(savepoint=False):
+        others = Task.objects.live().exclude(priority=priority).filter(pk__in=list(task_ids)).order_by("id")
+        tasks = list(others.select_for_update().values_list("id", "route_id", "name", "concurrency_key"))
+        changed = {task_id for task_id, *_ in tasks}
+        Task.objects.live().filter(pk__in=changed).update(priority=priority)
+        note_keys((name, key) for *_, name, key in tasks)
+        doorbell.ring(routes={route_id for _, route_id, *_ in tasks})
+        return changed
 
 
 def expire(now: datetime) -> int:

@@ -4,6 +4,7 @@ Nothing here changes state: tasks are changed by `lifecycle`, sessions and nodes
 Foreign keys to hot rows (worker, route, key) carry no database constraint: the check would lock the parent.
 """
 
+from queueapp.models.audit import AuditEntry
 from queueapp.models.fields import NAME_LENGTH, new_id
 from queueapp.models.keys import ApiKey
 from queueapp.models.queues import Queue, Route
@@ -16,6 +17,7 @@ __all__ = [
     "NAME_LENGTH",
     "ApiKey",
     "Attempt",
+    "AuditEntry",
     "ChangedKey",
     "Delivery",
     "IdempotentRequest",

@@ -41,12 +41,14 @@ class Operation(models.Model):
 
     `tasks_of`: only tasks of this key; `names`: only tasks with these names. None is no such bound. `position` is
     the id of the last task that was looked at: first to count them, then, from `counted_at` on, to change them.
+    `priority`: which one the tasks get, of an operation that gives them one.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     action = models.CharField(max_length=10, choices=choices(Action))
     state = models.CharField(max_length=10, choices=choices(OperationState), default=str(OperationState.RUNNING))
     filter = models.JSONField()
+    priority = models.SmallIntegerField(null=True)
     names = models.JSONField(null=True)
     tasks_of = models.ForeignKey(
         ApiKey, models.DO_NOTHING, db_constraint=False, db_index=False, null=True, related_name="operations"
@@ -71,6 +73,11 @@ class Operation(models.Model):
                 condition=Q(state=str(OperationState.RUNNING), finished_at__isnull=True)
                 | (~Q(state=str(OperationState.RUNNING)) & Q(finished_at__isnull=False)),
                 name="operation_finished_at_iff_not_running",
+            ),
+            models.CheckConstraint(
+                condition=Q(action=str(Action.PRIORITISE), priority__isnull=False)
+                | (~Q(action=str(Action.PRIORITISE)) & Q(priority__isnull=True)),
+                name="operation_priority_iff_prioritise",
             ),
         ]
 

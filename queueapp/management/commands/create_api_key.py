@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 
-from queueapp.auth import create_key
+from queueapp import audit, auth
 from queueapp.domain.reach import parse_bounds
 from queueapp.models import ApiKey
 
@@ -40,7 +40,10 @@ class Command(BaseCommand):
         self, *args: Any, name: str, role: str, tasks: list[str], bounds: list[str], **options: Any
     ) -> None:
         try:
-            _, text = create_key(name, role, tasks, parse_bounds(bounds), "manage.py")
+            actor = audit.actor_at_shell()
+            with transaction.atomic():
+                key, text = auth.create_key(name, role, tasks, parse_bounds(bounds), actor.name)
+                audit.record(actor, "create", kind="key", subject=key.prefix, detail=auth.described(key))
         except ValueError as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import Q
 
-from queueapp import access, database, relay
+from queueapp import access, audit, auth, database, relay
 from queueapp.auth import SHOWN_PREFIX_LENGTH
 from queueapp.models import ApiKey
 
@@ -27,5 +27,12 @@ class Command(BaseCommand):
             several = ", ".join(each.prefix for each in keys)
             raise CommandError(f"{len(keys)} keys are meant, and none was revoked; say which: {several}.")
         with relay.passing_on():
-            access.revoke([keys[0].pk], database.now())
+            audit.carried_out(
+                audit.actor_at_shell(),
+                "revoke",
+                lambda: access.revoke([keys[0].pk], database.now()),
+                kind="key",
+                named=lambda _: keys[0].prefix,
+                detail=auth.described(keys[0]),
+            )
         self.stdout.write(f"Revoked {keys[0]}.")

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('queueapp', '0007_rollups'),
+        ('queueapp', '0008_audit'),
     ]
 
     operations = [

@@ -113,7 +113,7 @@ class PauseForm(forms.Form):
         max_length=NOTE_LENGTH,
         required=False,
         label="Why",
-        widget=forms.Textarea(attrs={"rows": 3, "cols": 60, "autofocus": True}),
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
         help_text="Operators read it on the overview and here, producers where they ask why their task waits.",
     )
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 from playwright.async_api import async_playwright
 
 from queueapp.site import NAVIGATION
-from tests.acceptance.processes import Server, started_copy
+from tests.acceptance.processes import Server, copied
 from tests.browser.conftest import CHROMIUM, Viewer
 from tests.browser.hostile_rows import BINARY, HOSTILE, registered
 
@@ -84,8 +84,10 @@ def hostile(
     prepared_with_operator: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Server, dict[str, str]]]:
     """A server, and the key of a row of each model."""
-    with started_copy(prepared_with_operator, tmp_path_factory.mktemp("hostile")) as server:
+    with copied(prepared_with_operator, tmp_path_factory.mktemp("hostile")) as server:
+        # Before it starts: it would let go of the workers of the process that the rows speak of.
         said = server.manage("shell", "-v", "0", "-c", "from tests.browser.hostile_rows import make; make()")
+        server.start()
         yield server, json.loads(said.strip().splitlines()[-1])
 
 
@@ -148,7 +150,7 @@ async def is_sound(ada: Viewer, address: str, with_axe: bool = True) -> None:
 
 
 async def first_stop_but_the_skip_link(ada: Viewer) -> list[str]:
-    """The first stop of the Tab key leads past the navigation, where the page has not put the focus there itself."""
+    """The first stop of the Tab key leads past the navigation, unless the page has put the focus there itself."""
     if await ada.page.evaluate("document.activeElement !== document.body"):
         return []
     await ada.page.keyboard.press("Tab")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Count
@@ -107,22 +107,22 @@ def snapshot(now: datetime, problems: Sequence[Problem], waiting: Backlogs) -> d
         "at": _text(now),
         "now": _now(now, waiting, workers),
         "problems": [asdict(problem) for problem in problems],
-        "queues": _queues(now, waiting, workers),
-        "workers": workers[:WORKERS],
+        "queues": _queues(now, waiting),
+        "workers": [_worker(each) for each in workers[:WORKERS]],
         "workers_left_out": max(0, len(workers) - WORKERS),
     }
 
 
-def _now(now: datetime, waiting: Backlogs, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _now(now: datetime, waiting: Backlogs, workers: Sequence[_Worker]) -> dict[str, Any]:
     oldest = waiting.oldest_since
     return {
         **_rates(rollups.history(10, now - RATE_WINDOW, 10)[-6:], 10),
         "waiting": waiting.waiting,
         "waiting_is_exact": waiting.is_exact,
         "oldest_wait_seconds": None if oldest is None else max(0.0, (now - oldest).total_seconds()),
-        "assigned": sum(worker["outstanding"] for worker in workers),
-        "workers_online": sum(worker["state"] == SessionState.ONLINE for worker in workers),
-        "workers_draining": sum(worker["state"] == SessionState.DRAINING for worker in workers),
+        "assigned": sum(worker.outstanding for worker in workers),
+        "workers_online": sum(worker.state == SessionState.ONLINE for worker in workers),
+        "workers_draining": sum(worker.state == SessionState.DRAINING for worker in workers),
         "nodes": Node.objects.running().filter(lease_until__gte=now).count(),
     }
 
@@ -175,28 +175,39 @@ def _lasted(point: Point, step_seconds: int, now: datetime) -> float:
 # ---- queues and workers
 
 
-def _workers() -> list[dict[str, Any]]:
+class _Worker(NamedTuple):
+    outstanding: int
+    id: UUID
+    name: str
+    state: str
+    max_outstanding: int
+    connected_at: datetime
+    version: str
+
+
+def _workers() -> list[_Worker]:
     """Those that are attached, the busiest first."""
     outstanding = Task.objects.outstanding_by_session()
     rows = WorkerSession.objects.attached().values_list(
         "id", "name", "state", "max_outstanding", "connected_at", "version"
     )
-    workers = [
-        {
-            "id": str(id),
-            "name": name or f"…{id.hex[-10:]}",
-            "state": state,
-            "outstanding": outstanding.get(id, 0),
-            "max_outstanding": max_outstanding,
-            "connected_at": _text(connected_at),
-            "version": version,
-        }
-        for id, name, state, max_outstanding, connected_at, version in rows
-    ]
-    return sorted(workers, key=lambda worker: (-worker["outstanding"], worker["name"], worker["id"]))
+    workers = [_Worker(outstanding.get(row[0], 0), *row) for row in rows]
+    return sorted(workers, key=lambda worker: (-worker.outstanding, worker.name, worker.id))
 
 
-def _queues(now: datetime, waiting: Backlogs, workers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _worker(worker: _Worker) -> dict[str, Any]:
+    return {
+        "id": str(worker.id),
+        "name": worker.name or f"…{worker.id.hex[-10:]}",
+        "state": worker.state,
+        "outstanding": worker.outstanding,
+        "max_outstanding": worker.max_outstanding,
+        "connected_at": _text(worker.connected_at),
+        "version": worker.version,
+    }
+
+
+def _queues(now: datetime, waiting: Backlogs) -> list[dict[str, Any]]:
     """Those in which most waits, then by name."""
     waits: dict[str, list[Backlog]] = {}
     for route in waiting.routes:

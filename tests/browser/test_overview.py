@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 
 from tests.acceptance.processes import Server
 from tests.browser.conftest import Open, working
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "/admin/",
     *(
@@ -127,25 +123,3 @@ async def test_hostile_names_and_payloads_do_nothing(server: Server, viewer: Ope
 
 
 HOSTILE_NAME = "%3Cscript%3Ealert(1)%3C%2Fscript%3E%E2%80%AE"
-
-
-@pytest.mark.skipif(not os.environ.get("SCREENSHOTS"), reason="pictures for the docs: make screenshots")
-@pytest.mark.parametrize(
-    ("picture", "width", "scheme"),
-    [
-        ("overview", 1280, "light"),
-        ("overview-dark", 1280, "dark"),
-        ("overview-narrow", 400, "light"),
-    ],
-)
-async def test_pictures_for_the_docs(server: Server, viewer: Open, picture: str, width: int, scheme: str):
-    async with working(server, "?task=tag&cloud=aws,gcp&_name=w1&_version=1.2"):
-        await server.submit(*[{"name": "tag", "attrs": {"cloud": "azure"}}] * 212)
-        await server.submit(*[{"name": "tag", "attrs": {"cloud": "aws"}}] * 500)
-        async with viewer(width=width, color_scheme=scheme) as ada:
-            await ada.until("#problems", "no worker accepts cloud=azure")
-            await ada.page.click("[data-range='5m']")
-            await ada.page.wait_for_selector("#curves path", state="attached", timeout=60_000)
-            target = ROOT / "docs/images" / f"{picture}.png"
-            target.parent.mkdir(exist_ok=True)
-            await ada.page.screenshot(path=target, full_page=True)

@@ -1,5 +1,4 @@
-"""What waits is explained less often where to explain it takes long, so that viewers cost little of a large fleet's
-server."""
+"""What waits is explained less often where that takes long: viewers cost little of a large fleet's server."""
 
 from __future__ import annotations
 

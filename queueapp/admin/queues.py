@@ -201,6 +201,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
             steers = self.has_steer_permission(request)
             response.context_data |= {
                 "buttons": [("resume", "Resume")] if steers and queue.paused else [],
+                "pause": pause_text(queue),
                 "may_pause": steers and not queue.paused,
                 "routes": [_row_of(each, vars(queue)["read_at"]) for each in routes],
                 "routes_left_out": max(0, len(vars(queue)["routes"].routes) - len(routes)),

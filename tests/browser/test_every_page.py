@@ -130,6 +130,7 @@ async def is_sound(ada: Viewer, address: str, with_axe: bool = True) -> None:
     await ada.open(address)
     await page.wait_for_load_state("load")
     faults = {"first stop of the keyboard": await first_stop_but_the_skip_link(ada)}
+    faults["navigation"] = [] if await page.locator("#pages a").count() == len(NAVIGATION) else ["is not there"]
     if address == reverse("admin:index"):
         await ada.is_live()
     faults["images"] = await page.locator("img[src=x]").evaluate_all("all => all.map(each => each.outerHTML)")

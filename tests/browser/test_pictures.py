@@ -1,4 +1,4 @@
-"""The pictures in the docs, taken of every page by `make screenshots`. They are looked at by people, not compared."""
+"""The pictures in the docs, taken of every page by `make screenshots`, for people to look at."""
 
 from __future__ import annotations
 
@@ -122,6 +122,7 @@ async def logged_in(server: Server, browser: Browser, width: int = WIDTH, **opti
 
 
 async def of_the_overview(ada: Viewer, picture: str) -> None:
+    await ada.is_live()
     await ada.until("#problems", "no worker accepts cloud=azure")
     await ada.page.wait_for_selector("#curves path", state="attached")
     await taken(ada, picture)

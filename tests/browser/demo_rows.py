@@ -47,6 +47,8 @@ def make() -> None:
     fleet.now = now - timedelta(minutes=41)
     submit(producer, 212, now - timedelta(minutes=41), "tag", cloud="azure", account="7718")
     submit(producer, 31, now - timedelta(minutes=12), "tag", cloud="azure", account="1204")
+    for _ in range(12):
+        fleet.failed(worker, error="KeyError: 'owner'", name="tag", cloud="aws", account="2")
     shown = failing(fleet, worker)
     for minute in range(7):
         fleet.now = now - timedelta(minutes=30 - 4 * minute)
@@ -58,14 +60,8 @@ def make() -> None:
     )
     queues.configure("tag", {"concurrency": 200, "timeout_seconds": 60.0})
     delivery = with_callbacks(fleet)
-    operation = operations.start(
-        Action.RETRY,
-        {"state": "failed", "name": "report.render"},
-        tasks_of=None,
-        names=None,
-        asked_by="ada",
-        now=now,
-    )
+    again = {"state": "failed", "name": "tag"}
+    operation = operations.start(Action.RETRY, again, tasks_of=None, names=None, asked_by="ada", now=now)
     actor = audit.Actor("grace", address="10.20.0.14")
     audit.record(actor, "pause", kind="queue", subject="collect", detail="the inventory's API is down, INC-4711")
     audit.record(audit.Actor("ada", address="10.20.0.9"), "retry", kind="task", count=7)

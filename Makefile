@@ -54,7 +54,7 @@ check: $(VENV)/development
 	@$(CHECKING) $(BIN)/python -W error manage.py check --fail-level WARNING
 
 screenshots: $(VENV)/development
-	@SCREENSHOTS=1 $(BIN)/python -m pytest -q --database=sqlite tests/browser/test_pictures.py $(ARGS)
+	@SCREENSHOTS=1 $(BIN)/python -m pytest -q --database=sqlite tests/browser -k pictures $(ARGS)
 
 chaos: $(VENV)/development
 	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql --long \

@@ -55,7 +55,7 @@ def start(
     counting begins here, so that in a small installation the total is known at once. `priority`: for `prioritise`.
     """
     selected(Task.objects.all(), document)
-    _refuse_states_out_of_reach(action, document)
+    refuse_states_out_of_reach(action, document)
     with transaction.atomic():
         operation = Operation.objects.create(
             action=str(action),
@@ -191,7 +191,8 @@ def _write(operation: Operation, **columns: Any) -> None:
     Operation.objects.filter(pk=operation.pk).update(**columns)
 
 
-def _refuse_states_out_of_reach(action: Action, document: Mapping[str, Any]) -> None:
+def refuse_states_out_of_reach(action: Action, document: Mapping[str, Any]) -> None:
+    """InvalidFilter for a usable filter whose states the action does not change."""
     if "state" in document:
         states = CHANGEABLE[action]
         if not set(text_of("state", document["state"]).split(",")) <= set(states):

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
+from django.views.decorators.http import require_http_methods, require_safe
 
 from queueapp import live
 from queueapp.operators import may_view
@@ -22,6 +23,8 @@ NAVIGATION = (
     ("Queues", "queueapp_queue_changelist", ("queueapp.view_queue",)),
     ("Keys", "queueapp_apikey_changelist", ("queueapp.view_apikey",)),
     ("Callbacks", "queueapp_delivery_changelist", ("queueapp.view_delivery",)),
+    ("Operations", "queueapp_operation_changelist", ("queueapp.view_operation",)),
+    ("Bulk", "bulk", ("queueapp.change_task", "queueapp.add_operation")),
     ("Audit log", "queueapp_auditentry_changelist", ("queueapp.view_auditentry",)),
 )
 """What stands at the top of every page, in this order: the word, the page's name, the permissions it takes."""
@@ -45,10 +48,20 @@ class OperatorSite(admin.AdminSite):
         entries = [(word, reverse(f"{self.name}:{name}")) for word, name, _ in _open_to(request.user)]
         return super().each_context(request) | {"navigation": entries}
 
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """A page is read or a form is sent to it. Django's take any other method for reading."""
+        return require_http_methods(["GET", "HEAD", "POST"])(super().admin_view(view, cacheable))
+
     def get_urls(self) -> list[URLResolver | URLPattern]:
+        # Here, since they show rows as the admin does, whose modules register with this site.
+        from queueapp.pages import bulk
+
         mine: list[URLResolver | URLPattern] = [
-            path("overview/now", self.admin_view(self._now), name="overview-now"),
-            path("overview/past/<str:range_name>", self.admin_view(self._past), name="overview-past"),
+            path("overview/now", self.admin_view(require_safe(self._now)), name="overview-now"),
+            path(
+                "overview/past/<str:range_name>", self.admin_view(require_safe(self._past)), name="overview-past"
+            ),
+            *bulk.urls(self),
         ]
         return mine + super().get_urls()
 

@@ -42,9 +42,7 @@ PAGES: dict[str, tuple[str, str | None]] = {
     "tasks": ("queueapp_task_changelist", None),
     "task": ("queueapp_task_change", "task"),
     "errors": ("errors", None),
-    "bulk": ("bulk", None),
     "operations": ("queueapp_operation_changelist", None),
-    "operation": ("queueapp_operation_change", "operation"),
     "workers": ("queueapp_workersession_changelist", None),
     "worker": ("queueapp_workersession_change", "worker"),
     "coverage": ("coverage", None),
@@ -57,7 +55,6 @@ PAGES: dict[str, tuple[str, str | None]] = {
     "key-new": ("queueapp_apikey_add", None),
     "callbacks": ("queueapp_delivery_changelist", None),
     "callback": ("queueapp_delivery_change", "delivery"),
-    "audit-log": ("queueapp_auditentry_changelist", None),
 }
 """The picture, and the page: its name, and of which row. A page that this version does not have is left out."""
 

@@ -19,6 +19,7 @@ from django.urls import URLPattern, path
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
 
 from queueapp import audit, database, queue_rollups, queues, standing
 from queueapp.admin.display import NOTHING, age, attributes, excerpt, list_of, page_of
@@ -183,7 +184,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
         wrap = self.admin_site.admin_view
         return [
             path("<path:object_id>/pause/", wrap(self.pause_view), name="queueapp_queue_pause"),
-            path("<path:object_id>/past/", wrap(self.past_view), name="queueapp_queue_past"),
+            path("<path:object_id>/past/", wrap(require_safe(self.past_view)), name="queueapp_queue_past"),
             *super().get_urls(),
         ]
 

@@ -121,8 +121,8 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The key is in this answer and nowhere else: no message, which a cookie would carry, no address, and no
-        cache that a browser's way back could find it in."""
+        """The key is in this answer and nowhere else: in no message, which a cookie would carry, and no address. As
+        all pages of the admin it is stored by no browser (`no-store`)."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -132,8 +132,7 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
             "page": page_of(ApiKey, obj.pk),
             "media": self.media,
         }
-        headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-        return TemplateResponse(request, "admin/queueapp/apikey/created.html", context, headers=headers)
+        return TemplateResponse(request, "admin/queueapp/apikey/created.html", context)
 
     # ---- its page
 

@@ -121,8 +121,8 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
     ) -> HttpResponse:
-        """The key is in this answer and nowhere else: in no message, which a cookie would carry, and no address. No
-        browser stores it, as all pages of the admin (`no-store`)."""
+        """The key is in this answer and nowhere else: in no message, which a cookie would carry, in no address.
+        No browser stores it, as all pages of the admin (`no-store`)."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,

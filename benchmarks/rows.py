@@ -25,6 +25,14 @@ TASK = {
 }
 PENDING = {**TASK, "state": "pending", "attempt": 0, "attempts_used": 0}
 SUCCEEDED = {**TASK, "state": "succeeded", "attempt": 1, "attempts_used": 1}
+ONLINE = {
+    "state": "online",
+    "max_outstanding": 100,
+    "version": "1.0",
+    "remote": "10.0.0.1",
+    "close_reason": "",
+    "stale_results": 0,
+}
 
 
 class Rows:
@@ -90,6 +98,25 @@ class Rows:
                 yield uuid7(), "bench", routes[n % 10], data, data, worker, *[at] * len(times), *SUCCEEDED.values()
 
         self.insert("queueapp_task", (*columns, *times, *SUCCEEDED), rows())
+
+    def add_workers(self, number: int, name: str) -> None:
+        """Attached to a process that lives on for a day, offering the name to tasks that there are none of."""
+        now = datetime.now(UTC)
+        node = uuid4()
+        columns = ("id", "host", "pid", "started_at", "lease_until")
+        self.insert("queueapp_node", columns, [(node, "elsewhere", 1, now, now + timedelta(days=1))])
+        ids = [uuid7() for _ in range(number)]
+        self.insert(
+            "queueapp_workersession",
+            ("id", "name", "node_id", "connected_at", "idle_since", *ONLINE),
+            ((id, f"w{n}", node, now, now, *ONLINE.values()) for n, id in enumerate(ids)),
+        )
+        offer = json.dumps({"cloud": ["oci"]})
+        self.insert(
+            "queueapp_subscription",
+            ("session_id", "name", "filter", "extra"),
+            ((id, name, offer, "{}") for id in ids),
+        )
 
     def insert(self, table: str, columns: Iterable[str], rows: Iterable[tuple[Any, ...]]) -> None:
         names = ", ".join(columns)

@@ -62,7 +62,11 @@ class WorkerIdentity:
 
 
 def create_key(
-    name: str, role: str, task_globs: Iterable[str] = (), bounds: Mapping[str, Sequence[str]] | None = None
+    name: str,
+    role: str,
+    task_globs: Iterable[str] = (),
+    bounds: Mapping[str, Sequence[str]] | None = None,
+    created_by: str = "",
 ) -> tuple[ApiKey, str]:
     """A new key: its row, and its text, which is nowhere else to be had. ValueError says what cannot be used.
 
@@ -86,6 +90,7 @@ def create_key(
         digest=_digest(text),
         task_globs=globs,
         bounds=dict(bounds) if bounds else None,
+        created_by=created_by,
     )
     return key, text
 

@@ -139,13 +139,35 @@ def settle(results: Sequence[Result], now: datetime) -> None:
         UPDATE queueapp_delivery AS delivery SET
             state = given.new_state, last_status = given.status, last_error = given.error,
             next_attempt_at = given.next_at, ended_at = given.ended,
-            ended_as = CASE WHEN given.ended IS NULL THEN ended_as END
+            ended_as = CASE WHEN given.new_state <> 'delivered' THEN ended_as END
         FROM given
         WHERE delivery.id = given.delivery_id AND delivery.state = 'pending'
             AND (given.new_state = 'delivered' OR delivery.attempts = given.number)
         """,
         [_RESULTS.rows(_row(result, now) for result in results)],
     )
+
+
+@database.retried
+def try_again(delivery_ids: Collection[UUID], now: datetime) -> set[UUID]:
+    """Make an attempt now at those that wait for their next one or were given up. Returns these.
+
+    Left alone is what is delivered, and what is tried within half a minute anyway: an attempt may be under way,
+    and a second one beside it could be delivered twice. One whose day is over gets this one attempt.
+    """
+    with transaction.atomic():
+        chosen = statements.rows_of(
+            _locked(delivery_ids),
+            f"""
+            UPDATE queueapp_delivery SET state = 'pending', next_attempt_at = %s, ended_at = NULL
+            WHERE id IN ({NAMED}) AND ended_as IS NOT NULL
+                AND (state = 'failed' OR state = 'pending' AND next_attempt_at > %s)
+            RETURNING id
+            """,
+            [database.adapt(now), database.adapt(_lease_end(now))],
+        )
+        doorbell.ring(callbacks=bool(chosen))
+        return {database.as_uuid(row[0]) for row in chosen}
 
 
 def give_back(deliveries: Iterable[tuple[UUID, int]], now: datetime) -> None:

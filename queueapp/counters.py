@@ -47,6 +47,16 @@ class Count:
             numbers = dict(self._numbers)
         return sum(n for values, n in numbers.items() if values[len(values) - len(ending) :] == ending)
 
+    def by_name(self, *ending: str) -> Tally[str]:
+        """The total of each task name, which is the first of the labels."""
+        with self._adding:
+            numbers = dict(self._numbers)
+        tally: Tally[str] = Tally()
+        for (name, *rest), number in numbers.items():
+            if tuple(rest[len(rest) - len(ending) :]) == ending:
+                tally[name] += number
+        return tally
+
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily(self._name, self._help, labels=self._labels)
         with self._adding:

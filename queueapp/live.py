@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -16,7 +16,9 @@ from queueapp.overview import Problem
 
 SNAPSHOT_SECONDS = 1.0
 PROBLEMS_SECONDS = 10.0
-"""To explain what waits takes a pass in thought for each route."""
+PROBLEMS_SHARE = 0.02
+"""To explain what waits takes a pass in thought for each route. Over a large fleet it is done less often than
+every ten seconds, so that it takes no more of a core than this."""
 PAST_SECONDS = 5.0
 
 
@@ -51,8 +53,10 @@ class _Now:
     def make(self) -> str:
         now, waiting = database.now(), overview.backlogs()
         if monotonic() >= self.explain_at:
+            begun_at = thread_time()
             self.problems = overview.problems(now, waiting)
-            self.explain_at = monotonic() + PROBLEMS_SECONDS
+            pause = max(PROBLEMS_SECONDS, (thread_time() - begun_at) / PROBLEMS_SHARE)
+            self.explain_at = monotonic() + pause
         return json_text(overview.snapshot(now, self.problems, waiting))
 
 

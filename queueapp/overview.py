@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Count
@@ -76,6 +76,11 @@ class Backlogs:
 
 def backlogs() -> Backlogs:
     ids = routes_with_ready_tasks(None, ROUTES)
+    return backlogs_of(ids, len(ids) < ROUTES)
+
+
+def backlogs_of(ids: Sequence[UUID], are_all: bool) -> Backlogs:
+    """Of these routes, at most `ROUTES`."""
     share = COUNTED_ROWS // max(1, len(ids))
     of_route = f"FROM queueapp_task AS task WHERE task.route_id = route.id AND {READY}"
     first = f"(SELECT {{}} {of_route} ORDER BY {IN_ORDER} LIMIT 1)"
@@ -92,7 +97,7 @@ def backlogs() -> Backlogs:
         for name, attrs, waiting, task_id, since in rows
         if task_id is not None  # taken since the routes were read
     ]
-    return Backlogs(routes, len(ids) < ROUTES and all(route.waiting < share for route in routes))
+    return Backlogs(routes, are_all and all(route.waiting < share for route in routes))
 
 
 def snapshot(now: datetime, problems: Sequence[Problem], waiting: Backlogs) -> dict[str, Any]:
@@ -102,22 +107,22 @@ def snapshot(now: datetime, problems: Sequence[Problem], waiting: Backlogs) -> d
         "at": _text(now),
         "now": _now(now, waiting, workers),
         "problems": [asdict(problem) for problem in problems],
-        "queues": _queues(now, waiting, workers),
-        "workers": workers[:WORKERS],
+        "queues": _queues(now, waiting),
+        "workers": [_worker(each) for each in workers[:WORKERS]],
         "workers_left_out": max(0, len(workers) - WORKERS),
     }
 
 
-def _now(now: datetime, waiting: Backlogs, workers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _now(now: datetime, waiting: Backlogs, workers: Sequence[_Worker]) -> dict[str, Any]:
     oldest = waiting.oldest_since
     return {
         **_rates(rollups.history(10, now - RATE_WINDOW, 10)[-6:], 10),
         "waiting": waiting.waiting,
         "waiting_is_exact": waiting.is_exact,
         "oldest_wait_seconds": None if oldest is None else max(0.0, (now - oldest).total_seconds()),
-        "assigned": sum(worker["outstanding"] for worker in workers),
-        "workers_online": sum(worker["state"] == SessionState.ONLINE for worker in workers),
-        "workers_draining": sum(worker["state"] == SessionState.DRAINING for worker in workers),
+        "assigned": sum(worker.outstanding for worker in workers),
+        "workers_online": sum(worker.state == SessionState.ONLINE for worker in workers),
+        "workers_draining": sum(worker.state == SessionState.DRAINING for worker in workers),
         "nodes": Node.objects.running().filter(lease_until__gte=now).count(),
     }
 
@@ -170,28 +175,39 @@ def _lasted(point: Point, step_seconds: int, now: datetime) -> float:
 # ---- queues and workers
 
 
-def _workers() -> list[dict[str, Any]]:
+class _Worker(NamedTuple):
+    outstanding: int
+    id: UUID
+    name: str
+    state: str
+    max_outstanding: int
+    connected_at: datetime
+    version: str
+
+
+def _workers() -> list[_Worker]:
     """Those that are attached, the busiest first."""
     outstanding = Task.objects.outstanding_by_session()
     rows = WorkerSession.objects.attached().values_list(
         "id", "name", "state", "max_outstanding", "connected_at", "version"
     )
-    workers = [
-        {
-            "id": str(id),
-            "name": name or f"…{id.hex[-10:]}",
-            "state": state,
-            "outstanding": outstanding.get(id, 0),
-            "max_outstanding": max_outstanding,
-            "connected_at": _text(connected_at),
-            "version": version,
-        }
-        for id, name, state, max_outstanding, connected_at, version in rows
-    ]
-    return sorted(workers, key=lambda worker: (-worker["outstanding"], worker["name"], worker["id"]))
+    workers = [_Worker(outstanding.get(row[0], 0), *row) for row in rows]
+    return sorted(workers, key=lambda worker: (-worker.outstanding, worker.name, worker.id))
 
 
-def _queues(now: datetime, waiting: Backlogs, workers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _worker(worker: _Worker) -> dict[str, Any]:
+    return {
+        "id": str(worker.id),
+        "name": worker.name or f"…{worker.id.hex[-10:]}",
+        "state": worker.state,
+        "outstanding": worker.outstanding,
+        "max_outstanding": worker.max_outstanding,
+        "connected_at": _text(worker.connected_at),
+        "version": worker.version,
+    }
+
+
+def _queues(now: datetime, waiting: Backlogs) -> list[dict[str, Any]]:
     """Those in which most waits, then by name."""
     waits: dict[str, list[Backlog]] = {}
     for route in waiting.routes:
@@ -230,11 +246,12 @@ def _queue(
         "assigned": assigned.get(queue.name, 0),
         "concurrency": queue.concurrency,
         "workers": workers,
-        "health": _health(queue, now, oldest, workers),
+        "health": health(queue, now, oldest, workers),
+        "pause": pause_text(queue),
     }
 
 
-def _health(queue: Queue, now: datetime, oldest: datetime | None, workers: int) -> str:
+def health(queue: Queue, now: datetime, oldest: datetime | None, workers: int) -> str:
     if queue.paused:
         return "paused"
     if oldest is not None and not workers:
@@ -242,6 +259,12 @@ def _health(queue: Queue, now: datetime, oldest: datetime | None, workers: int) 
     if oldest is not None and now - oldest > WAITING_IS_WRONG_AFTER:
         return "waits"
     return "flows" if workers else "idle"
+
+
+def pause_text(queue: Queue) -> str:
+    """`by ada: upstream is down`; nothing for a queue that is not paused."""
+    by = f"by {queue.paused_by}" if queue.paused_by else "by somebody"
+    return f"{by}: {queue.note}" if queue.paused and queue.note else by if queue.paused else ""
 
 
 # ---- what is wrong
@@ -256,10 +279,16 @@ class Problem:
     since: str | None = None
     name: str = ""
     task: str = ""
+    why: str = ""
 
 
 def problems(now: datetime, waiting: Backlogs) -> list[Problem]:
-    """What waits, the largest first, as the dispatcher explains the task whose turn is next; then what failed."""
+    """What waits too long; then what failed."""
+    return [*waits_too_long(now, waiting), *_failures(now)]
+
+
+def waits_too_long(now: datetime, waiting: Backlogs) -> list[Problem]:
+    """The largest first, as the dispatcher explains the task whose turn is next."""
     wrong = [route for route in waiting.routes if now - route.since > WAITING_IS_WRONG_AFTER]
     wrong.sort(key=lambda route: (-route.waiting, route.since))
     tasks = Task.objects.select_related("route").in_bulk([route.first for route in wrong[:EXPLAINED_ROUTES]])
@@ -271,7 +300,7 @@ def problems(now: datetime, waiting: Backlogs) -> list[Problem]:
     if more := wrong[EXPLAINED_ROUTES:]:
         number = sum(route.waiting for route in more)
         found.append(Problem(f"{_tasks(number)} more wait, on {len(more)} other routes", "more"))
-    return [*found, *_failures(now)]
+    return found
 
 
 def _waits(route: Backlog, explanation: Explanation) -> Problem:
@@ -281,7 +310,7 @@ def _waits(route: Backlog, explanation: Explanation) -> Problem:
     why = _why(explanation) or (reason.message if reason else explanation.summary)
     cause = str(reason.cause) if reason else "waits"
     verb = "waits" if route.waiting == 1 else "wait"
-    return Problem(f"{what} {verb}: {why}", cause, _text(route.since), route.name, str(route.first))
+    return Problem(f"{what} {verb}: {why}", cause, _text(route.since), route.name, str(route.first), why)
 
 
 def _why(explanation: Explanation) -> str | None:

@@ -19,6 +19,7 @@ from queueapp.dispatch import Assignment, Dispatcher
 from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
 from queueapp.lifecycle import Report, SignOfLife, Verdict
+from queueapp.queue_rollups import QueueRollups
 from queueapp.rollups import Rollups
 from queueapp.sessions import Attachment, Closing, Lease
 
@@ -128,6 +129,7 @@ class Pass:
         self._schedule_changed = True
         self._keys = access.Watch(node_id)
         self._rollups = Rollups(node_id)
+        self._queue_rollups = QueueRollups(node_id)
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -157,7 +159,9 @@ class Pass:
 
     def end(self) -> None:
         """After the last pass: what was counted since the tick that wrote last."""
-        self._rollups.end(database.now())
+        now = database.now()
+        self._rollups.end(now)
+        self._queue_rollups.end(now)
 
     def _tick(self, outbox: Outbox) -> None:
         now = database.now()
@@ -170,6 +174,7 @@ class Pass:
             maintenance.tick(now, self._keys, reap=self.reaps_from is None or now >= self.reaps_from)
             self._dispatcher.poll(now)
             self._rollups.tick(now)
+            self._queue_rollups.tick(now)
         self._hear(rings)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:

@@ -146,7 +146,14 @@ class OperationQuerySet(models.QuerySet["rows.Operation"]):
 
 class DeliveryQuerySet(models.QuerySet["rows.Delivery"]):
     def pending(self) -> DeliveryQuerySet:
+        """Owed."""
         return self.filter(state=Literal(DeliveryState.PENDING))
+
+    def delivered(self) -> DeliveryQuerySet:
+        return self.filter(state=Literal(DeliveryState.DELIVERED))
+
+    def given_up(self) -> DeliveryQuerySet:
+        return self.filter(state=Literal(DeliveryState.FAILED))
 
 
 class SubscriptionQuerySet(models.QuerySet["rows.Subscription"]):

@@ -108,7 +108,7 @@ class Rollups:
         Never more than one statement, and mostly none. Work goes on whatever becomes of it."""
         if not self._intervals:
             self._intervals = _intervals_of(now)
-        with _carrying_on():
+        with carrying_on():
             if floor(now, SHORTEST_SECONDS) != self._intervals[0][1] or self._unwritten:
                 self._write(now)
             elif self._pruned_at is None:
@@ -120,7 +120,7 @@ class Rollups:
     def end(self, now: datetime) -> None:
         """The process ends."""
         if self._intervals:
-            with _carrying_on():
+            with carrying_on():
                 self._write(now)
 
     def _write(self, now: datetime) -> None:
@@ -142,7 +142,7 @@ class Rollups:
 
 
 @contextmanager
-def _carrying_on() -> Iterator[None]:
+def carrying_on() -> Iterator[None]:
     try:
         yield
     except Exception:

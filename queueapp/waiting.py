@@ -77,6 +77,11 @@ def number_waiting() -> int:
     return _waiting_room.number()
 
 
+def waited_for() -> dict[UUID, int]:
+    """For which tasks somebody waits in this process, and how many do."""
+    return _waiting_room.waited_for()
+
+
 class _WaitingRoom:
     """All who wait in this process, whatever their event loop.
 
@@ -94,6 +99,10 @@ class _WaitingRoom:
     def number(self) -> int:
         with self._changed:
             return sum(len(wakes) for wakes in self._wakes.values())
+
+    def waited_for(self) -> dict[UUID, int]:
+        with self._changed:
+            return {task_id: len(wakes) for task_id, wakes in self._wakes.items()}
 
     @contextmanager
     def attended(self, listening: Listening) -> Iterator[None]:

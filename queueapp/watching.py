@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -72,6 +73,11 @@ def number_watching() -> int:
     return _watchtower.number()
 
 
+def watching_by_key() -> Counter[int]:
+    """How many follow in this process by each key."""
+    return _watchtower.by_key()
+
+
 class _Watchtower:
     """All who follow in this process, whatever their event loop."""
 
@@ -86,6 +92,11 @@ class _Watchtower:
     def number(self) -> int:
         with self._changed:
             return sum(len(followers) for followers in self._followers.values())
+
+    def by_key(self) -> Counter[int]:
+        with self._changed:
+            following = [each.key_id for some in self._followers.values() for each in some]
+        return Counter(key_id for key_id in following if key_id is not None)
 
     @contextmanager
     def entered(self, task_id: UUID, seen: Version, follower: Follower) -> Iterator[None]:

@@ -75,13 +75,13 @@ def attributes(attrs: Mapping[str, str]) -> str:
 
 
 def block(text: str) -> str:
-    """A text as it is, in a box of its own; a very long one is cut."""
+    """A text as it is, in a box of its own, which the keyboard can scroll; a very long one is cut."""
     if not text:
         return NOTHING
     left_out = len(text) - SHOWN_CHARACTERS
     if left_out > 0:
         text = f"{text[:SHOWN_CHARACTERS]}\n… and {left_out} more characters, which the API shows."
-    return format_html('<pre class="queue-text">{}</pre>', text)
+    return format_html('<pre class="queue-text" tabindex="0">{}</pre>', text)
 
 
 def json_block(text: str | None) -> str:

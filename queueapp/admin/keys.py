@@ -7,17 +7,20 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
-from django.utils.html import format_html
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 
-from queueapp import access, audit, auth, database
-from queueapp.admin.display import NOTHING
+from queueapp import access, audit, auth, database, key_use
+from queueapp.admin.display import NOTHING, list_of, page_of
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
 from queueapp.domain.names import is_storable
 from queueapp.domain.reach import bounds_text, parse_bounds
-from queueapp.models import NAME_LENGTH, ApiKey
+from queueapp.models import NAME_LENGTH, ApiKey, WorkerSession
 from queueapp.querysets import ApiKeyQuerySet
+
+CONFIRMED_KEYS = 100
+"""Revoked at once at most."""
 
 
 class ByUse(OneOf):
@@ -75,22 +78,36 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
     noun = "key"
     lookups = ("state",)
     ordering = ("-id",)
-    list_display = ("name", "role", "prefix_shown", "tasks", "filters", "created_at", "last_used_at", "revoked_at")
+    list_display = (
+        "name",
+        "role",
+        "prefix_shown",
+        "tasks",
+        "filters",
+        "created_at",
+        "created_by",
+        "last_used_at",
+        "revoked_at",
+    )
     list_filter = (ByUse,)
     search_help_text = "A part of a key's name, or its beginning (wq_…)."
     actions = ("revoke",)
     form = KeyForm
 
+    class Media:
+        css = {"all": ["queueapp/queue.css"]}
+
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
-        if obj is None:
-            return self.form.Meta.fields
-        return self.list_display
+        return self.form.Meta.fields if obj is None else self.list_display
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    # ---- made, and shown once
+
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        created, text = auth.create_key(obj.name, obj.role, obj.task_globs, obj.bounds)
+        by = request.user.get_username()
+        created, text = auth.create_key(obj.name, obj.role, obj.task_globs, obj.bounds, by)
         audit.record(
             audit.actor_of(request),
             "create",
@@ -99,8 +116,46 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
             detail=auth.described(created),
         )
         obj.pk, obj.prefix = created.pk, created.prefix
-        shown = format_html("This is the key. It is shown this once and kept nowhere: <code>{}</code>", text)
-        self.message_user(request, shown, messages.WARNING)
+        vars(obj)["text"] = text
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """The key is in this answer and nowhere else: in no message, which a cookie would carry, in no address.
+        No browser stores it, as all pages of the admin (`no-store`)."""
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": obj,
+            "title": f"The key {obj.name}",
+            "text": vars(obj)["text"],
+            "page": page_of(ApiKey, obj.pk),
+            "media": self.media,
+        }
+        return TemplateResponse(request, "admin/queueapp/apikey/created.html", context)
+
+    # ---- its page
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        response = super().change_view(request, object_id, form_url, extra_context)
+        if isinstance(response, TemplateResponse) and response.context_data:
+            key = response.context_data["original"]
+            response.context_data |= {
+                "use": key_use.uses([key.pk])[key.pk],
+                "sessions": key_use.sessions_of(key.pk),
+                "all_sessions": list_of(WorkerSession, api_key__id__exact=key.pk, state="all"),
+                "submitted": key_use.submitted_by(key.pk),
+                "looked_at": key_use.TASKS_LOOKED_AT,
+            }
+            if key.revoked_at:
+                response.context_data["buttons"] = []
+        return response
 
     def subject(self, row: ApiKey) -> str:
         return row.prefix
@@ -121,8 +176,30 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
     def filters(self, key: ApiKey) -> str:
         return bounds_text(key.bounds) or NOTHING
 
+    # ---- revoked
+
     @admin.action(description="Revoke selected keys, for ever", permissions=["steer"])
-    def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> None:
+    def revoke(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse | None:
+        if "confirmed" not in request.POST:
+            return self._what_would_be_cut_off(request, keys)
         self.steer(
             request, keys.usable(), lambda ids: access.revoke(ids, database.now()), "revoked", action="revoke"
         )
+        return None
+
+    def _what_would_be_cut_off(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse | None:
+        usable = list(keys.usable()[:CONFIRMED_KEYS])
+        if not usable:
+            self.message_user(request, "Nothing to revoke: they are revoked already.", messages.WARNING)
+            return None
+        uses = key_use.uses([key.pk for key in usable])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": "Revoke, for ever?",
+            "keys": [(key, uses[key.pk]) for key in usable],
+            "back": page_of(ApiKey, usable[0].pk) if "_from_page" in request.POST else list_of(ApiKey),
+            "from_page": "_from_page" in request.POST,
+            "media": self.media,
+        }
+        return TemplateResponse(request, "admin/queueapp/apikey/revoke.html", context)

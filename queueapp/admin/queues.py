@@ -1,43 +1,39 @@
-"""Queues: how much waits, who offers to do it; defaults edited, paused and resumed."""
+"""Queues: whether work flows in them, paused with a note and resumed; their defaults and limits."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.helpers import ActionForm
-from django.db.models import Count, Min, Q, QuerySet
-from django.http import HttpRequest
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
 
-from queueapp import audit, database, queues
-from queueapp.admin.display import NOTHING, age, excerpt, list_of
+from queueapp import audit, database, queue_rollups, queues, standing
+from queueapp.admin.display import NOTHING, age, attributes, excerpt, list_of, page_of
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
 from queueapp.domain.names import is_storable
 from queueapp.domain.states import TaskState
 from queueapp.domain.submission import MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_SECONDS
-from queueapp.models import NAME_LENGTH, Queue, Subscription, Task, WorkerSession
+from queueapp.models import NAME_LENGTH, Queue, Task, WorkerSession
+from queueapp.overview import pause_text
 from queueapp.querysets import QueueQuerySet
+from queueapp.standing import Standing, Waiting
 
 NOTE_LENGTH = 1000
-
-
-@dataclass(slots=True)
-class Figures:
-    """What is alive in a queue. `oldest`: since when the oldest ready task has been waiting."""
-
-    now: datetime
-    pending: int = 0
-    assigned: int = 0
-    workers: int = 0
-    oldest: datetime | None = None
 
 
 class ByPause(OneOf):
@@ -51,35 +47,48 @@ class ByPause(OneOf):
 
 
 class QueueForm(RowForm[Queue]):
-    """The defaults for what is submitted, within the bounds of a submission. Empty: the general default."""
+    """The defaults for what is submitted, within the bounds of a submission, and the limits."""
 
-    timeout_seconds = forms.FloatField(
-        min_value=0.001,
-        max_value=MAX_SECONDS,
-        required=False,
-        help_text="How long an attempt may go without a result or a sign of progress.",
-    )
-    max_attempts = forms.IntegerField(min_value=1, max_value=MAX_ATTEMPTS, required=False)
-    spill_after_seconds = forms.FloatField(
-        min_value=0,
-        max_value=MAX_SECONDS,
-        required=False,
-        help_text="After so long a less specific worker may take a waiting task. Empty: never.",
-    )
     concurrency = forms.IntegerField(
         min_value=1,
         max_value=MAX_CONCURRENCY,
         required=False,
-        help_text="How many tasks of this queue are assigned at a time. Empty: as many as workers take.",
+        help_text="How many tasks of this queue are assigned at a time, over all workers. Empty: as many as"
+        " workers take. Lowered, what is assigned goes on, and nothing is given out until there is room again.",
     )
     concurrency_per_key = forms.IntegerField(
         min_value=1,
         max_value=MAX_CONCURRENCY,
         required=False,
-        help_text="How many of those with the same concurrency key. Empty: one.",
+        help_text="How many of those with the same concurrency key. Empty: one. It holds for what waits already;"
+        " what is assigned goes on.",
+    )
+    timeout_seconds = forms.FloatField(
+        min_value=0.001,
+        max_value=MAX_SECONDS,
+        required=False,
+        help_text="How long an attempt may go without a result or a sign of progress, for tasks that do not say."
+        " Empty: 300. Tasks that were submitted before keep what they have.",
+    )
+    max_attempts = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_ATTEMPTS,
+        required=False,
+        help_text="After how many attempts a task has failed, for tasks that do not say. Empty: 4. Those that a"
+        " worker gave back do not count. Tasks that were submitted before keep what they have.",
+    )
+    spill_after_seconds = forms.FloatField(
+        min_value=0,
+        max_value=MAX_SECONDS,
+        required=False,
+        help_text="After so long a less specific worker may take a waiting task, for tasks that do not say. Empty:"
+        " never. Tasks that were submitted before keep what they have.",
     )
     note = forms.CharField(
-        max_length=NOTE_LENGTH, required=False, widget=forms.Textarea(attrs={"rows": 3, "cols": 80})
+        max_length=NOTE_LENGTH,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "cols": 80}),
+        help_text="For other operators. It is empty again once the queue is resumed.",
     )
 
     class Meta:
@@ -94,10 +103,20 @@ class QueueForm(RowForm[Queue]):
         )
 
 
-class PauseForm(ActionForm):
+class PauseBar(ActionForm):
     """The action bar of the list, with room to say why a queue is paused."""
 
     note = forms.CharField(max_length=NOTE_LENGTH, required=False, label="Note:")
+
+
+class PauseForm(forms.Form):
+    note = forms.CharField(
+        max_length=NOTE_LENGTH,
+        required=False,
+        label="Why",
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
+        help_text="Operators read it on the overview and here, producers where they ask why their task waits.",
+    )
 
 
 @admin.register(Queue)
@@ -106,30 +125,27 @@ class QueueAdmin(OperatorAdmin[Queue]):
     lookups = ("paused",)
     ordering = ("name",)
     sortable_by = ("name",)
-    list_display = (
-        "name",
-        "standing",
-        "pending",
-        "assigned",
-        "oldest_pending",
-        "workers",
-        "note_start",
-    )
+    list_display = ("name", "health", "waiting", "oldest_wait", "assigned", "workers", "pause_shown")
     list_filter = (ByPause,)
     search_help_text = "A part of a task name."
     actions = ("pause", "resume")
-    action_form = PauseForm
+    action_form = PauseBar
     form = QueueForm
-    readonly_fields = ("name", "standing", "pending", "assigned", "oldest_pending", "workers")
+    readonly_fields = (*list_display, "held_back")
     fieldsets = (
-        (None, {"fields": ("name", "standing", "note")}),
-        ("Now", {"fields": (("pending", "assigned", "oldest_pending", "workers"),)}),
+        (None, {"fields": ("name", "health", "pause_shown", "note")}),
+        ("Now", {"fields": (("waiting", "oldest_wait", "held_back"), ("assigned", "workers"))}),
         ("At a time", {"fields": ("concurrency", "concurrency_per_key")}),
         (
             "For tasks that do not say themselves",
             {"fields": ("timeout_seconds", "max_attempts", "spill_after_seconds")},
         ),
     )
+
+    class Media:
+        css = {"all": ["queueapp/overview.css", "queueapp/queue.css"]}
+
+    # ---- permissions and forms
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -145,51 +161,141 @@ class QueueAdmin(OperatorAdmin[Queue]):
             detail=audit.changes_text(changes),
         )
 
+    # ---- what is read for the pages
+
     def prepare(self, rows: Sequence[Queue]) -> None:
-        figures = figures_of([queue.name for queue in rows], database.now())
+        now = database.now()
+        found = standing.standings(rows, now)
         for queue in rows:
-            vars(queue)["figures"] = figures[queue.name]
+            vars(queue).update(read_at=now, standing=found[queue.name])
+
+    def prepare_page(self, row: Queue) -> None:
+        now = database.now()
+        own, routes = standing.standing(row, now)
+        vars(row).update(read_at=now, standing=own, routes=routes)
 
     def search(self, queryset: QuerySet[Queue], word: str) -> QuerySet[Queue]:
         usable = len(word) <= NAME_LENGTH and is_storable(word)
         return queryset.filter(name__icontains=word) if usable else queryset.none()
 
-    @admin.display(description="state")
-    def standing(self, queue: Queue) -> str:
-        if not queue.paused:
-            return "running"
-        by = f" by {queue.paused_by}" if queue.paused_by else ""
-        since = f" since {date_format(queue.paused_at, 'DATETIME_FORMAT')}" if queue.paused_at else ""
-        return f"paused{by}{since}"
+    # ---- pages of its own
 
-    @admin.display(description="pending")
-    def pending(self, queue: Queue) -> SafeString:
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        return [
+            path("<path:object_id>/pause/", wrap(self.pause_view), name="queueapp_queue_pause"),
+            path("<path:object_id>/past/", wrap(require_safe(self.past_view)), name="queueapp_queue_past"),
+            *super().get_urls(),
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        response = super().change_view(request, object_id, form_url, extra_context)
+        if isinstance(response, TemplateResponse) and response.context_data:
+            queue = response.context_data["original"]
+            routes = standing.why_it_waits(vars(queue)["routes"], vars(queue)["read_at"])
+            steers = self.has_steer_permission(request)
+            response.context_data |= {
+                "buttons": [("resume", "Resume")] if steers and queue.paused else [],
+                "pause": pause_text(queue),
+                "may_pause": steers and not queue.paused,
+                "routes": [_row_of(each, vars(queue)["read_at"]) for each in routes],
+                "routes_left_out": max(0, len(vars(queue)["routes"].routes) - len(routes)),
+                "mishaps": standing.mishaps(queue.name, vars(queue)["read_at"]),
+            }
+        return response
+
+    def past_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The curves of the page, as JSON."""
+        name = unquote(object_id)
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if not is_storable(name):
+            raise Http404
+        text = json.dumps(queue_rollups.past(name, database.now()))
+        return HttpResponse(text, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+    def pause_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Asks why, says what will happen, and pauses."""
+        if not self.has_steer_permission(request):
+            raise PermissionDenied
+        queue = self.get_object(request, unquote(object_id))
+        if queue is None:
+            raise Http404
+        form = PauseForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            self._pause(request, Queue.objects.filter(pk=queue.pk), form.cleaned_data["note"])
+            return HttpResponseRedirect(page_of(Queue, queue.pk))
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": queue,
+            "title": f"Pause {queue.name}",
+            "form": form,
+            "standing": _standing(queue),
+            "back": page_of(Queue, queue.pk),
+            "media": self.media,
+        }
+        return TemplateResponse(request, "admin/queueapp/queue/pause.html", context)
+
+    # ---- columns and fields
+
+    @admin.display(description="health")
+    def health(self, queue: Queue) -> SafeString:
+        health = _standing(queue).health
+        return format_html('<span class="health {}">{}</span>', health.replace(" ", "-"), health)
+
+    @admin.display(description="paused")
+    def pause_shown(self, queue: Queue) -> str:
+        if not queue.paused:
+            return NOTHING
+        since = f"since {date_format(queue.paused_at, 'DATETIME_FORMAT')} " if queue.paused_at else ""
+        return since + excerpt(pause_text(queue))
+
+    @admin.display(description="waiting")
+    def waiting(self, queue: Queue) -> SafeString:
         address = list_of(Task, name=queue.name, state=TaskState.PENDING)
-        return format_html('<a href="{}">{}</a>', address, _figures(queue).pending)
+        more = "" if _standing(queue).is_exact else "+"
+        return format_html('<a href="{}">{}{}</a>', address, _standing(queue).waiting, more)
+
+    @admin.display(description="oldest wait")
+    def oldest_wait(self, queue: Queue) -> str:
+        since = _standing(queue).oldest_since
+        return age(vars(queue)["read_at"] - since) if since else NOTHING
+
+    @admin.display(description="behind others of their key")
+    def held_back(self, queue: Queue) -> str:
+        count = standing.held_back(queue.name)
+        return f"{count}+" if count == standing.HELD_BACK_COUNTED else str(count)
 
     @admin.display(description="assigned")
     def assigned(self, queue: Queue) -> SafeString:
         address = list_of(Task, name=queue.name, state=TaskState.ASSIGNED)
         limit = "" if queue.concurrency is None else f" of {queue.concurrency}"
-        return format_html('<a href="{}">{}{}</a>', address, _figures(queue).assigned, limit)
-
-    @admin.display(description="oldest pending")
-    def oldest_pending(self, queue: Queue) -> str:
-        figures = _figures(queue)
-        return age(figures.now - figures.oldest) if figures.oldest else NOTHING
+        return format_html('<a href="{}">{}{}</a>', address, _standing(queue).assigned, limit)
 
     @admin.display(description="workers")
     def workers(self, queue: Queue) -> SafeString:
         address = list_of(WorkerSession, offers=queue.name)
-        return format_html('<a href="{}">{}</a>', address, _figures(queue).workers)
+        return format_html('<a href="{}">{}</a>', address, _standing(queue).workers)
 
-    @admin.display(description="note")
-    def note_start(self, queue: Queue) -> str:
-        return excerpt(queue.note)
+    # ---- actions
 
     @admin.action(description="Pause selected queues", permissions=["steer"])
     def pause(self, request: HttpRequest, selected: QueueQuerySet) -> None:
-        by, note = request.user.get_username(), request.POST.get("note", "")[:NOTE_LENGTH]
+        self._pause(request, selected, request.POST.get("note", "")[:NOTE_LENGTH])
+
+    @admin.action(description="Resume selected queues", permissions=["steer"])
+    def resume(self, request: HttpRequest, selected: QueueQuerySet) -> None:
+        self.steer(request, selected.paused(), queues.resume, "resumed", action="resume")
+
+    def _pause(self, request: HttpRequest, selected: QuerySet[Queue], note: str) -> None:
+        by = request.user.get_username()
         running = selected.filter(paused=False)
         self.steer(
             request,
@@ -200,27 +306,22 @@ class QueueAdmin(OperatorAdmin[Queue]):
             detail=note,
         )
 
-    @admin.action(description="Resume selected queues", permissions=["steer"])
-    def resume(self, request: HttpRequest, selected: QueueQuerySet) -> None:
-        self.steer(request, selected.paused(), queues.resume, "resumed", action="resume")
+
+def _standing(queue: Queue) -> Standing:
+    return vars(queue)["standing"]
 
 
-def figures_of(names: Sequence[str], now: datetime) -> dict[str, Figures]:
-    """The figures of each of the queues, in two queries for all of them. Only live tasks are counted."""
-    figures = {name: Figures(now) for name in names}
-    ready = Q(state=str(TaskState.PENDING), delayed_until__isnull=True)
-    tasks = Task.objects.live().filter(name__in=names).order_by().values("name", "state")
-    grouped = tasks.annotate(count=Count("id"), oldest=Min("available_at", filter=ready))
-    for name, state, count, oldest in grouped.values_list("name", "state", "count", "oldest"):
-        if state == TaskState.PENDING:
-            figures[name].pending, figures[name].oldest = count, oldest
-        else:
-            figures[name].assigned = count
-    offers = Subscription.objects.of_attached_sessions().filter(name__in=names).order_by().values_list("name")
-    for name, workers in offers.annotate(Count("session", distinct=True)):
-        figures[name].workers = workers
-    return figures
-
-
-def _figures(queue: Queue) -> Figures:
-    return vars(queue)["figures"]
+def _row_of(waiting: Waiting, now: datetime) -> dict[str, Any]:
+    """A line of the table of routes, with links to the task whose turn is next and to all of them."""
+    route = waiting.route
+    attrs = attributes(route.attrs)
+    quoted = {name: f'"{value}"' if " " in value else value for name, value in route.attrs.items()}
+    words = " ".join(f"{name}={value}" for name, value in quoted.items())
+    return {
+        "attrs": attrs,
+        "waiting": route.waiting,
+        "age": age(now - route.since),
+        "why": waiting.why,
+        "first": page_of(Task, route.first),
+        "all": list_of(Task, name=route.name, state=TaskState.PENDING, q=words),
+    }

@@ -79,6 +79,10 @@ class OperatorAdmin(_ModelAdmin[M]):
     def prepare(self, rows: Sequence[M]) -> None:
         """Put beside the rows of a page what takes further queries, the same few for any number of rows."""
 
+    def prepare_page(self, row: M) -> None:
+        """The same for the one row of a page."""
+        self.prepare([row])
+
     def search(self, queryset: QuerySet[M], word: str) -> QuerySet[M]:
         """The rows that one word of the search box finds."""
         raise NotImplementedError
@@ -119,7 +123,7 @@ class OperatorAdmin(_ModelAdmin[M]):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> M | None:
         row = super().get_object(request, object_id, from_field) if is_storable(object_id) else None
         if row is not None:
-            self.prepare([row])
+            self.prepare_page(row)
         return row
 
     def change_view(
@@ -129,7 +133,7 @@ class OperatorAdmin(_ModelAdmin[M]):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        buttons = {"buttons": [(name, name.capitalize()) for name in self.get_actions(request)]}
+        buttons = {"buttons": [(name, name.capitalize().replace("_", " ")) for name in self.get_actions(request)]}
         return super().change_view(request, object_id, form_url, buttons | (extra_context or {}))
 
     # ---- actions

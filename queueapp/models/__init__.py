@@ -9,7 +9,7 @@ from queueapp.models.fields import NAME_LENGTH, new_id
 from queueapp.models.keys import ApiKey
 from queueapp.models.queues import Queue, Route
 from queueapp.models.requests import Delivery, IdempotentRequest, Operation
-from queueapp.models.rollups import Rollup
+from queueapp.models.rollups import QueueRollup, Rollup
 from queueapp.models.sessions import Node, Subscription, WorkerSession
 from queueapp.models.tasks import Attempt, ChangedKey, Task
 from queueapp.models.views import SavedView
@@ -25,6 +25,7 @@ __all__ = [
     "Node",
     "Operation",
     "Queue",
+    "QueueRollup",
     "Rollup",
     "Route",
     "SavedView",

@@ -23,6 +23,7 @@ class ApiKey(models.Model):
     task_globs = models.JSONField(default=list, blank=True)
     bounds = models.JSONField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.CharField(max_length=200, blank=True, default="", editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
 

@@ -12,6 +12,7 @@ from queueapp.models.tasks import Task
 from queueapp.querysets import DeliveryQuerySet, OperationQuerySet
 
 _owed = Q(state=str(DeliveryState.PENDING))
+_given_up = Q(state=str(DeliveryState.FAILED))
 
 
 class IdempotentRequest(models.Model):
@@ -87,8 +88,9 @@ class Operation(models.Model):
 class Delivery(models.Model):
     """A callback that is owed for an end of a task, until it is delivered or given up. Its id is the webhook-id.
 
-    `ended_as` is what a retry would change of the task, as JSON; it is let go of with the last attempt. `host` is
-    kept beside the URL so that those of one host, which may hang, are told from the others by an index.
+    `ended_as` is what a retry would change of the task, as JSON; it is let go of once delivered, for one that
+    was given up may be tried again. `host` is kept beside the URL so that those of one host, which may hang, are
+    told from the others by an index.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -110,6 +112,9 @@ class Delivery(models.Model):
         indexes = [
             models.Index(fields=["next_attempt_at"], name="delivery_due", condition=_owed),
             models.Index(fields=["host", "next_attempt_at"], name="delivery_due_by_host", condition=_owed),
+            models.Index(fields=["id"], name="delivery_owed", condition=_owed),
+            models.Index(fields=["id"], name="delivery_given_up", condition=_given_up),
+            models.Index(fields=["host", "id"], name="delivery_of_host"),
         ]
         constraints = [
             models.CheckConstraint(

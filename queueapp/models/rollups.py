@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from queueapp.models.fields import NAME_LENGTH
 from queueapp.models.sessions import Node
 
 
@@ -34,3 +35,24 @@ class Rollup(models.Model):
 
     def __str__(self) -> str:
         return f"{self.interval_seconds} s from {self.begins_at}"
+
+
+class QueueRollup(models.Model):
+    """What one process counted of one queue in one minute. Where nothing happened there is no row."""
+
+    name = models.CharField(max_length=NAME_LENGTH)
+    begins_at = models.DateTimeField()
+    node = models.ForeignKey(Node, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+    submitted = models.PositiveBigIntegerField()
+    finished = models.PositiveBigIntegerField()
+    failed = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name", "begins_at", "node"], name="queue_rollup_once_a_minute_and_node"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} from {self.begins_at}"

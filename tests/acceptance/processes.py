@@ -207,17 +207,23 @@ def backing(template: str = "template1") -> Iterator[dict[str, str]]:
 @contextmanager
 def started_copy(prepared: Server, directory: Path, **environment: str) -> Iterator[Server]:
     """A server of its own, with the database and the keys of the prepared one."""
+    with copied(prepared, directory, **environment) as server:
+        server.start()
+        yield server
+
+
+@contextmanager
+def copied(prepared: Server, directory: Path, **environment: str) -> Iterator[Server]:
+    """The same, to be started; it ends with the block."""
     data_dir = directory / "data"
     shutil.copytree(prepared.data_dir, data_dir)
     with backing(database_name(prepared.environment.get("DATABASE_URL", ""))) as backed:
         server = Server(data_dir, **backed, **environment)
         server.keys = prepared.keys
-        server.start()
         try:
             yield server
         finally:
-            if server.running:
-                server.kill()
+            server.kill_if_running()
 
 
 @contextmanager

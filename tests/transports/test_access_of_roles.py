@@ -243,8 +243,9 @@ class TestAnAdministrator:
         client = member_of("Administrator")
         assert act(client, "task", "cancel", rows.pending) == ["1 task cancelled."]
         add_key = reverse("admin:queueapp_apikey_add")
-        assert client.post(add_key, {"name": "new", "role": "worker"}).status_code == 302
-        assert "1 API key revoked." in act(client, "apikey", "revoke", ApiKey.objects.get(name="new").pk)
+        assert client.post(add_key, {"name": "new", "role": "worker"}).status_code == 200
+        new = ApiKey.objects.get(name="new").pk
+        assert "1 API key revoked." in act(client, "apikey", "revoke", new, confirmed=1)
         password = "a-very-long-one"
         form = {"username": "eve", "password1": password, "password2": password, "usable_password": "true"}
         assert client.post(reverse("admin:auth_user_add"), form).status_code == 302

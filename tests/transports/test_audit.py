@@ -90,7 +90,7 @@ class TestInTheAdmin:
     def test_a_key_that_is_made_and_revoked_goes_by_its_beginning(self, admin_client: Client) -> None:
         admin_client.post(reverse("admin:queueapp_apikey_add"), {"name": "ci", "role": "producer"})
         key = ApiKey.objects.get()
-        act(admin_client, "apikey", "revoke", key.pk)
+        act(admin_client, "apikey", "revoke", key.pk, confirmed=1)
         assert entries() == [
             ("admin", "create", "key", key.prefix, 1),
             ("admin", "revoke", "key", key.prefix, 1),
@@ -238,7 +238,8 @@ class TestChangeAndEntry:
             lambda: act_quietly(admin_client, "task", "cancel", rows.pending),
             lambda: act_quietly(admin_client, "workersession", "disconnect", rows.worker),
             lambda: act_quietly(admin_client, "queue", "pause", "tag"),
-            lambda: act_quietly(admin_client, "apikey", "revoke", ApiKey.objects.get().pk),
+            lambda: admin_client.post("/admin/queueapp/queue/tag/pause/", {"note": "why"}),
+            lambda: act_quietly(admin_client, "apikey", "revoke", ApiKey.objects.get().pk, confirmed=1),
             lambda: admin_client.post(page_url("queue", "tag"), {"concurrency": "7"}),
             lambda: admin_client.post(reverse("admin:queueapp_apikey_add"), {"name": "x", "role": "worker"}),
             lambda: client.post(f"/api/v1/tasks/{rows.failed}/retry"),
@@ -269,8 +270,8 @@ class TestChangeAndEntry:
         assert entries() == [("admin", "cancel", "task", str(rows.pending), 1)]
 
 
-def act_quietly(client: Client, model: str, action: str, key: Any) -> Any:
-    form = {"action": action, "_selected_action": str(key), "index": 0, "confirmed": "1"}
+def act_quietly(client: Client, model: str, action: str, key: Any, **fields: Any) -> Any:
+    form = {"action": action, "_selected_action": str(key), "index": 0, "confirmed": "1", **fields}
     return client.post(list_url(model), form)
 
 

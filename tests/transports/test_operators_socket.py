@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -14,16 +15,14 @@ from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth import get_user_model
+from django.db import close_old_connections, connection
 from django.test import Client
 
 from queueapp import live, operators
 from queueapp.models import Task
 from queueapp.routing import websocket_urlpatterns
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.only_on("sqlite", reason="pooled connections of the viewers' threads outlive a test's database"),
-]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 PATIENCE_SECONDS = 30
 
@@ -33,6 +32,12 @@ def _nothing_is_remembered() -> Iterator[None]:
     live.forget()
     yield
     live.forget()
+
+
+@pytest.fixture(autouse=True)
+def _connections_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As outside of tests: Channels' own tools have its threads keep theirs, for tests within one transaction."""
+    monkeypatch.setattr("channels.testing.application.no_op", close_old_connections)
 
 
 async def viewer(*verbs: str, models: tuple[str, ...] = ()) -> Client:
@@ -136,6 +141,28 @@ class TestSnapshots:
         if feed._next is not None:
             await feed._next
         assert feed._next is None or feed._next.done()
+
+
+class TestThePool:
+    @pytest.mark.only_on("postgresql", reason="there is a pool")
+    async def test_has_every_connection_back_between_two_snapshots(self) -> None:
+        """Each thread that keeps one would be a connection less for ever."""
+        async with watching(await viewer()) as watcher:
+            for _ in range(3):
+                await snapshot(watcher)
+                await asyncio.to_thread(_until_all_are_back)
+
+
+def _until_all_are_back() -> None:
+    """All but that of the test's own thread. They come back a moment after what was read with them."""
+    pool: Any = connection.pool  # type: ignore[attr-defined]
+    give_up_at = monotonic() + PATIENCE_SECONDS
+    while True:
+        stats = pool.get_stats()
+        if stats["pool_size"] - stats["pool_available"] <= 1:
+            return
+        assert monotonic() < give_up_at, stats
+        sleep(0.005)
 
 
 class TestAViewer:

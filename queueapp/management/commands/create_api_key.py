@@ -40,11 +40,10 @@ class Command(BaseCommand):
         self, *args: Any, name: str, role: str, tasks: list[str], bounds: list[str], **options: Any
     ) -> None:
         try:
+            actor = audit.actor_at_shell()
             with transaction.atomic():
-                key, text = auth.create_key(name, role, tasks, parse_bounds(bounds))
-                audit.record(
-                    audit.actor_at_shell(), "create", kind="key", subject=key.prefix, detail=auth.described(key)
-                )
+                key, text = auth.create_key(name, role, tasks, parse_bounds(bounds), actor.name)
+                audit.record(actor, "create", kind="key", subject=key.prefix, detail=auth.described(key))
         except ValueError as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:

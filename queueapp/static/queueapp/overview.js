@@ -96,7 +96,7 @@
         }) : [element("li", "Nothing: what can be done is being done.", "none")]);
         fill(byId("queues").tBodies[0], snapshot.queues.length ? snapshot.queues.map((queue) => row([
             [link(page.dataset.queue, quoted(queue.name), queue.name)],
-            [queue.health, `health ${queue.health.replace(" ", "-")}`],
+            [queue.pause ? `${queue.health} ${queue.pause}` : queue.health, `health ${queue.health.replace(" ", "-")}`],
             [count(queue.waiting, queue.waiting_is_exact), "number"],
             [duration(queue.oldest_wait_seconds), "number"],
             [count(queue.assigned, true) + (queue.concurrency === null ? "" : ` of ${queue.concurrency}`), "number"],

@@ -1,0 +1,36 @@
+"""A queue in a real browser: from tasks that wait to the reason, paused with a note that all can read, resumed."""
+
+from __future__ import annotations
+
+from tests.acceptance.processes import Server
+from tests.browser.conftest import Open
+
+
+async def test_a_queue_is_paused_with_a_note_and_resumed(server: Server, viewer: Open):
+    await server.submit({"name": "tag"})
+    async with server.worker("?task=other"), viewer() as ada:
+        await ada.page.click("#pages a:has-text('Queues')")
+        await ada.page.click("#result_list a:has-text('tag')")
+        await ada.page.click("text=Pause …")
+        await ada.page.fill("#id_note", "upstream is down")
+        await ada.page.click("[type=submit][value=Pause]")
+        await ada.until(".messagelist", "1 queue paused.")
+        await ada.until("#content", "by ada: upstream is down")
+        await ada.page.click("#pages a:has-text('Overview')")
+        await ada.until("#queues", "paused by ada: upstream is down")
+        await ada.page.click("#queues a:has-text('tag')")
+        await ada.page.click(".object-tools button:has-text('Resume')")
+        await ada.until(".messagelist", "1 queue resumed.")
+        assert ada.complaints == []
+
+
+async def test_its_page_says_why_things_wait_and_draws_the_last_hour(server: Server, viewer: Open):
+    await server.submit(*[{"name": "tag", "attrs": {"cloud": "azure"}}] * 3)
+    async with server.worker("?task=tag&cloud=aws"), viewer() as ada:
+        await ada.until("#problems", "3 tasks")  # they have waited for long enough
+        await ada.open("/admin/queueapp/queue/tag/change/")
+        await ada.until("#queue", "no worker accepts cloud=azure")
+        await ada.page.wait_for_selector("#curves path", state="attached")
+        await ada.page.click("#queue a:has-text('the first')")
+        await ada.page.wait_for_url("**/admin/queueapp/task/*/change/")
+        assert ada.complaints == []

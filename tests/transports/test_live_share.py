@@ -1,0 +1,50 @@
+"""What waits is explained less often where that takes long: viewers cost little of a large fleet's server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from admin_rows import Fleet
+
+from queueapp import live, overview
+
+pytestmark = pytest.mark.django_db
+
+
+class Clock:
+    """The time, and how much of a core this thread has used."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+        self.used = 0.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock()
+    monkeypatch.setattr(live, "monotonic", lambda: clock.time)
+    monkeypatch.setattr(live, "thread_time", lambda: clock.used)
+    live.forget()
+    yield clock
+    live.forget()
+
+
+@pytest.mark.parametrize(("seconds", "again_after"), [(0.001, 10.0), (1.0, 50.0)])
+def test_it_takes_no_more_than_its_share(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, seconds: float, again_after: float
+) -> None:
+    explained: list[float] = []
+    problems = overview.problems
+
+    def explain(*arguments: object) -> object:
+        explained.append(clock.time)
+        clock.used += seconds
+        return problems(*arguments)
+
+    monkeypatch.setattr(overview, "problems", explain)
+    Fleet.started()
+    for second in range(60):
+        clock.time = 1_000.0 + 2 * second
+        live.snapshot()
+    assert explained[:2] == [1_000.0, 1_000.0 + again_after]

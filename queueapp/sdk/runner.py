@@ -7,6 +7,7 @@ import logging
 from functools import partial
 
 from queueapp.sdk.attempt import Attempt, Key
+from queueapp.sdk.framelimit import FrameLimit
 from queueapp.sdk.handlers import AsyncHandler, SyncHandler
 from queueapp.sdk.messages import ResultMessage
 from queueapp.sdk.performing import Performer
@@ -28,11 +29,11 @@ class Runner:
     has not ended `grace_seconds` later it is left to itself, and the place serves the next task.
     """
 
-    def __init__(self, concurrency: int, frame_limit_bytes: int, grace_seconds: float) -> None:
+    def __init__(self, concurrency: int, frame_limit: FrameLimit, grace_seconds: float) -> None:
         self._concurrency = concurrency
         self._grace_seconds = grace_seconds
         self._loop = asyncio.get_running_loop()
-        self._performer = Performer(frame_limit_bytes)
+        self._performer = Performer(frame_limit)
         self._waiting: dict[Key, Attempt] = {}
         self._running: dict[Key, Attempt] = {}
         self._left_alone: set[asyncio.Task[ResultMessage]] = set()

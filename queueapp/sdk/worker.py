@@ -10,6 +10,7 @@ from queueapp.domain.matching import Subscription
 from queueapp.sdk import program
 from queueapp.sdk.backoff import ReconnectBackoff
 from queueapp.sdk.connection import Connection, endpoint
+from queueapp.sdk.framelimit import FrameLimit
 from queueapp.sdk.handlers import Criteria, Handler, Handlers
 from queueapp.sdk.runner import Runner
 from queueapp.sdk.tally import Tally
@@ -101,14 +102,15 @@ class Worker:
         `once`: drain after the first task. `drain_timeout`: seconds after which a drain gives back what still runs
         (default: it waits). `grace_seconds`: how long a handler that was cancelled at its timeout may take to end
         before its place is given to others. `frame_limit_bytes`: the server's limit for a frame; a larger result
-        is an error of its task.
+        is an error of its task. Where the server takes less, the worker learns that from its close code (1009).
         Raises Refused when the server will not have this worker, ValueError for unusable arguments.
         """
         if not self._handlers:
             raise ValueError("The worker has no handlers: register one with @worker.task(name).")
         places = 1 if once else concurrency or os.cpu_count() or 1
         held = 1 if once else max_outstanding or PREFETCH_FACTOR * places
-        self._runner = Runner(places, frame_limit_bytes, grace_seconds)
+        frame_limit = FrameLimit(frame_limit_bytes)
+        self._runner = Runner(places, frame_limit, grace_seconds)
         self._connection = Connection(
             endpoint(url, name=name, max_outstanding=held),
             token,
@@ -117,7 +119,7 @@ class Worker:
             self.tally,
             backoff=backoff or ReconnectBackoff(),
             resend_seconds=resend_seconds,
-            frame_limit_bytes=frame_limit_bytes,
+            frame_limit=frame_limit,
             drain_timeout=drain_timeout,
             once=once,
         )

@@ -21,11 +21,15 @@ from tests.chaos import worker_program
 OF_A_SERVER = ("workqueue_project.asgi", "workqueue_project.urls", "queueapp.management.commands.serve")
 """What it would import when it starts and with its first request."""
 
+OF_WHOM_ENDS = (signal.SIGINT, signal.SIGTERM)
+
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workqueue_project.settings")
     for module in OF_A_SERVER:
         import_module(module)
+    # One that strikes before a process has become somebody would be lost in what Python does after a fork.
+    signal.pthread_sigmask(signal.SIG_BLOCK, OF_WHOM_ENDS)
     started: set[int] = set()
     for line in sys.stdin:
         order, *arguments = json.loads(line)
@@ -44,6 +48,9 @@ def main() -> None:
 
 
 def become(kind: str, log: str, *arguments: str) -> None:
+    for number in OF_WHOM_ENDS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_WHOM_ENDS)
     with Path(log).open("ab") as output, Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), sys.stdin.fileno())
         os.dup2(output.fileno(), sys.stdout.fileno())

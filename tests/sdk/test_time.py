@@ -265,6 +265,21 @@ class TestALostConnection:
         assert await asyncio.to_thread(ended.wait, 10)
         assert reasons == [None, "lost"]
 
+    async def test_is_one_too_if_the_only_task_ended_before_the_connection_was_found_to_be_silent(
+        self, server: Peer, serve: Any, clock: Clock
+    ) -> None:
+        server.heartbeat_seconds = 10.0
+        worker = Worker()
+
+        @worker.task("tag")
+        async def tag(task: Task) -> None:
+            clock.advance(9.5)
+
+        serve(worker)
+        await (await server.attached()).give("t1")
+        # Nobody hears of its result: if it stayed, the server would wait for that until the task times out.
+        await server.attached()
+
     async def test_is_what_a_server_is_taken_for_that_gives_no_sign_of_life(
         self, server: Peer, serve: Any, clock: Clock
     ) -> None:

@@ -32,6 +32,8 @@ WORKERS_OF_A_SERVER = 2
 LONGEST_LIFE_SECONDS = 3.0
 LONGEST_RUN_SECONDS = 0.3
 """So that half of the workers are at a task at any moment."""
+RUNS_A_RESTART = 4
+"""How much goes on between them, also where the machine is so busy that a life is short for what has to begin in it."""
 SHOWN = 20
 
 
@@ -61,7 +63,11 @@ class Site:
 
     @property
     def journals(self) -> Journals:
-        return Journals(victim.log.with_suffix(".journal") for victim in self._worker_victims)
+        return Journals(self._journals)
+
+    @property
+    def _journals(self) -> list[Path]:
+        return [victim.log.with_suffix(".journal") for victim in self._worker_victims]
 
     @property
     def server_logs(self) -> list[Path]:
@@ -87,10 +93,15 @@ class Site:
             if self._begun == RESTARTS:
                 return
             self._begun += 1
+            await eventually(self._much_was_done)
             end = await victim.end(self._dice)
             self.restarts[" ".join([kind, *(number.name for number in end.signals)])] += 1
             self.wrongs += [end.wrong] if end.wrong else []
             await victim.rise()
+
+    async def _much_was_done(self) -> bool:
+        lines = sum(journal.read_bytes().count(b"start") for journal in self._journals if journal.exists())
+        return lines >= self._begun * RUNS_A_RESTART
 
     def _server(self, number: int, server: Server) -> Victim:
         log = self._directory / f"server-{number}.log"

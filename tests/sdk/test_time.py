@@ -8,35 +8,10 @@ from contextlib import suppress
 from typing import Any
 
 from clock import Clock
+from handlers import held
 from scripted_peer import Attached, Peer
 
 from queueapp.sdk import Task, Worker
-
-
-class Held:
-    """A sync handler that says when it has begun and waits until it may end, whatever it is told."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Semaphore(0)
-        self.may_end = threading.Event()
-        self.tasks: list[Task] = []
-
-    def __call__(self, task: Task) -> Any:
-        if task.data == "quick":
-            return "quick"
-        self.tasks.append(task)
-        self.begun.release()
-        assert self.may_end.wait(10)
-        return "finished"
-
-    async def wait_begun(self) -> None:
-        assert await asyncio.to_thread(self.begun.acquire, timeout=10)
-
-
-def held() -> tuple[Worker, Held]:
-    worker, handler = Worker(), Held()
-    worker.task("tag")(handler)
-    return worker, handler
 
 
 async def all_has_arrived(attached: Attached) -> None:

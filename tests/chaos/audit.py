@@ -64,6 +64,12 @@ class Books:
         return [task.finished_at for task in self.tasks if task.finished_at]
 
 
+def live_tasks(url: str) -> list[Any]:
+    query = "SELECT id, state, attempt, worker_id FROM queueapp_task WHERE state IN ('pending', 'assigned')"
+    with _database(url) as connection:
+        return connection.execute(query).fetchall()
+
+
 def _database(url: str) -> AbstractContextManager[Any]:
     if not url.startswith("sqlite:"):
         return psycopg.connect(url, row_factory=namedtuple_row)

@@ -51,7 +51,7 @@ class HandlersHang(WorkQueueError):
     keeps what it has. `count`: how many."""
 
     def __init__(self, count: int) -> None:
-        super().__init__(f"{count} handlers hang, and only the end of this process can end them: start it anew.")
+        super().__init__(f"Handlers hang ({count}), and only the end of this process can end them: start it anew.")
         self.count = count
 
 

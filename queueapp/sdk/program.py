@@ -68,8 +68,7 @@ async def _serve_with_signals(
     status = 0
     try:
         await serving
-    except HandlersHang as problem:
-        log.error("%s", problem)
+    except HandlersHang:  # which it said when it began to leave
         status = EXIT_HANGING
     except asyncio.CancelledError:
         if len(received) < 2:

@@ -157,7 +157,7 @@ class Worker:
         if count >= limit:
             if not self._hanging:
                 log.error(
-                    "%d handlers hang: this worker takes no more tasks, and leaves to be started anew", count
+                    "Handlers hang (%d): this worker takes no more tasks, and leaves to be started anew", count
                 )
             self._hanging = count
             self.drain()

@@ -32,8 +32,8 @@ WORKERS_OF_A_SERVER = 2
 LONGEST_LIFE_SECONDS = 3.0
 LONGEST_RUN_SECONDS = 0.3
 """So that half of the workers are at a task at any moment."""
-RUNS_A_RESTART = 3
-"""How much goes on between them, also where the machine is so busy that hardly anything begins in a life."""
+RUNS_A_RESTART = 1
+"""So much goes on between them at least, where the machine is so busy that hardly anything begins in a life."""
 RUN_BYTES = 2 * 60
 """Of a journal."""
 SHOWN = 20

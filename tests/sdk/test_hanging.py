@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from clock import Clock
-from handlers import held
+from holding import held
 from scripted_peer import Attached, Peer
 
 from queueapp.sdk import HandlersHang

@@ -1,4 +1,4 @@
-"""Handlers that a test holds."""
+"""Handlers: one that a test holds, and one that does nothing."""
 
 from __future__ import annotations
 
@@ -33,3 +33,13 @@ def held() -> tuple[Worker, Held]:
     worker, handler = Worker(), Held()
     worker.task("tag")(handler)
     return worker, handler
+
+
+def echo() -> Worker:
+    worker = Worker()
+
+    @worker.task("tag")
+    def tag(task: Task) -> Any:
+        return task.data
+
+    return worker

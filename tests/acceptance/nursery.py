@@ -7,6 +7,7 @@ ended. It ends with its input, and takes along whom it has started.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -28,6 +29,9 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "workqueue_project.settings")
     for module in OF_A_SERVER:
         import_module(module)
+    # What is never looked at for garbage is not copied for each process that does.
+    gc.collect()
+    gc.freeze()
     # One that strikes before a process has become somebody would be lost in what Python does after a fork.
     signal.pthread_sigmask(signal.SIG_BLOCK, OF_WHOM_ENDS)
     started: set[int] = set()

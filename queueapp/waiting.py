@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
-from time import monotonic
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from uuid import UUID
 
 from django.db import DatabaseError, connections
 
-from queueapp import doorbell
-from queueapp.conf import config
+from queueapp.lookout import Lookout
 from queueapp.models import Task
 
 logger = logging.getLogger(__name__)
@@ -45,98 +42,40 @@ def number_waiting() -> int:
     return _waiting_room.number()
 
 
-class _WaitingRoom:
-    """All who wait in this process, whatever their event loop.
-
-    The poll runs on a thread of its own, which lives while somebody waits: it belongs to no event loop, so
-    that loops may come and go, and a thousand who wait cost one query each interval.
-    """
+class _WaitingRoom(Lookout[Wake]):
+    """The row is read after the entry: a task that ended just before is found by that, one that ends later by the
+    doorbell."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._wakes: dict[UUID, list[Wake]] = {}
+        super().__init__("until-terminal")
         self._fresh: set[UUID] = set()
-        self._listening = False
-        self._polling = False
-
-    def number(self) -> int:
-        with self._changed:
-            return sum(len(wakes) for wakes in self._wakes.values())
-
-    @contextmanager
-    def entered(self, task_id: UUID, wake: Wake) -> Iterator[None]:
-        """Within, `wake` is called, on any thread, once the task is found to be terminal.
-
-        The row is read after the entry: a task that ended just before is found by that, one that ends later
-        by the doorbell.
-        """
-        with self._changed:
-            self._wakes.setdefault(task_id, []).append(wake)
-            self._fresh.add(task_id)
-            self._start()
-            self._changed.notify()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._leave(task_id, wake)
-
-    def _leave(self, task_id: UUID, wake: Wake) -> None:
-        wakes = self._wakes[task_id]
-        wakes.remove(wake)
-        if not wakes:
-            del self._wakes[task_id]
-            self._fresh.discard(task_id)
-            self._changed.notify()
-
-    def _start(self) -> None:
-        if not self._listening:
-            doorbell.listen(self._hear)
-            self._listening = True
-        if not self._polling:
-            self._polling = True
-            threading.Thread(target=self._run, name="until-terminal", daemon=True).start()
-
-    def _hear(self, ring: doorbell.Ring) -> None:
-        if ring.ended and self._wakes:
-            self._wake(ring.ended)
-
-    def _wake(self, task_ids: Collection[UUID]) -> None:
-        with self._changed:
-            for task_id in self._wakes.keys() & task_ids:
-                for wake in self._wakes[task_id]:
-                    wake()
 
     def release_all(self) -> None:
-        self._wake(list(self._wakes))
+        self._wake(list(self._guests))
 
-    def _run(self) -> None:
-        try:
-            self._poll()
-        finally:
-            connections.close_all()
+    def _note(self, task_id: UUID, guest: Wake) -> None:
+        self._fresh.add(task_id)
 
-    def _poll(self) -> None:
-        """Look at once at the tasks that somebody has begun to wait for, and at all of them each interval."""
-        next_look_at_all = monotonic() + config().poll_interval_seconds
-        while True:
-            with self._changed:
-                pause = max(0.0, next_look_at_all - monotonic())
-                self._changed.wait_for(lambda: self._fresh or not self._wakes, pause)
-                if not self._wakes:
-                    self._polling = False
-                    return
-                task_ids = set(self._fresh)
-                self._fresh.clear()
-                if monotonic() >= next_look_at_all:
-                    task_ids = set(self._wakes)
-                    next_look_at_all = monotonic() + config().poll_interval_seconds
-            if task_ids:
-                self._wake(_ended_of(task_ids))
+    def _forget(self, task_id: UUID) -> None:
+        self._fresh.discard(task_id)
+
+    def _wake_one(self, guest: Wake) -> None:
+        guest()
+
+    def _has_fresh(self) -> bool:
+        return bool(self._fresh)
+
+    def _next_look(self, all_are_due: bool) -> Callable[[], None]:
+        """At once at the tasks that somebody has begun to wait for, and at all of them each interval."""
+        task_ids = set(self._guests) if all_are_due else set(self._fresh)
+        self._fresh.clear()
+        return lambda: self._wake(_ended_of(task_ids))
 
 
 def _ended_of(task_ids: Collection[UUID]) -> set[UUID]:
     """Those of the tasks that are not live any more. With the database away, none: the next look may tell."""
+    if not task_ids:
+        return set()
     try:
         live = Task.objects.live().filter(pk__in=task_ids).values_list("id", flat=True)
         return set(task_ids) - set(live)

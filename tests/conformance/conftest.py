@@ -15,7 +15,7 @@ from processes import Server, backing, started_copy
 SHORT = {
     "WORKQUEUE_REGISTRATION_TIMEOUT_SECONDS": "1",
     "WORKQUEUE_PING_INTERVAL_SECONDS": "1",
-    "WORKQUEUE_PING_TIMEOUT_SECONDS": "3",
+    "WORKQUEUE_PING_TIMEOUT_SECONDS": "8",
 }
 
 

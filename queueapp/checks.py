@@ -19,7 +19,7 @@ from queueapp.domain.addresses import read_networks
 from queueapp.domain.webhooks import read_secrets
 
 POSTGRESQL = "django.db.backends.postgresql"
-SQLITE = "django.db.backends.sqlite3"
+SQLITE = ("queueapp.sqlite", "django.db.backends.sqlite3")
 
 MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 PUBSUB_LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
@@ -71,7 +71,7 @@ def check_setup(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
 def faults(setup: Setup) -> Iterator[CheckMessage]:
     """What is wrong with the set-up, each with a hint that says what to do."""
     engine = setup.database.get("ENGINE")
-    if engine == SQLITE:
+    if engine in SQLITE:
         yield from _of_sqlite(setup)
     elif engine == POSTGRESQL:
         yield from _of_postgresql(setup)

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import wraps
+from functools import lru_cache, wraps
 from time import sleep
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
-from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, connections, transaction
 from django.db.models import BooleanField, Func, Value
 from django.utils import timezone
 
@@ -23,8 +23,11 @@ R = TypeVar("R")
 DISPATCH_LOCK = 0x77_71_01
 RETRIES = 5
 DATABASE_AWAY = (OperationalError, InterfaceError)
+IDS_KEPT = 8192
+"""Some two megabytes."""
 IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 """An SQLSTATE."""
+_CLOCK = "SELECT clock_timestamp()"
 
 
 def is_postgresql() -> bool:
@@ -36,23 +39,18 @@ def now() -> datetime:
     if not is_postgresql():
         return timezone.now()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        return cursor.fetchone()[0]
+        cursor.execute(_CLOCK)
+        return told_time(cursor)
 
 
-def lock_until_commit(key: int) -> None:
-    """One holder at a time of the named decision. SQLite has one writer anyway (BEGIN IMMEDIATE).
-
-    Bound to the transaction, so that it passes a transaction-pooling proxy and dies with its holder.
-    """
-    if is_postgresql():
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [key])
+def told_time(cursor: Any) -> datetime:
+    """What the database has said to `_CLOCK`."""
+    return cursor.fetchone()[0]
 
 
 def try_lock_until_commit(key: int) -> bool:
-    """The same without waiting: whether this transaction is the holder now. On SQLite it is: whoever else writes
-    has ended before, or begins after it."""
+    """As the lock of `brief_transaction`, without waiting: whether this transaction is the holder now. On SQLite
+    it is: whoever else writes has ended before, or begins after it."""
     if not is_postgresql():
         return True
     with connection.cursor() as cursor:
@@ -132,7 +130,14 @@ def object_has_one_of(column: str) -> str:
 
 
 def as_uuid(value: Any) -> UUID:
-    return value if isinstance(value, UUID) else UUID(hex=value)
+    return value if isinstance(value, UUID) else _uuid_of_hex(value)
+
+
+@lru_cache(maxsize=IDS_KEPT)
+def _uuid_of_hex(text: str) -> UUID:
+    """SQLite's. To read one takes a microsecond, and within a moment a task's is read when it is found, assigned
+    and finished, a route's and a worker's with each of their tasks: kept, that is one in twenty."""
+    return UUID(hex=text)
 
 
 def as_datetime(value: Any) -> datetime:
@@ -152,24 +157,44 @@ def parts(rows: Sequence[R], size: int) -> Iterator[Sequence[R]]:
 
 
 @contextmanager
-def brief_transaction() -> Iterator[None]:
+def brief_transaction(lock: int | None = None, *, waits_for_disk: bool = True) -> Iterator[datetime]:
     """A transaction with locks that every process needs: it neither holds them nor waits for them for long.
+
+    `lock`: the named decision has one holder at a time, until the end of the transaction, so that it passes a
+    transaction-pooling proxy and dies with its holder. SQLite has one writer anyway (BEGIN IMMEDIATE). Yields the
+    time by the database's clock, at which the lock was had.
+
+    Not `waits_for_disk`: its commit is answered before PostgreSQL has it on the disk, which takes milliseconds.
+    For what may be undone when the database's machine fails, and only then: who reads sees it, and a commit after it
+    waits for it too. SQLite waits for the disk at no commit, as it is set here.
 
     A process that stops in the middle of one (SIGSTOP, a frozen machine) would hold up all the others: the server
     ends it, and lets go of its locks, after a third of a lease. Who waits for a lock gives up after half a lease,
     so that a hub, which renews its lease on the same thread, comes to do so. OperationalError for either.
     """
     with noticing_loss(), transaction.atomic(savepoint=False):
-        if is_postgresql():
-            lease_ms = config().lease_seconds * 1000
-            with connection.cursor() as cursor:
-                # Until the end of this transaction: a setting of the session would stay in a pooled connection.
-                cursor.execute(
-                    "SELECT set_config('idle_in_transaction_session_timeout', %s, true), "
-                    "set_config('lock_timeout', %s, true)",
-                    [str(round(lease_ms / 3)), str(round(lease_ms / 2))],
-                )
-        yield
+        yield _opened(lock, waits_for_disk) if is_postgresql() else now()
+
+
+def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
+    """All in one message: each answer is waited for, and then waited for the interpreter. (A pipeline would take
+    the BEGIN along, but a process that is stopped in the middle of one is not idle to the server, which then never
+    ends its transaction.)"""
+    lease_ms = config().lease_seconds * 1000
+    # Until the end of this transaction: a setting of the session would stay in a pooled connection.
+    statement = "SELECT set_config('idle_in_transaction_session_timeout', %s, true); "
+    statement += "SELECT set_config('lock_timeout', %s, true); "
+    parameters: list[Any] = [str(round(lease_ms / 3)), str(round(lease_ms / 2))]
+    if not waits_for_disk:
+        statement += "SELECT set_config('synchronous_commit', 'off', true); "
+    if lock is not None:
+        statement += "SELECT pg_advisory_xact_lock(%s); "
+        parameters.append(lock)
+    with connection.cursor() as cursor:
+        cursor.execute(statement + _CLOCK, parameters)
+        while cursor.nextset():
+            pass
+        return told_time(cursor)
 
 
 @contextmanager
@@ -182,6 +207,16 @@ def noticing_loss() -> Iterator[None]:
         if was_idle_for_too_long(error):
             raise OperationalError(*error.args) from error
         raise
+
+
+def give_back_connection() -> None:
+    """At the end of a piece of work, on a thread that will have others to do.
+
+    PostgreSQL's goes back to the pool. SQLite's stays open, unless it has failed: to open one takes half a
+    millisecond, and each of its statements is then prepared anew.
+    """
+    if is_postgresql() or connection.errors_occurred:
+        connections.close_all()
 
 
 def was_idle_for_too_long(error: InternalError) -> bool:

@@ -7,10 +7,11 @@ from datetime import datetime
 from uuid import UUID
 
 from queueapp.conf import config
-from queueapp.dispatch import Dispatcher, Tiers
+from queueapp.dispatch import Dispatcher
 from queueapp.domain.choice import tiers_allowed
-from queueapp.domain.matching import Profile, ProfileIndex, tiers_of_profiles
+from queueapp.domain.matching import Profile, ProfileIndex
 from queueapp.domain.reasons import Foreseen, Limit
+from queueapp.fleet import Tiers
 from queueapp.limits import Limits
 from queueapp.models import Queue, Task
 from queueapp.ready import ReadyTask, number_ahead, number_in_line, routes_with_ready_tasks
@@ -27,7 +28,6 @@ class Foresight(Dispatcher):
 
     def __init__(self) -> None:
         super().__init__()
-        self._index = ProfileIndex(())
         self._tried = 0
 
     def of(
@@ -35,7 +35,8 @@ class Foresight(Dispatcher):
     ) -> Foreseen:
         """The fate of a task that is ready but for these limits, or would be if it were submitted now. In a paused
         queue it has none."""
-        fleet = self._muster()
+        self._fleet.muster()
+        self._matched_profiles = frozenset(self._fleet.profiles)
         self._index = ProfileIndex(self._matched_profiles)
         if not self._remember(task.route_id, name, attrs):
             return Foreseen(None)
@@ -43,13 +44,13 @@ class Foresight(Dispatcher):
         swept = routes_with_ready_tasks(None, ROUTES_LOOKED_AT)
         self.hear(swept)
         self._learn_routes()
-        found = self._find(fleet, now)
+        found = self._find(now)
         self._leave_out_full(found.limits, name)
         ahead = number_ahead(self._rivals(task, now), task, now, COUNTED_AHEAD + 1)
         ahead += sum(limit.held_back_before for limit in limits)
         chosen = {}
         if not any(limit.is_reached for limit in limits):
-            choices = self._choose(self._turns(task, found.first), fleet, found.limits, now)
+            choices = self._choose(self._turns(task, found.first), found.limits, now)
             chosen = {choice.task_id: choice.session_id for choice in choices}
         are_all_known = len(swept) < ROUTES_LOOKED_AT and self._tried < MATCHES_TRIED and ahead <= COUNTED_AHEAD
         return Foreseen(chosen.get(task.task_id), min(ahead, COUNTED_AHEAD), are_all_known)
@@ -57,9 +58,8 @@ class Foresight(Dispatcher):
     def _match(self, name: str, attrs: dict[str, str]) -> Tiers:
         if self._tried >= MATCHES_TRIED:
             return ()
-        near = self._index.near(name, attrs)
-        self._tried += len(near)
-        return tiers_of_profiles(near, name, attrs)
+        self._tried += len(self._index.near(name, attrs))
+        return super()._match(name, attrs)
 
     def _leave_out_full(self, limits: Limits, own: str) -> None:
         """Tasks of queues that are paused or at their limit come before nobody's but those of their queue."""

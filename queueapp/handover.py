@@ -16,13 +16,16 @@ from queueapp.domain.payloads import json_text
 from queueapp.domain.states import Outcome, SessionState
 from queueapp.doorbell import Revoked, Ring
 from queueapp.lifecycle import Assigned, data_unless_large
-from queueapp.models import Attempt, Task
+from queueapp.models import Attempt, Task, WorkerSession
 from queueapp.protocol import CloseCode
 from queueapp.querysets import TaskQuerySet
 from queueapp.statements import NAMED
 
 COMPARED_AT_ONCE = 1000
 """How many tasks a poll compares that look right, so that it stays short."""
+
+POLLS_A_ROLL_CALL = 10
+"""Of how many polls one asks after each session by its name, and the others only whether all are there."""
 
 _DATA = "data_to_send"
 
@@ -46,8 +49,10 @@ class Comparison:
     """The slow poll behind what is announced, revoked, drained and closed: what this process has sent against the
     rows. News is lost between processes, and within one when the answer to a commit is."""
 
-    def __init__(self) -> None:
+    def __init__(self, node_id: UUID) -> None:
+        self._node_id = node_id
         self._compared_until = UUID(int=0)
+        self._polls = 0
 
     def run(self, held: Held, spoken_of: Set[tuple[UUID, UUID]]) -> tuple[list[Assignment], Ring]:
         """What these sessions were assigned and not sent, and what else became of them and of what they were sent.
@@ -58,15 +63,25 @@ class Comparison:
         """
         looked_at = self._in_turn(held)
         if len(looked_at) < len(held):
-            counts = _counts(held)
-            looked_at |= {i for i, tasks in held.items() if counts.get(i, 0) != len(tasks)}
+            counts = _counts(self._node_id)
+            looked_at |= {i for i, tasks in held.items() if tasks and counts.get(i) != len(tasks)}
+            looked_at |= {i for i in counts if i in held and not held[i]}
         compared = {session_id: held[session_id] for session_id in looked_at}
         rows = _attempts(compared)
         sent = {(session_id, *task) for session_id, tasks in compared.items() for task in tasks.items()}
         unsent = {task_id for session_id, task_id, _ in rows - sent if (session_id, task_id) not in spoken_of}
         lost = [attempt for attempt in sent - rows if attempt[:2] not in spoken_of]
-        ring = replace(_ended(held), revoked=_revoked(sorted(lost)))
+        ring = Ring(revoked=_revoked(sorted(lost)), foreign=True)
+        if self._are_some_missing(held):
+            ring = replace(_ended(held), revoked=ring.revoked)
         return announced(unsent, held) if unsent else [], ring
+
+    def _are_some_missing(self, held: Held) -> bool:
+        """Whether some of the sessions may not be online any more. Where as many are as there should be, all are,
+        but for a session that was left behind and stands in for another: a roll call finds that one."""
+        self._polls += 1
+        online = WorkerSession.objects.online().filter(node=self._node_id).count()
+        return online != len(held) or self._polls % POLLS_A_ROLL_CALL == 0
 
     def _in_turn(self, held: Held) -> set[UUID]:
         """The next sessions by id, that hold about as many tasks as may be compared at once."""
@@ -82,10 +97,16 @@ class Comparison:
         return turn
 
 
-def _counts(session_ids: Iterable[UUID]) -> dict[UUID, int]:
-    rows = statements.rows_of(
-        session_ids,
-        f"SELECT worker_id, COUNT(*) FROM queueapp_task WHERE worker_id IN ({NAMED}) GROUP BY worker_id",
+def _counts(node_id: UUID) -> dict[UUID, int]:
+    """How many tasks are held by those sessions of the node that hold some."""
+    rows = statements.execute(
+        """
+        SELECT task.worker_id, COUNT(*) FROM queueapp_task AS task
+        JOIN queueapp_workersession AS session ON session.id = task.worker_id
+        WHERE session.node_id = %s AND session.gone_at IS NULL AND task.worker_id IS NOT NULL
+        GROUP BY task.worker_id
+        """,
+        [database.adapt(node_id)],
     )
     return {database.as_uuid(session_id): count for session_id, count in rows}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, sleep
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -15,6 +15,10 @@ from queueapp import doorbell
 from queueapp.conf import config
 
 Guest = TypeVar("Guest")
+
+LINGERING_SECONDS = 1.0
+"""For so long the thread of the poll stays when nobody waits any more: one task after another is waited for, and
+to start a thread for each is work just when the task is assigned."""
 
 
 class Lookout(Generic[Guest]):
@@ -28,7 +32,7 @@ class Lookout(Generic[Guest]):
     def __init__(self, name: str) -> None:
         """`name`: of the thread."""
         self._name = name
-        self._changed = threading.Condition()
+        self._changed = threading.RLock()
         self._guests: dict[UUID, list[Guest]] = {}
         self._listening = False
         self._polling = False
@@ -43,8 +47,8 @@ class Lookout(Generic[Guest]):
         with self._changed:
             self._guests.setdefault(task_id, []).append(guest)
             self._note(task_id, guest)
+            self._listen()
             self._start()
-            self._changed.notify()
         try:
             yield
         finally:
@@ -54,28 +58,21 @@ class Lookout(Generic[Guest]):
                 if not guests:
                     del self._guests[task_id]
                     self._forget(task_id)
-                    self._changed.notify()
 
     # ---- for the subclasses
 
     def _note(self, task_id: UUID, guest: Guest) -> None:
         """One has come. With the lock held."""
-        raise NotImplementedError
 
     def _forget(self, task_id: UUID) -> None:
         """The last one of a task has gone. With the lock held."""
-        raise NotImplementedError
 
     def _wake_one(self, guest: Guest) -> None:
         """With the lock held."""
         raise NotImplementedError
 
-    def _has_fresh(self) -> bool:
-        """Whether something is to be looked at before the interval is over. With the lock held."""
-        return False
-
-    def _next_look(self, all_are_due: bool) -> Callable[[], None]:
-        """What to do without the lock, decided with the lock held. `all_are_due`: the interval is over."""
+    def _next_look(self) -> Callable[[], None]:
+        """What to do each interval without the lock, decided with the lock held."""
         raise NotImplementedError
 
     # ---- the same for all
@@ -86,10 +83,12 @@ class Lookout(Generic[Guest]):
                 for guest in self._guests[task_id]:
                     self._wake_one(guest)
 
-    def _start(self) -> None:
+    def _listen(self) -> None:
         if not self._listening:
             doorbell.listen(self._hear)
             self._listening = True
+
+    def _start(self) -> None:
         if not self._polling:
             self._polling = True
             threading.Thread(target=self._run, name=self._name, daemon=True).start()
@@ -105,16 +104,14 @@ class Lookout(Generic[Guest]):
             connections.close_all()
 
     def _poll(self) -> None:
-        due_at = monotonic() + config().poll_interval_seconds
+        looked_at = monotonic()
         while True:
+            sleep(min(config().poll_interval_seconds, LINGERING_SECONDS))
             with self._changed:
-                pause = max(0.0, due_at - monotonic())
-                self._changed.wait_for(lambda: not self._guests or self._has_fresh(), pause)
                 if not self._guests:
                     self._polling = False
                     return
-                is_due = monotonic() >= due_at
-                if is_due:
-                    due_at = monotonic() + config().poll_interval_seconds
-                look = self._next_look(is_due)
-            look()
+                look = self._next_look()
+            if monotonic() >= looked_at + config().poll_interval_seconds:
+                looked_at = monotonic()
+                look()

@@ -123,7 +123,7 @@ class Pass:
         self.node_id = node_id
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
-        self._comparison = handover.Comparison()
+        self._comparison = handover.Comparison(node_id)
         self._promote_at: datetime | None = None
         self._schedule_changed = True
         self._keys = access.Watch(node_id)
@@ -184,8 +184,8 @@ class Pass:
             self._write_singly(inbox, outbox)
 
     def _write(self, inbox: Inbox, outbox: Outbox) -> None:
-        with doorbell.held() as rings, database.brief_transaction():
-            verdicts = _perform(self.node_id, inbox, database.now())
+        with doorbell.held() as rings, database.brief_transaction() as now:
+            verdicts = _perform(self.node_id, inbox, now)
         outbox.attached += inbox.attachments
         self._keys.attached(each.session_id for each in inbox.attachments if each.api_key)
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
@@ -219,7 +219,7 @@ class Pass:
         # Elsewhere, perhaps unheard: that matters for ready tasks only, and the poll has told which there are.
         changed_unheard = inbox.tick and not self._dispatcher.has_seen_all
         roster_changed = inbox.roster or changed_unheard or bool(inbox.attachments)
-        result = self._dispatcher.run_pass(database.now(), roster_changed)
+        result = self._dispatcher.run_pass(roster_changed)
         counters.count(counters.assigned, [assignment.task.name for assignment in result.assignments])
         outbox.assignments += result.assignments
         outbox.more = result.more

@@ -23,9 +23,8 @@ def resume(names: Collection[str]) -> set[str]:
 @database.retried
 def configure(name: str, changes: Mapping[str, Any]) -> None:
     """Set defaults and limits, by the names of their columns. What runs beyond a limit that is lowered goes on."""
-    with database.brief_transaction():
+    with database.brief_transaction(database.DISPATCH_LOCK):
         # As for a pause: when this returns, no pass goes by the limits before.
-        database.lock_until_commit(database.DISPATCH_LOCK)
         Queue.objects.filter(pk=name).update(**changes)
         if "concurrency_per_key" in changes:
             lifecycle.note_waiting_keys(name)
@@ -34,9 +33,8 @@ def configure(name: str, changes: Mapping[str, Any]) -> None:
 
 @database.retried
 def _set_paused(names: Collection[str], paused: bool, by: str, note: str, paused_at: datetime | None) -> set[str]:
-    with database.brief_transaction():
+    with database.brief_transaction(database.DISPATCH_LOCK):
         # A pass that has read `paused` is over before this begins, the next reads what is written here.
-        database.lock_until_commit(database.DISPATCH_LOCK)
         rows = Queue.objects.filter(name__in=list(names), paused=not paused).order_by("name")
         changed = set(rows.select_for_update().values_list("name", flat=True))
         Queue.objects.filter(name__in=changed).update(paused=paused, paused_by=by, paused_at=paused_at, note=note)

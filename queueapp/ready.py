@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -37,6 +38,9 @@ _BEFORE = ("task.priority > %s", "task.priority = %s AND (task.available_at, tas
 """Two ranges of the index, instead of one condition for which a whole route would be looked through."""
 
 SUBSCRIPTIONS_A_STATEMENT = 100
+
+SMALLEST_SHARE = 16
+"""Of each route so many are read at once, however many routes there are."""
 
 Wanted = tuple[UUID, int, int]
 """A route, how many of its tasks, and how many levels down they may go (0: they need not spill)."""
@@ -177,6 +181,23 @@ def _matching(subscription: Subscription) -> tuple[str, list[Any]]:
 
 
 def _best(wanted: list[Wanted], limit: int, condition: str, *parameters: Any) -> list[ReadyTask]:
+    """The best of all the routes. Nearly always they are spread over them: so not all that may be taken of each
+    route is read, but somewhat more than its share, and the rest only of a route that gave more than that."""
+    if not wanted or not limit:
+        return []
+    share = max(SMALLEST_SHARE, 2 * limit // len(wanted))
+    shares = [(route_id, min(number, share), levels) for route_id, number, levels in wanted]
+    tasks = _top(shares, limit, condition, *parameters)
+    taken = Counter(task.route_id for task in tasks)
+    cut_off = [each for each in wanted if taken[each[0]] == share < each[1]]
+    if cut_off:
+        whole = {route_id for route_id, _, _ in cut_off}
+        tasks = [task for task in tasks if task.route_id not in whole]
+        tasks = _in_order(tasks + _top(cut_off, limit, condition, *parameters))[:limit]
+    return tasks
+
+
+def _top(wanted: list[Wanted], limit: int, condition: str, *parameters: Any) -> list[ReadyTask]:
     if database.is_postgresql():
         return list(map(ReadyTask._make, _top_of_routes(wanted, "wanted.number", limit, condition, *parameters)))
     by_number: dict[int, list[Wanted]] = {}
@@ -187,7 +208,11 @@ def _best(wanted: list[Wanted], limit: int, condition: str, *parameters: Any) ->
         for number, routes in by_number.items()
         for row in _top_of_routes(routes, number, limit, condition, *parameters)
     ]
-    return sorted(tasks, key=lambda task: task.order)[:limit]
+    return _in_order(tasks)[:limit] if len(by_number) > 1 else tasks
+
+
+def _in_order(tasks: Iterable[ReadyTask]) -> list[ReadyTask]:
+    return sorted(tasks, key=lambda task: task.order)
 
 
 def _top_of_routes(
@@ -220,8 +245,8 @@ def _of_sqlite(row: tuple[Any, ...]) -> ReadyTask:
         row
     )
     return ReadyTask(
-        UUID(hex=task_id),
-        UUID(hex=route_id),
+        database.as_uuid(task_id),
+        database.as_uuid(route_id),
         priority,
         database.as_datetime(available_at),
         database.as_datetime(waiting_since),

@@ -22,6 +22,12 @@ _encode = msgspec.json.Encoder().encode
 _encode_for_sqlite = msgspec.json.Encoder(uuid_format="hex").encode
 """Ids there are texts of 32 digits."""
 
+_FEW = "nth * 1 = nth"
+"""True of every row, but the planner thinks: of one in two hundred. So it looks up each row that is given by an
+index, whatever it believes of the table. Left to its guess of a hundred rows, and without statistics as on the
+first day or with those of a backlog that is gone, it reads the whole table or all that is pending instead, which
+took three times the time with twenty thousand tasks and would have no end with a million."""
+
 
 class Given:
     """A table that is handed to a statement: `Given("report", task_id="uuid", payload="text")`.
@@ -36,9 +42,10 @@ class Given:
         self._array = msgspec.defstruct(name, fields, array_like=True)
         typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
         extracted = ", ".join(f"json_extract(value, '$[{n}]') AS {column}" for n, column in enumerate(columns))
-        self._postgresql = f"{name} AS (SELECT * FROM json_to_recordset(%s::json) AS {name}({typed}))"
+        rows = f"ROWS FROM (json_to_recordset(%s::json) AS ({typed})) WITH ORDINALITY"
+        self._postgresql = f"{name} AS (SELECT * FROM {rows} AS {name}({', '.join(columns)}, nth) WHERE {_FEW})"
         self._sqlite = f"{name} AS MATERIALIZED (SELECT {extracted} FROM json_each(%s))"
-        self._has_times = "timestamptz" in columns.values()
+        self._times = [place for place, kind in enumerate(columns.values()) if kind == "timestamptz"]
 
     @property
     def table(self) -> str:
@@ -49,8 +56,8 @@ class Given:
         """The parameter: values in the order of the columns."""
         if is_postgresql():
             return _encode([self._object(*row) for row in rows]).decode()
-        if self._has_times:
-            rows = ([adapt(value) if isinstance(value, datetime) else value for value in row] for row in rows)
+        if self._times:
+            rows = _with_times_adapted(rows, self._times)
         return _encode_for_sqlite([self._array(*row) for row in rows]).decode()
 
     def update_tasks(self, assignments: str, condition: str, returning: str) -> str:
@@ -62,20 +69,64 @@ class Given:
         statement does not see its new version: who must know asks again for what is missing.
         """
         if is_postgresql():
-            return f"""
-                WITH {self.table}, locked AS MATERIALIZED (
-                    SELECT task.ctid AS place, {self.name}.*
-                    FROM queueapp_task AS task JOIN {self.name} ON task.id = {self.name}.task_id
-                    ORDER BY task.id FOR UPDATE OF task
-                )
-                UPDATE queueapp_task AS task SET {assignments} FROM locked AS {self.name}
-                WHERE task.ctid = {self.name}.place AND {condition} RETURNING {returning}
-                """
+            changed = self._changed(assignments, condition, returning)
+            return f"WITH {self.table}, {changed} SELECT * FROM changed"
         return f"""
             WITH {self.table}
             UPDATE queueapp_task AS task SET {assignments} FROM {self.name}
             WHERE task.id = {self.name}.task_id AND {condition} RETURNING {returning}
             """
+
+    def update_held_tasks(self, assignments: str, condition: str, returning: str, among: str = "") -> str:
+        """The same for tasks that the sessions in the column `session_id` get or had; these are idle from now on.
+        The first parameter is what `rows()` returns, the last the time.
+
+        The sessions are locked before the tasks, in the order of their ids, wherever both are: for the first task
+        to be locked, all of them must have been read. In one statement, because each answer is waited for, and
+        then waited for the interpreter, which the event loop has. `RETURNING` must give the session as
+        `last_worker_id`. `among`: which rows count, a condition that may speak of the locked sessions, `holder`.
+        (On SQLite nothing needs to be locked; `holders.note_use` writes there that the sessions are idle.)
+        """
+        if not is_postgresql():
+            return self.update_tasks(assignments, condition, returning)
+        # IS TRUE: else it would be made a join, and one without an index, for the planner expects few rows.
+        among = f"({among or f'{self.name}.session_id IN (SELECT id FROM holder)'}) IS TRUE"
+        return f"""
+            WITH {self.table}, holder AS MATERIALIZED (
+                SELECT * FROM queueapp_workersession WHERE id IN (SELECT session_id FROM {self.name})
+                ORDER BY id FOR UPDATE
+            ), {self._changed(assignments, condition, returning, among)}, used AS (
+                UPDATE queueapp_workersession AS session SET idle_since = %s
+                FROM (SELECT DISTINCT last_worker_id AS id FROM changed) AS holder WHERE session.id = holder.id
+            )
+            SELECT * FROM changed
+            """
+
+    def _changed(self, assignments: str, condition: str, returning: str, among: str = "true") -> str:
+        return f"""
+            locked AS MATERIALIZED (
+                SELECT task.ctid AS place, {self.name}.*
+                FROM {self.name} JOIN queueapp_task AS task ON task.id = {self.name}.task_id
+                WHERE {among} ORDER BY task.id FOR UPDATE OF task
+            ), changed AS (
+                UPDATE queueapp_task AS task SET {assignments} FROM locked AS {self.name}
+                WHERE task.ctid = {self.name}.place AND {condition} RETURNING {returning}
+            )
+            """
+
+
+def _with_times_adapted(rows: Iterable[Sequence[Any]], places: Sequence[int]) -> Iterator[Sequence[Any]]:
+    """Each time once: the tasks of a pass share a few, and to adapt one takes longer than the rest of a row."""
+    adapted: dict[int, tuple[datetime, Any]] = {}  # by what it is, not what it says: to hash a time takes as long
+    for row in rows:
+        values = list(row)
+        for place in places:
+            time = values[place]
+            if time is not None:
+                if id(time) not in adapted:
+                    adapted[id(time)] = time, adapt(time)  # kept, so that no other gets its place
+                values[place] = adapted[id(time)][1]
+        yield values
 
 
 NAMED = "SELECT named_id FROM named"

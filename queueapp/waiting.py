@@ -1,15 +1,21 @@
-"""Waiting for tasks to end: woken by the doorbell, with one slow poll behind it for all who wait."""
+"""Waiting for tasks to end: woken by the doorbell, with one slow poll behind it for all who wait.
+
+Who is going to wait listens before it reads, or makes, the task, so that between that and the wait no end goes
+unheard, and nobody need look at the task again for it: a look would be a thread and a connection more just when
+the task is assigned.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from django.db import DatabaseError, connections
 
+from queueapp import doorbell
 from queueapp.lookout import Lookout
 from queueapp.models import Task
 
@@ -18,18 +24,41 @@ logger = logging.getLogger(__name__)
 Wake = Callable[[], None]
 
 
-async def until_terminal(task_id: UUID, seconds: float) -> None:
-    """Return when the task is terminal (or is no more), at the latest after `seconds`."""
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
+@contextmanager
+def listening() -> Iterator[Listening]:
+    """Hear of the tasks that end from now on, before it is known which of them one is going to wait for."""
+    listening = Listening()
+    with _waiting_room.attended(listening):
+        yield listening
 
-    def wake() -> None:
-        with suppress(RuntimeError):  # the loop has closed: nobody waits there any more
-            loop.call_soon_threadsafe(ended.set)
 
-    with _waiting_room.entered(task_id, wake), suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await ended.wait()
+class Listening:
+    """What has ended since it began."""
+
+    def __init__(self) -> None:
+        self._ended: list[Collection[UUID]] = []
+
+    def hear(self, task_ids: Collection[UUID]) -> None:
+        """On any thread."""
+        self._ended.append(task_ids)
+
+    async def until_terminal(self, task_id: UUID, seconds: float) -> None:
+        """Return when the task, which was live when this had begun, is terminal (or is no more), at the latest
+        after `seconds`."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # the loop has closed: nobody waits there any more
+                loop.call_soon_threadsafe(ended.set)
+
+        with _waiting_room.entered(task_id, wake), suppress(TimeoutError):
+            # From here on it is woken by name, and need not keep what else ends.
+            _waiting_room.dismiss(self)
+            if not any(task_id in task_ids for task_ids in self._ended):
+                self._ended.clear()
+                async with asyncio.timeout(seconds):
+                    await ended.wait()
 
 
 def release_all() -> None:
@@ -43,39 +72,44 @@ def number_waiting() -> int:
 
 
 class _WaitingRoom(Lookout[Wake]):
-    """The row is read after the entry: a task that ended just before is found by that, one that ends later by the
-    doorbell."""
-
     def __init__(self) -> None:
         super().__init__("until-terminal")
-        self._fresh: set[UUID] = set()
+        self._attending: set[Listening] = set()
+
+    @contextmanager
+    def attended(self, listening: Listening) -> Iterator[None]:
+        with self._changed:
+            self._attending.add(listening)
+            self._listen()
+        try:
+            yield
+        finally:
+            self.dismiss(listening)
+
+    def dismiss(self, listening: Listening) -> None:
+        with self._changed:
+            self._attending.discard(listening)
 
     def release_all(self) -> None:
         self._wake(list(self._guests))
 
-    def _note(self, task_id: UUID, guest: Wake) -> None:
-        self._fresh.add(task_id)
-
-    def _forget(self, task_id: UUID) -> None:
-        self._fresh.discard(task_id)
-
     def _wake_one(self, guest: Wake) -> None:
         guest()
 
-    def _has_fresh(self) -> bool:
-        return bool(self._fresh)
+    def _hear(self, ring: doorbell.Ring) -> None:
+        if ring.ended and self._attending:
+            with self._changed:
+                for listening in self._attending:
+                    listening.hear(ring.ended)
+        super()._hear(ring)
 
-    def _next_look(self, all_are_due: bool) -> Callable[[], None]:
-        """At once at the tasks that somebody has begun to wait for, and at all of them each interval."""
-        task_ids = set(self._guests) if all_are_due else set(self._fresh)
-        self._fresh.clear()
+    def _next_look(self) -> Callable[[], None]:
+        task_ids = set(self._guests)
         return lambda: self._wake(_ended_of(task_ids))
 
 
 def _ended_of(task_ids: Collection[UUID]) -> set[UUID]:
     """Those of the tasks that are not live any more. With the database away, none: the next look may tell."""
-    if not task_ids:
-        return set()
     try:
         live = Task.objects.live().filter(pk__in=task_ids).values_list("id", flat=True)
         return set(task_ids) - set(live)

@@ -96,7 +96,7 @@ class _Watchtower(Lookout[Follower]):
     def _wake_one(self, guest: Follower) -> None:
         guest.wake()
 
-    def _next_look(self, all_are_due: bool) -> Callable[[], None]:
+    def _next_look(self) -> Callable[[], None]:
         seen = dict(self._versions)
         return lambda: self._compare(seen)
 

@@ -28,6 +28,11 @@ UNREAD_SECONDS = 5.0
 Until the answer is read the server counts a transaction as busy, and no other limit ends it. Shorter than a lease,
 because it may hold locks that all processes need. Over a Unix socket there is no such limit."""
 
+PREPARE_FROM = 3
+"""How often a connection runs a statement before the server keeps its plan. Without that the dozen statements of a
+pass are parsed and planned each time, half a millisecond for each. PgBouncer keeps track of them since 1.21
+(`max_prepared_statements`); before an older one say `?prepare_threshold=` in the address."""
+
 _ADDRESS = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
 """Parts of the address that may also stand in the URL's query, as `postgres:///name?host=/directory` does."""
 
@@ -50,6 +55,7 @@ def postgresql(url: Mapping[str, Any], config: Config) -> dict[str, Any]:
             "application_name": "workqueue",
             "connect_timeout": config.database_connect_timeout_seconds,
             **KEEPALIVES,
+            "prepare_threshold": PREPARE_FROM,
             **query,
             "options": server_settings,
             "pool": {

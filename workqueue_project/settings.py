@@ -90,6 +90,7 @@ else:
 if DATABASES["default"]["ENGINE"] == postgresql.ENGINE:
     DATABASES["default"] = postgresql.postgresql(DATABASES["default"], WORKQUEUE)
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["ENGINE"] = "queueapp.sqlite"  # the same, with writers in line
     DATABASES["default"]["OPTIONS"] = {
         # One writer at a time, who says so at the start: a deferred transaction that turns into a writer
         # fails at once instead of waiting.

@@ -28,14 +28,28 @@ class KeyHolder:
         return str(self.key)
 
 
+def _token_of(request: Request) -> str | None:
+    scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
+    return token.strip() if scheme.lower() == SCHEME else None
+
+
+def is_as_it_was(request: Request) -> bool:
+    """Whether the request came with a key that is still good for the same."""
+    key = request.auth
+    if not isinstance(key, ApiKey):
+        return False
+    now = authenticate(_token_of(request) or "")
+    return now is not None and (now.role, now.task_globs) == (key.role, key.task_globs)
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer wq_…`: `request.auth` is the ApiKey. A bad key is refused, whoever has a session."""
 
     def authenticate(self, request: Request) -> tuple[KeyHolder, ApiKey] | None:
-        scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
-        if scheme.lower() != SCHEME:
+        token = _token_of(request)
+        if token is None:
             return None
-        key = authenticate(token.strip())
+        key = authenticate(token)
         if key is None:
             raise AuthenticationFailed("The API key is unknown or revoked.")
         return KeyHolder(key), key

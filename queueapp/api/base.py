@@ -11,7 +11,6 @@ from inspect import iscoroutinefunction
 from typing import Any, ClassVar, TypeVar, cast
 
 from asgiref.sync import sync_to_async
-from django.db import connections
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from rest_framework.permissions import AllowAny
@@ -19,6 +18,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from queueapp.api.problems import method_not_allowed
+from queueapp.database import give_back_connection
 from queueapp.domain.errors import NotFound
 from queueapp.models import Task
 
@@ -84,7 +84,7 @@ def _not_read(request: HttpRequest) -> HttpResponse:
 
 
 async def off_loop(work: Callable[[], T]) -> T:
-    """Run database work on a thread of the pool, and leave no connection behind in it.
+    """Run database work on a thread of the pool, which keeps no connection of PostgreSQL's.
 
     Not on the request's own thread: there a connection would stay open as long as the request waits.
     """
@@ -93,7 +93,7 @@ async def off_loop(work: Callable[[], T]) -> T:
         try:
             return work()
         finally:
-            connections.close_all()
+            give_back_connection()
 
     return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, run)
 

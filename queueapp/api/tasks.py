@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
@@ -14,8 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from queueapp import database, lifecycle
+from queueapp.api.authentication import is_as_it_was
 from queueapp.api.base import ApiView, in_its_thread, off_loop
-from queueapp.api.documents import attempt_document, latest_attempt_document, task_document
+from queueapp.api.documents import Document, attempt_document, latest_attempt_document, task_document
 from queueapp.api.idempotency import asked_once, respond_once
 from queueapp.api.pagination import ByNumber, NewestFirst
 from queueapp.api.parameters import (
@@ -42,7 +43,7 @@ from queueapp.intake import is_array, read_submission, read_submissions
 from queueapp.models import Task
 from queueapp.querysets import is_visible_to
 from queueapp.reading import task_by_id
-from queueapp.waiting import until_terminal
+from queueapp.waiting import listening
 
 WAIT = query("wait", number(minimum=0), "Seconds to wait for the task to end; as it is when they are over.")
 PREFER = header("Prefer", text(), "`wait=SECONDS`: one task is answered when it has ended, or they are over.")
@@ -86,29 +87,29 @@ class TaskList(ApiView):
         body = cast(bytes, request.data) or b"{}"
         asked = asked_once(request, body)
         if asked is None:
-            return self._read(request, body, now)()
+            return self._read(request, body, now, waits=bool(preferred_wait_seconds(request.headers)))()
         return respond_once(asked, lambda: self._read(request, body, now), now)
 
-    def _read(self, request: Request, body: bytes, now: datetime) -> Callable[[], Response]:
-        """What is left to do once the body is read and found good."""
+    def _read(self, request: Request, body: bytes, now: datetime, waits: bool = False) -> Callable[[], Response]:
+        """What is left to do once the body is read and found good. `waits`: for the end of the task, if it is one,
+        so that nobody will read how it began."""
         if is_array(body):
             return partial(self._submit_many, request, read_submissions(body, now, _limits()), now)
-        return partial(self._submit_one, request, read_submission(body, now, _limits()), now)
+        return partial(self._submit_one, request, read_submission(body, now, _limits()), now, waits)
 
-    def _submit_one(self, request: Request, submission: Submission, now: datetime) -> Response:
+    def _submit_one(self, request: Request, submission: Submission, now: datetime, waits: bool) -> Response:
         (receipt,) = _submit(request, [submission], now)
+        headers = {"Location": reverse("api:task", args=[receipt.task_id])}
+        if waits and receipt.created:
+            return Response(_receipts([receipt]), status=201, headers=headers)
         task = task_by_id(receipt.task_id)
         assert task is not None
         if not receipt.created and not _may_read(request, task):
             raise Conflict("A live task of another key has this name and unique_key.")
-        location = reverse("api:task", args=[task.id])
-        status = 201 if receipt.created else 200
-        return Response(task_document(task), status=status, headers={"Location": location})
+        return Response(task_document(task), status=201 if receipt.created else 200, headers=headers)
 
     def _submit_many(self, request: Request, submissions: list[Submission], now: datetime) -> Response:
-        receipts = _submit(request, submissions, now)
-        ids = [str(receipt.task_id) for receipt in receipts]
-        return Response({"count": len(ids), "ids": ids}, status=201)
+        return Response(_receipts(_submit(request, submissions, now)), status=201)
 
 
 class SubmittedTask(ApiView):
@@ -130,20 +131,21 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
     or the seconds are over; `Preference-Applied` says so."""
     if request.method != "POST" or "Prefer" not in request.headers:
         return await in_its_thread(request, lambda: _task_list(request))
-    response = await off_loop(lambda: _task_list(request))
     seconds = preferred_wait_seconds(request.headers)
-    if not seconds or not isinstance(response, Response) or "state" not in (response.data or {}):
-        return response
-    if response.status_code not in (200, 201):
-        return response
-    task_id = UUID(response.data["id"])
-    if response.data["state"] not in TERMINAL_STATES:
-        await until_terminal(task_id, seconds)
-        ended = await off_loop(lambda: _submitted_task(request, task_id=task_id))
-        if not isinstance(ended, Response) or ended.status_code not in (200, 404):
-            return ended
-        if ended.status_code == 200:  # the answer that is given again may be of a task that is no more
-            response.data = ended.data
+    with listening() as ends:
+        response = await off_loop(lambda: _task_list(request))
+        if not seconds or not isinstance(response, Response) or "Location" not in response:
+            return response
+        submitted = response.data
+        if submitted.get("state") not in TERMINAL_STATES:
+            task_id = UUID(submitted["id"] if "id" in submitted else submitted["ids"][0])
+            await ends.until_terminal(task_id, seconds)
+            if not await off_loop(lambda: _answer_anew(response, task_id)):
+                ended = await off_loop(lambda: _submitted_task(request, task_id=task_id))
+                if not isinstance(ended, Response) or ended.status_code not in (200, 404):
+                    return ended
+                if ended.status_code == 200:  # it may be a task that is no more, but it was submitted
+                    response.data = ended.data
     response["Preference-Applied"] = f"wait={seconds:.0f}"
     return response
 
@@ -172,13 +174,25 @@ async def task_detail(request: HttpRequest, task_id: UUID) -> HttpResponseBase:
     seconds = _seconds_to_wait(request)
     if not seconds:
         return await in_its_thread(request, read)
-    response = await off_loop(read)
-    if not isinstance(response, Response) or response.status_code != 200:
-        return response
-    if response.data["state"] in TERMINAL_STATES:
-        return response
-    await until_terminal(task_id, seconds)
-    return await off_loop(read)
+    with listening() as ends:
+        response = await off_loop(read)
+        if not isinstance(response, Response) or response.status_code != 200:
+            return response
+        if response.data["state"] in TERMINAL_STATES:
+            return response
+        await ends.until_terminal(task_id, seconds)
+    return response if await off_loop(lambda: _answer_anew(response, task_id)) else await off_loop(read)
+
+
+def _answer_anew(response: Response, task_id: UUID) -> bool:
+    """Put the task as it is now into the answer of a view, without going through one again, which takes twice as
+    long. False where not all is as it was, with the key above all: what to answer then is for a view to say."""
+    asked = cast(Any, response).renderer_context["request"]
+    task = task_by_id(task_id) if is_as_it_was(asked) else None
+    if task is None or not _may_read(asked, task):
+        return False
+    response.data = task_document(task)
+    return True
 
 
 def _seconds_to_wait(request: HttpRequest) -> float:
@@ -242,6 +256,10 @@ def _submit(request: Request, submissions: list[Submission], now: datetime) -> l
     if traceparent := valid_traceparent(request.headers.get("traceparent", "")):
         submissions = [submission._replace(traceparent=traceparent) for submission in submissions]
     return lifecycle.submit(submissions, key_of(request), now)
+
+
+def _receipts(receipts: list[lifecycle.Receipt]) -> Document:
+    return {"count": len(receipts), "ids": [str(receipt.task_id) for receipt in receipts]}
 
 
 def _limits() -> Limits:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-W = TypeVar("W", bound=Hashable)
-Entry = tuple[tuple[int, int, Any], int, W]
-"""(outstanding, order of giving, idle since), place in the tier, worker: sorts as the contract chooses. Who was
-given a task just now is idle since later than all who were not, whose order of giving is 0."""
+W = TypeVar("W")
+"""A worker's name: hashable, and in an order by which equals are taken."""
+
+Rank = tuple[int, int, Any]
+"""(outstanding, order of giving, idle since): sorts as the contract chooses. Who was given a task just now is idle
+since later than all who were not, whose order of giving is 0."""
+
+LEAST_ENTRIES = 64
+"""Of a heap, below which it is not worth a thought whether some are superfluous."""
 
 
 class Load(NamedTuple, Generic[W]):
@@ -35,22 +40,61 @@ def tiers_allowed(waited_seconds: float, spill_after_seconds: float | None) -> i
     return 1 + int(max(0.0, waited_seconds) / spill_after_seconds)
 
 
+class _Line(Generic[W]):
+    """The workers of a tier as a heap. `seen`: up to where the list of changes has been followed."""
+
+    __slots__ = ("heap", "members", "seen", "tier")
+
+    def __init__(self, tier: Sequence[W]) -> None:
+        self.tier = tier
+        self.members = frozenset(tier)
+        self.heap: list[tuple[Rank, W]] = []
+        self.seen = 0
+
+
 class Chooser(Generic[W]):
     """Chooses a worker for one task after another, and remembers what it has given to whom.
 
-    Equal to choosing one at a time over all the workers, at O(log workers) a task: within a pass loads only
-    grow, so an entry of a heap that is out of date sorts too early, is noticed when it surfaces, and goes
-    back with its true load.
+    Equal to choosing one at a time over all the workers, at O(log workers) a task: each worker with room has an
+    entry in the heap of each of its tiers that does not sort too late. Within a pass loads only grow, so an entry
+    that is out of date sorts too early, is noticed when it surfaces, and goes back with its true rank. Between
+    passes they may fall: who has changed gets another entry. So a pass costs what has changed, not all workers.
     """
 
-    def __init__(self, loads: Iterable[Load[W]]) -> None:
-        self._capacity: dict[W, int] = {}
-        self._load: dict[W, tuple[int, int, Any]] = {}
-        for worker, outstanding, max_outstanding, idle_since in loads:
-            self._capacity[worker] = max_outstanding
-            self._load[worker] = (outstanding, 0, idle_since)
-        self._heaps: dict[int, tuple[Sequence[W], list[Entry[W]]]] = {}
+    def __init__(self, loads: Iterable[Load[W]] = ()) -> None:
+        self._loads: dict[W, Load[W]] = {}
+        self._ranks: dict[W, Rank] = {}
+        self._lines: dict[int, _Line[W]] = {}
+        self._changes: list[W] = []
+        self._given_to: set[W] = set()
         self._given = 0
+        self.update(loads)
+
+    def update(self, loads: Iterable[Load[W]], gone: Iterable[W] = ()) -> None:
+        """The loads that are others than before, and who has gone. What was given since the last update counts no
+        more: what became of it, the loads say."""
+        changed = {load.worker: load for load in loads}
+        self._loads.update(changed)
+        for worker in gone:
+            self._loads.pop(worker, None)
+            self._ranks.pop(worker, None)
+        for worker in changed.keys() | self._given_to:
+            if (load := self._loads.get(worker)) is not None:
+                self._ranks[worker] = (load.outstanding, 0, load.idle_since)
+                self._changes.append(worker)
+        self._given_to.clear()
+        self._given = 0
+        if len(self._changes) > 4 * len(self._loads) + LEAST_ENTRIES:
+            self.forget_tiers()
+
+    def forget_tiers(self) -> None:
+        """Other workers stand behind them from now on."""
+        self._lines.clear()
+        self._changes.clear()
+
+    def load(self, worker: W) -> Load[W] | None:
+        """As it was last told."""
+        return self._loads.get(worker)
 
     def has_room(self, tier: Sequence[W]) -> bool:
         return self._surface(self._heap(tier))
@@ -64,50 +108,67 @@ class Chooser(Generic[W]):
         for tier in tiers[:allowed]:
             worker = self._least_outstanding(tier, avoid)
             if worker is not None:
-                self._give(tier, worker)
+                self._give(worker)
                 return worker
         return None
 
-    def _heap(self, tier: Sequence[W]) -> list[Entry[W]]:
+    def _heap(self, tier: Sequence[W]) -> list[tuple[Rank, W]]:
         """The tier's heap, known by the tier's identity: hashing thousands of workers a task would cost more
         than the choice."""
-        known = self._heaps.get(id(tier))
-        if known is not None:
-            return known[1]
-        heap = [(self._load[w], order, w) for order, w in enumerate(tier) if w in self._load]
-        heapq.heapify(heap)
-        self._heaps[id(tier)] = (tier, heap)
-        return heap
+        line = self._lines.get(id(tier))
+        if line is None:
+            line = self._lines[id(tier)] = _Line(tier)
+            self._fill(line)
+        elif line.seen < len(self._changes):
+            self._follow(line)
+        return line.heap
 
-    def _surface(self, heap: list[Entry[W]]) -> bool:
-        """Bring a worker with room and its true load to the top; False when all are full."""
+    def _follow(self, line: _Line[W]) -> None:
+        changed = self._changes[line.seen :]
+        if len(line.heap) + len(changed) > 2 * len(line.tier) + LEAST_ENTRIES:
+            self._fill(line)
+            return
+        line.seen = len(self._changes)
+        for worker in changed:
+            if worker in line.members and worker in self._ranks:
+                heapq.heappush(line.heap, (self._ranks[worker], worker))
+
+    def _fill(self, line: _Line[W]) -> None:
+        ranks = self._ranks
+        line.heap = [(ranks[worker], worker) for worker in line.tier if worker in ranks]
+        heapq.heapify(line.heap)
+        line.seen = len(self._changes)
+
+    def _surface(self, heap: list[tuple[Rank, W]]) -> bool:
+        """Bring a worker with room and its true rank to the top; False when all are full."""
         while heap:
-            load, order, worker = heap[0]
-            current = self._load[worker]
-            if current[0] >= self._capacity[worker]:
+            rank, worker = heap[0]
+            current = self._ranks.get(worker)
+            if current is None or current[0] >= self._loads[worker].max_outstanding:
                 heapq.heappop(heap)
-            elif load != current:
-                heapq.heapreplace(heap, (current, order, worker))
+            elif rank != current:
+                heapq.heapreplace(heap, (current, worker))
             else:
                 return True
         return False
 
     def _least_outstanding(self, tier: Sequence[W], avoid: Collection[W]) -> W | None:
         heap = self._heap(tier)
-        avoided: list[Entry[W]] = []
+        avoided: list[tuple[Rank, W]] = []
         chosen: W | None = None
         while self._surface(heap):
-            if heap[0][2] not in avoid:
-                chosen = heap[0][2]
+            if heap[0][1] not in avoid:
+                chosen = heap[0][1]
                 break
             avoided.append(heapq.heappop(heap))
         if chosen is None and avoided:
-            chosen = avoided[0][2]
+            chosen = avoided[0][1]
         for entry in avoided:
             heapq.heappush(heap, entry)
         return chosen
 
-    def _give(self, tier: Sequence[W], worker: W) -> None:
-        outstanding, _, idle_since = self._load[worker]
+    def _give(self, worker: W) -> None:
+        outstanding, _, idle_since = self._ranks[worker]
         self._given += 1
-        self._load[worker] = (outstanding + 1, self._given, idle_since)
+        self._given_to.add(worker)
+        self._ranks[worker] = (outstanding + 1, self._given, idle_since)

@@ -4,7 +4,7 @@ Whoever wants a task to change calls a verb here. A write is conditional on what
 holder, attempt); who lost a race changes nothing and is told so. News leaves through `doorbell`, after commit.
 """
 
-from queueapp.lifecycle.assigning import Assigned, Choice, assign, data_unless_large
+from queueapp.lifecycle.assigning import Assigned, Choice, WorkersChanged, assign, data_unless_large
 from queueapp.lifecycle.ending import Report, Verdict, finish, lock, release, rescue, time_out
 from queueapp.lifecycle.keys import mark, note_waiting_keys
 from queueapp.lifecycle.steering import SignOfLife, cancel, expire, prolong, promote, retry
@@ -17,6 +17,7 @@ __all__ = [
     "Report",
     "SignOfLife",
     "Verdict",
+    "WorkersChanged",
     "assign",
     "cancel",
     "data_unless_large",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -11,12 +11,22 @@ from django.db import transaction
 
 from queueapp import counters, database, statements
 from queueapp.lifecycle.holders import note_use
-from queueapp.statements import Given
+from queueapp.statements import NAMED, Given
 
 LARGE_BYTES = 32 * 1024
 """Larger data is not read where hundreds of tasks are assigned at once, but when its worker has room for it."""
 
-_CHOICES = Given("choice", task_id="uuid", session_id="uuid", until="timestamptz")
+_CHOICES = Given("choice", task_id="uuid", session_id="uuid", until="timestamptz", capacity="integer")
+
+
+ANY = 0
+"""In place of a capacity: whatever it is."""
+
+_ONLINE = "gone_at IS NULL AND state = 'online'"
+
+
+class WorkersChanged(Exception):
+    """A worker that was chosen is not what it was read to be: read again, and choose anew."""
 
 
 class Choice(NamedTuple):
@@ -42,26 +52,44 @@ class Assigned(NamedTuple):
     traceparent: str
 
 
-def assign(choices: Sequence[Choice], now: datetime) -> list[Assigned]:
+def assign(
+    choices: Sequence[Choice], now: datetime, capacities: Mapping[UUID, int] | None = None
+) -> list[Assigned]:
     """Give each task to the worker chosen for it; those that are no longer ready are left out.
 
-    The caller holds the dispatch lock, so that no other decision uses the same room, and the sessions' rows,
-    so that none of them goes before the tasks are its own.
+    The caller holds the dispatch lock, so that no other decision uses the same room. The workers are locked first,
+    so that none of them goes before its tasks are its own. `capacities`: what they were counted on to hold.
+    WorkersChanged: one of them is not online any more, or has another; then nothing is to be committed.
     """
     if not choices:
         return []
+    rows = [(*choice, capacities[choice.session_id] if capacities else ANY) for choice in choices]
+    at = database.adapt(now)
+    times = [at, at] if database.is_postgresql() else [at]
     with transaction.atomic(savepoint=False):
-        written = statements.execute(_statement(), [_CHOICES.rows(choices), database.adapt(now)])
-        chosen = {choice.task_id: choice for choice in choices}
-        assigned = [_assigned(chosen[database.as_uuid(task_id)], *rest) for task_id, *rest, _ in written]
-        since = (database.as_datetime(row[-1]) for row in written)
+        written = statements.execute(_statement(), [_CHOICES.rows(rows), *times])
+        if capacities and len(written) < len(choices):
+            _check({choice.session_id: capacities[choice.session_id] for choice in choices})
+        by_id = {choice.task_id: choice for choice in choices}
+        assigned = [_assigned(by_id[database.as_uuid(task_id)], *rest) for task_id, *rest, _, _ in written]
+        since = (database.as_datetime(row[-2]) for row in written)
         counters.waits.add_after_commit((now - each).total_seconds() for each in since)
-        note_use({task.session_id for task in assigned}, now)
+        if not database.is_postgresql():
+            note_use({task.session_id for task in assigned}, now)
     return assigned
 
 
+def _check(capacities: Mapping[UUID, int]) -> None:
+    online = statements.rows_of(
+        capacities,
+        f"SELECT id, max_outstanding FROM queueapp_workersession WHERE id IN ({NAMED}) AND {_ONLINE}",
+    )
+    if {database.as_uuid(session_id): capacity for session_id, capacity in online} != capacities:
+        raise WorkersChanged
+
+
 def _statement() -> str:
-    return _CHOICES.update_tasks(
+    return _CHOICES.update_held_tasks(
         """
         state = 'assigned', worker_id = choice.session_id, last_worker_id = choice.session_id,
         attempt = task.attempt + 1, assigned_at = %s, deadline = choice.until,
@@ -69,7 +97,14 @@ def _statement() -> str:
         """,
         "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back",
         f"""
-        id, route_id, name, {data_unless_large()}, attempt, timeout_seconds, priority, traceparent, waiting_since
+        id, route_id, name, {data_unless_large()} AS data, attempt, timeout_seconds, priority, traceparent,
+        waiting_since, last_worker_id
+        """,
+        f"""
+        (choice.session_id, choice.capacity) IN (
+            SELECT id, max_outstanding FROM holder WHERE {_ONLINE}
+            UNION ALL SELECT id, {ANY} FROM holder WHERE {_ONLINE}
+        )
         """,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -18,10 +18,11 @@ def lock_holders(session_ids: Iterable[UUID]) -> None:
         )
 
 
-def note_use(session_ids: Iterable[UUID], now: datetime) -> None:
+def note_use(session_ids: Collection[UUID], now: datetime) -> None:
     """They are idle from now on. They are locked already."""
-    statements.rows_of(
-        session_ids,
-        f"UPDATE queueapp_workersession SET idle_since = %s WHERE id IN ({NAMED})",
-        [database.adapt(now)],
-    )
+    if session_ids:
+        statements.rows_of(
+            session_ids,
+            f"UPDATE queueapp_workersession SET idle_since = %s WHERE id IN ({NAMED})",
+            [database.adapt(now)],
+        )

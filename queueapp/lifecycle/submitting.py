@@ -24,6 +24,7 @@ BATCH = 5000
 """Rows a statement."""
 
 _ROUTES = Given("route", route_id="uuid", name="text", attrs="text")
+_NAMES = Given("named", name="text")
 _KEYS = Given("wanted", name="text", key="text")
 _TASKS = Given(
     "task",
@@ -67,6 +68,15 @@ class _Row(NamedTuple):
     expires_at: datetime | None
     delayed_until: datetime | None
     callback_url: str | None
+
+
+class _Defaults(NamedTuple):
+    """What a queue says of tasks that do not say so themselves."""
+
+    name: str
+    timeout_seconds: float | None
+    max_attempts: int | None
+    spill_after_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +155,23 @@ def _insert(
     return receipts
 
 
-def _queues(names: set[str]) -> dict[str, Queue]:
-    queues = Queue.objects.in_bulk(names)
+def _queues(names: set[str]) -> dict[str, _Defaults]:
+    queues = _defaults(names)
     missing = names - queues.keys()
     if missing:
         Queue.objects.ensure(missing)
-        queues.update(Queue.objects.in_bulk(missing))
+        queues.update(_defaults(missing))
     return queues
+
+
+def _defaults(names: set[str]) -> dict[str, _Defaults]:
+    """Of the queues that are there. Written out: through the ORM it was a sixth of the time of one submission."""
+    rows = statements.execute(
+        f"WITH {_NAMES.table} SELECT {', '.join(_Defaults._fields)} FROM queueapp_queue AS queue "
+        "WHERE queue.name IN (SELECT named.name FROM named)",
+        [_NAMES.rows((name,) for name in names)],
+    )
+    return {row[0]: _Defaults(*row) for row in rows}
 
 
 def _insert_routes(routes: Sequence[tuple[UUID, Submission]], now: datetime) -> None:
@@ -191,7 +211,7 @@ def _insert_tasks_statement() -> str:
         """
 
 
-def _row(task_id: UUID, route_id: UUID, s: Submission, queue: Queue, now: datetime) -> _Row:
+def _row(task_id: UUID, route_id: UUID, s: Submission, queue: _Defaults, now: datetime) -> _Row:
     spill_after_seconds = queue.spill_after_seconds if s.spill_after_seconds is None else s.spill_after_seconds
     return _Row(
         task_id,

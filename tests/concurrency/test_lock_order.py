@@ -25,7 +25,7 @@ from tests.integration.rows import NOW, done, row
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-CHOSEN = before("SELECT id, max_outstanding FROM queueapp_workersession")
+CHOSEN = before("WITH choice")
 """A dispatcher has chosen, and is about to lock whom it has chosen."""
 
 
@@ -89,9 +89,7 @@ class TestOnePassOfManyVerbs:
         [task_id] = rows.assigned(late)
         busy = self.run(reports=[done(late, task_id)], closings=[Closing(early.id, Outcome.LOST, 1006)])
         dispatcher = Pass(sessions.start_node(database.now()))._dispatcher
-        [(_, verdict)], _ = interleave(
-            busy, after("UPDATE queueapp_task"), lambda: dispatcher.run_pass(database.now())
-        )
+        [(_, verdict)], _ = interleave(busy, after("UPDATE queueapp_task"), dispatcher.run_pass)
         assert verdict == "accepted"
 
     def test_a_sign_of_life_and_the_end_of_its_session_against_an_operator(self, sessions_of):
@@ -129,7 +127,7 @@ class TestADispatcherThatChoosesAnew:
                 lock_holders([early])
                 lock_holders([late])
 
-        with Party(lambda: here.process._dispatcher.run_pass(database.now()), CHOSEN) as dispatcher:
+        with Party(here.process._dispatcher.run_pass, CHOSEN) as dispatcher:
             dispatcher.until_it_stops()
             sessions.set_capacity(early, 2)
             sessions.set_capacity(late, 99)
@@ -155,7 +153,7 @@ class TestTwoDeadNodes:
         interleave(
             lambda: sessions.reap_dead_nodes(rows.NOW),
             after("UPDATE queueapp_task"),
-            lambda: dispatcher.run_pass(database.now()),
+            dispatcher.run_pass,
         )
         assert not sessions.living_nodes(rows.NOW)
         for fleet in (one, other):

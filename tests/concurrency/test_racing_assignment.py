@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LOCKED_THE_SESSIONS = after("FROM queueapp_workersession")
 ASSIGNED = after("UPDATE queueapp_task")
-"""The tasks are written, the sessions' `idle_since` is not: only what the pass locked itself is locked."""
+"""The tasks and the sessions are written and locked."""
 
 
 def ids(assignments) -> list:
@@ -32,7 +32,7 @@ def ids(assignments) -> list:
 def dispatch(fleet):
     """The second half of a pass alone, without the empty transaction of the first."""
     dispatcher = fleet.process._dispatcher
-    return lambda: ids(dispatcher.run_pass(database.now()).assignments)
+    return lambda: ids(dispatcher.run_pass().assignments)
 
 
 class TestTwoDispatchers:
@@ -153,9 +153,9 @@ class TestAssignmentAgainstTheEndOfTheTask:
                 lifecycle.retry([task_id], database.now())
 
         dispatcher = here.process._dispatcher
-        _, result = interleave(cancel_and_retry, BEFORE_COMMIT, lambda: dispatcher.run_pass(database.now()))
+        _, result = interleave(cancel_and_retry, BEFORE_COMMIT, dispatcher.run_pass)
         assert (ids(result.assignments), result.more) == ([], True)
-        assert ids(dispatcher.run_pass(database.now()).assignments) == [task_id]
+        assert ids(dispatcher.run_pass().assignments) == [task_id]
 
     def test_a_task_that_expired_first_is_not_assigned(self, here, task_id):
         """Guard: the state in the WHERE of `assign`."""

@@ -29,7 +29,7 @@ def queue():
 def dispatch(fleet: Fleet):
     """The second half of a pass alone, without the empty transaction of the first."""
     dispatcher = fleet.process._dispatcher
-    return lambda: [each.task.task_id for each in dispatcher.run_pass(database.now()).assignments]
+    return lambda: [each.task.task_id for each in dispatcher.run_pass().assignments]
 
 
 def settle(fleet: Fleet) -> None:

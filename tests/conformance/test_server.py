@@ -34,6 +34,7 @@ def test_the_server_keeps_every_rule(server: Server):
         "conformance",
         f"ws://127.0.0.1:{server.port}",
         "--json",
+        "--patience=60",
         *keys(server),
     ]
     ended = subprocess.run(

@@ -23,6 +23,7 @@ from queueapp.domain.states import Outcome
 from queueapp.domain.webhooks import secret_text
 from queueapp.letters import letter, signing_secrets
 from queueapp.models import Delivery, Task, new_id
+from tests.asking import asking
 
 pytestmark = pytest.mark.django_db
 
@@ -209,11 +210,9 @@ class TestTheHotPath:
         statements = []
         for members in ({}, {"callback_url": URL}):
             reports = [done(worker, task_id) for task_id in assigned(worker, 3, **members)]
-            with CaptureQueriesContext(
-                connection,
-            ) as ran:
+            with asking() as asked:
                 lifecycle.finish(reports, NOW)
-            statements.append([query["sql"] for query in ran.captured_queries])
+            statements.append(asked)
         plain, with_callback = statements
         assert not any("queueapp_delivery" in sql for sql in plain)
         assert len(with_callback) - len(plain) == 2

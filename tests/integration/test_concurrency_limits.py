@@ -6,13 +6,13 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.db import transaction
 from fleet import Fleet, holder_of, holders, submit
 from limiting import finish, keys_running, limit, run, running
 
 from queueapp import database, lifecycle, queues
 from queueapp.models import ChangedKey, Task
+from tests.asking import asking
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -139,9 +139,9 @@ class TestWhoeverDies:
 
 class TestWhatItCosts:
     def count(self, act) -> list[str]:
-        with CaptureQueriesContext(connection) as asked:
+        with asking() as asked:
             act()
-        return [query["sql"] for query in asked]
+        return asked
 
     def test_nothing_where_there_are_no_limits(self, fleet):
         fleet.attach("task=t")

@@ -7,6 +7,7 @@ from fleet import Fleet, holders, submit
 
 from queueapp import database, lifecycle, sessions
 from queueapp.doorbell import Revoked
+from queueapp.handover import POLLS_A_ROLL_CALL
 from queueapp.lifecycle import Report
 from queueapp.models import Task, new_id
 from queueapp.passes import Inbox
@@ -171,6 +172,13 @@ class TestUnheard:
     def test_a_session_that_is_not_stored_yet_is_left_alone(self, there):
         outbox = there.process.run(inbox(tick=True), {new_id(): {}})
         assert not outbox.unheard
+
+    def test_a_session_that_was_closed_is_told_though_one_that_was_left_behind_stands_in_for_it(self, there):
+        """Guard: the roll call. As many are online as there should be."""
+        closed, _ = there.attach("task=t", "task=t")
+        sessions.disconnect([closed], database.now())
+        told = [there.process.run(inbox(tick=True), {closed: {}}).unheard.closed for _ in range(POLLS_A_ROLL_CALL)]
+        assert [session_id for news in told for session_id, _, _ in news] == [closed]
 
     def test_with_all_as_it_was_sent_there_is_nothing_to_tell(self, there):
         (worker,) = there.attach("task=t")

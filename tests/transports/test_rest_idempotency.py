@@ -9,9 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import connection
 from django.test import AsyncClient
-from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from queueapp import access, database, idempotency, lifecycle, maintenance
@@ -19,6 +17,7 @@ from queueapp.api.base import off_loop
 from queueapp.auth import create_key
 from queueapp.models import IdempotentRequest, Task, new_id
 from queueapp.waiting import number_waiting
+from tests.asking import asking
 from tests.transports.conftest import Caller, assert_problem, state_of, submit
 
 TASKS = "/api/v1/tasks"
@@ -160,11 +159,9 @@ class TestAnAnswer:
 @pytest.mark.django_db
 def test_a_submission_without_a_key_does_nothing_for_those_with_one(producer: APIClient) -> None:
     submit(producer)
-    with CaptureQueriesContext(
-        connection,
-    ) as asked:
+    with asking() as asked:
         submit(producer)
-    assert not [query for query in asked if "idempotent" in query["sql"] or "advisory" in query["sql"]]
+    assert not [each for each in asked if "idempotent" in each or "advisory" in each]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,13 +14,15 @@ from uuid import UUID
 import pytest
 from django.conf import settings as project_settings
 from django.test import AsyncClient, Client
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from queueapp import database, doorbell, lifecycle
+from queueapp.api import tasks
 from queueapp.api.base import off_loop
 from queueapp.auth import create_key
-from queueapp.models import Task
-from queueapp.waiting import number_waiting, until_terminal
+from queueapp.models import ApiKey, Task
+from queueapp.waiting import listening, number_waiting
 from tests.transports.conftest import assert_problem, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,6 +82,25 @@ class TestWaiting:
         response = await asyncio.wait_for(request, LONG / 2)
         assert (response.status_code, response.json()["state"]) == (200, "cancelled")
 
+    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.parametrize(
+        ("changed", "status"),
+        [
+            ({"role": "worker"}, 403),
+            ({"task_globs": ["other"]}, 404),
+            ({"revoked_at": timezone.now()}, 401),
+        ],
+        ids=["its role", "its names", "all"],
+    )
+    async def test_is_in_vain_for_a_key_that_has_lost(
+        self, key: str, task_id: str, changed: dict[str, Any], status: int
+    ) -> None:
+        request = asyncio.create_task(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"))
+        await waiters(1)
+        await off_loop(lambda: ApiKey.objects.update(**changed))
+        await off_loop(partial(cancel, task_id))
+        assert_problem(await asyncio.wait_for(request, LONG / 2), status)
+
     async def test_ends_when_the_seconds_are_over(self, key: str, task_id: str) -> None:
         response = await get(key, f"/api/v1/tasks/{task_id}?wait=0.05")
         assert (response.status_code, response.json()["state"]) == (200, "pending")
@@ -108,11 +129,27 @@ class TestWaiting:
             assert response.json()["state"] == "pending"
 
 
+async def until_terminal(task_id: UUID, seconds: float) -> None:
+    with listening() as ends:
+        await ends.until_terminal(task_id, seconds)
+
+
 class TestUntilTerminal:
     @pytest.mark.usefixtures("_slow_poll")
-    async def test_sees_what_ended_before_anyone_listened(self, task_id: str) -> None:
-        await off_loop(partial(cancel_unheard, task_id))
-        assert await seconds_of(until_terminal(UUID(task_id), LONG)) < LONG / 2
+    async def test_does_not_begin_for_what_ended_since_one_listens(self, task_id: str) -> None:
+        with listening() as ends:
+            await off_loop(partial(cancel, task_id))
+            assert await seconds_of(ends.until_terminal(UUID(task_id), LONG)) < LONG / 2
+
+    @pytest.mark.usefixtures("_slow_poll")
+    async def test_keeps_nothing_of_what_else_ends(self, task_id: str) -> None:
+        with listening() as ends:
+            waiter = asyncio.create_task(ends.until_terminal(UUID(task_id), LONG))
+            await waiters(1)
+            doorbell.deliver(doorbell.Ring(ended=frozenset({UUID(int=1)})))
+            assert not ends._ended
+            await off_loop(partial(cancel, task_id))
+            await asyncio.wait_for(waiter, LONG / 2)
 
     async def test_hears_of_what_the_doorbell_did_not_tell(self, task_id: str, settings: Any) -> None:
         settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=0.05)
@@ -121,7 +158,8 @@ class TestUntilTerminal:
         await off_loop(partial(cancel_unheard, task_id))
         assert await seconds_of(waiter) < LONG / 2
 
-    async def test_does_not_wait_for_a_task_that_is_no_more(self, task_id: str) -> None:
+    async def test_does_not_wait_for_a_task_that_is_no_more(self, task_id: str, settings: Any) -> None:
+        settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=0.05)
         await off_loop(Task.objects.all().delete)
         assert await seconds_of(until_terminal(UUID(task_id), LONG)) < LONG / 2
 
@@ -160,6 +198,21 @@ class TestPrefer:
         assert response["Preference-Applied"] == "wait=60"
         assert response["Location"].endswith(response.json()["id"])
 
+    @pytest.mark.usefixtures("_slow_poll")
+    async def test_is_answered_when_the_task_ends_before_the_wait(self, key: str, monkeypatch: pytest.MonkeyPatch):
+        """A worker may be quicker than the way from the submission to the wait."""
+        monkeypatch.setattr(tasks, "_submit", ended_at_once(tasks._submit))
+        response = await asyncio.wait_for(self.post(key, {"name": "tag"}, "wait=60"), LONG / 2)
+        assert (response.status_code, response.json()["state"]) == (201, "cancelled")
+
+    async def test_answers_with_a_receipt_when_the_task_is_no_more(
+        self, key: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(tasks, "_submit", gone_at_once(tasks._submit))
+        response = await self.post(key, {"name": "tag"}, "wait=1")
+        assert response.status_code == 201
+        assert response["Location"].endswith(response.json()["ids"][0])
+
     async def test_answers_when_the_seconds_are_over(self, key: str):
         response = await self.post(key, {"name": "tag"}, "wait=1")
         assert (response.status_code, response.json()["state"]) == (201, "pending")
@@ -176,6 +229,24 @@ class TestPrefer:
             response = await self.post(key, body, "wait=60")
             assert response.status_code == status
             assert "Preference-Applied" not in response
+
+
+def ended_at_once(submit: Any) -> Any:
+    def submit_and_end(*arguments: Any) -> Any:
+        receipts = submit(*arguments)
+        cancel_all()
+        return receipts
+
+    return submit_and_end
+
+
+def gone_at_once(submit: Any) -> Any:
+    def submit_and_prune(*arguments: Any) -> Any:
+        receipts = submit(*arguments)
+        Task.objects.all().delete()
+        return receipts
+
+    return submit_and_prune
 
 
 def cancel_all() -> None:

@@ -23,6 +23,10 @@ def load(worker: str, outstanding: int = 0, max_outstanding: int = 100, idle_sin
     return Load(worker, outstanding, max_outstanding, idle_since)
 
 
+def load_of(worker: dict[str, Any]) -> Load[str]:
+    return load(worker["id"], worker["outstanding"], worker["max_outstanding"], worker["idle_since"])
+
+
 def worker(number: int, *filters: dict[str, list[str]], **fields: Any) -> dict[str, Any]:
     return {
         "id": f"worker{number}",
@@ -36,8 +40,15 @@ def worker(number: int, *filters: dict[str, list[str]], **fields: Any) -> dict[s
 
 def given_by_us(fleet: list[dict[str, Any]], tasks: list[dict[str, Any]]) -> list[str | None]:
     """The choices of one Chooser for all the tasks, with the tiers shared between them as in a pass."""
-    chooser = Chooser(load(w["id"], w["outstanding"], w["max_outstanding"], w["idle_since"]) for w in fleet)
-    tiers_by_profiles: dict[Any, list[Sequence[str]]] = {}
+    return given_by(Chooser(map(load_of, fleet)), fleet, tasks, {})
+
+
+def given_by(
+    chooser: Chooser[str],
+    fleet: list[dict[str, Any]],
+    tasks: list[dict[str, Any]],
+    tiers_by_profiles: dict[Any, list[Sequence[str]]],
+) -> list[str | None]:
     chosen = []
     for task in tasks:
         profiles = tiers_of_profiles(map(profile_of, fleet), task["name"], task["attrs"])
@@ -70,6 +81,50 @@ class TestASequenceOfTasks:
         assert [c for c, t in zip(chosen, hindered, strict=True) if t["name"] != "nobody"] == given_by_us(
             fleet, tasks
         )
+
+
+class TestPassAfterPass:
+    """One Chooser that is only told what has changed."""
+
+    @given(fleets(), st.lists(st.lists(tasks, max_size=12), max_size=6), st.data())
+    def test_goes_where_it_would_go_if_each_pass_began_anew(self, fleet, passes, data):
+        chooser = Chooser(load_of(worker) for worker in fleet)
+        tiers_by_profiles: dict[Any, list[Sequence[str]]] = {}
+        for number, submitted in enumerate(passes, start=1):
+            changed = data.draw(st.lists(st.sampled_from(fleet), unique_by=id)) if fleet else []
+            idle_since = data.draw(st.permutations(range(len(changed))))
+            for worker, since in zip(changed, idle_since, strict=True):
+                worker["outstanding"] = data.draw(st.integers(0, 3))
+                worker["max_outstanding"] = data.draw(st.integers(0, 4))
+                worker["idle_since"] = 100 * number + since
+            chooser.update(map(load_of, changed))
+            # What is given in a pass is only tried: the loads do not say so afterwards.
+            right = reference.give(copy.deepcopy(fleet), submitted, 100 * number + 50)
+            assert given_by(chooser, fleet, submitted, tiers_by_profiles) == right
+
+    def test_who_has_gone_is_not_chosen_any_more(self):
+        chooser = Chooser([load("first"), load("second", 1)])
+        tier = ["first", "second"]
+        assert chooser.choose([tier]) == "first"
+        chooser.update([], gone=["first"])
+        assert [chooser.choose([tier]) for _ in range(2)] == ["second", "second"]
+
+    def test_who_was_full_is_chosen_again_when_there_is_room(self):
+        chooser = Chooser([load("a", 1, 1)])
+        tier = ["a"]
+        assert chooser.choose([tier]) is None
+        chooser.update([load("a", 0, 1)])
+        assert chooser.choose([tier]) == "a"
+
+    def test_changes_without_end_do_not_pile_up(self):
+        chooser = Chooser([load(f"worker{number}") for number in range(10)])
+        tier = [f"worker{number}" for number in range(10)]
+        sizes = set()
+        for number in range(1000):
+            chooser.update([load("worker3", idle_since=number)])
+            assert chooser.choose([tier]) == "worker0"
+            sizes.add(len(chooser._heap(tier)) + len(chooser._changes))
+        assert max(sizes) < 300
 
 
 class TestTheSeedExample:

@@ -1,0 +1,256 @@
+"""The workers that are online, remembered from one pass to the next: what they offer, how much room they have.
+
+With thousands of workers a pass would spend most of its time on reading again what is as it was. What is
+remembered is no truth: each pass has the database tell what has changed since it was read, whoever changed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from queueapp import database, statements
+from queueapp.domain.choice import Chooser, Load
+from queueapp.domain.matching import Profile, Subscription
+from queueapp.lifecycle import Choice
+from queueapp.ready import Spill
+from queueapp.statements import NAMED
+
+SessionKey = bytes | str
+"""A session's id as the database keeps it, 16 bytes or 32 digits: thousands of `UUID`, hashed and compared in
+Python, would cost more than all the rest."""
+
+Row = tuple[SessionKey, int, Any]
+"""Session, `max_outstanding`, `idle_since` (as the driver has it: it is only compared)."""
+
+Tier = frozenset[Profile]
+Tiers = tuple[Tier, ...]
+
+OLDEST_SNAPSHOT = 2**30
+"""In transactions. PostgreSQL tells older from newer among the latest 2³¹."""
+
+
+class _Online(NamedTuple):
+    """The number of sessions that are online, and the rows of those that changed since an earlier look, if not of
+    all. `snapshot`: what to give for the next one."""
+
+    number: int
+    rows: list[Row]
+    are_all: bool
+    snapshot: int | None = None
+
+
+class Fleet:
+    """Used by one dispatcher. After `muster` it is as the rows were then; choosing changes it for that pass."""
+
+    def __init__(self) -> None:
+        self._rows: dict[SessionKey, Row] = {}
+        self._ids: dict[SessionKey, UUID] = {}
+        self._outstanding: dict[SessionKey, int] = {}
+        self._profiles: dict[SessionKey, Profile] = {}
+        self._sessions: dict[Profile, set[SessionKey]] = {}
+        self._room: dict[Profile, int] = {}
+        self._room_of_tier: dict[Tier, int] = {}
+        self._tiers: dict[Tier, tuple[SessionKey, ...]] = {}
+        self._snapshot: int | None = None
+        self._chooser: Chooser[SessionKey] = Chooser()
+
+    @property
+    def profiles(self) -> Collection[Profile]:
+        return self._sessions.keys()
+
+    # ---- what the rows say
+
+    def muster(self) -> None:
+        """Become what the rows say, which cost what has changed. In the transaction of the pass, before it writes
+        anything; after one that failed, what is remembered is of no use."""
+        online = _online(self._snapshot)
+        come = [row for row in online.rows if row[0] not in self._rows]
+        if not online.are_all and len(self._rows) + len(come) != online.number:
+            online = _online(None)  # Somebody has gone, and of those that have there is no row.
+            come = [row for row in online.rows if row[0] not in self._rows]
+        self._snapshot = online.snapshot
+        gone: Collection[SessionKey] = ()
+        if len(self._rows) + len(come) != online.number:
+            gone = self._rows.keys() - {row[0] for row in online.rows}
+        changed = {row[0] for row in online.rows if self._rows.get(row[0]) != row}
+        self._rows.update((row[0], row) for row in online.rows)
+        self._leave(gone)
+        self._join([row[0] for row in come])
+        outstanding = _outstanding()
+        changed.update(session for session, _ in outstanding.items() ^ self._outstanding.items())
+        self._outstanding = outstanding
+        self._load(changed, gone)
+
+    def _leave(self, gone: Collection[SessionKey]) -> None:
+        for session in gone:
+            del self._rows[session], self._ids[session]
+            profile = self._profiles.pop(session)
+            self._sessions[profile].discard(session)
+            self._add_room(profile, session, None)
+            if not self._sessions[profile]:
+                del self._sessions[profile], self._room[profile]
+        if gone:
+            self._forget_tiers()
+
+    def _join(self, come: Collection[SessionKey]) -> None:
+        if not come:
+            return
+        ids = {session: _id_of(session) for session in come}
+        self._ids |= ids
+        offered = _offered(ids)
+        known = {profile: profile for profile in self._sessions}
+        for session in come:
+            profile = frozenset(offered[session])
+            profile = known.setdefault(profile, profile)
+            self._profiles[session] = profile
+            self._sessions.setdefault(profile, set()).add(session)
+            self._room.setdefault(profile, 0)
+        self._forget_tiers()
+
+    def _load(self, changed: Iterable[SessionKey], gone: Iterable[SessionKey]) -> None:
+        loads = []
+        for session in changed:
+            if (row := self._rows.get(session)) is not None:
+                load = Load(session, self._outstanding.get(session, 0), row[1], row[2])
+                self._add_room(self._profiles[session], session, load)
+                loads.append(load)
+        self._chooser.update(loads, gone)
+        self._room_of_tier.clear()
+
+    def _add_room(self, profile: Profile, session: SessionKey, load: Load[SessionKey] | None) -> None:
+        before = self._chooser.load(session)
+        self._room[profile] += (load.room if load else 0) - (before.room if before else 0)
+
+    def _forget_tiers(self) -> None:
+        self._tiers.clear()
+        self._chooser.forget_tiers()
+
+    # ---- what a pass asks
+
+    def room(self, tier: Tier) -> int:
+        """As the rows say: what is given in this pass does not count."""
+        room = self._room_of_tier.get(tier)
+        if room is None:
+            room = self._room_of_tier[tier] = sum(self._room.get(profile, 0) for profile in tier)
+        return room
+
+    def room_of_all(self, tiers: Iterable[Tier], enough: int) -> int:
+        """The room that these have together, counted up to what is `enough`."""
+        different = {id(tier): tier for tier in tiers}.values()
+        room, counted = 0, set()
+        for profile in (profile for tier in different for profile in tier):
+            if profile not in counted:
+                counted.add(profile)
+                room += self._room.get(profile, 0)
+                if room >= enough:
+                    return enough
+        return room
+
+    def spill(self, tiers: Tiers) -> Spill | None:
+        """None: no lower tier has room. The room is that of all tiers, for the first of those that may spill may
+        be taken by the first tier."""
+        rooms = [self.room(tier) for tier in tiers]
+        level = next((level for level, room in enumerate(rooms) if level and room), None)
+        return Spill(sum(rooms), level) if level is not None else None
+
+    def choose(self, tiers: Tiers, allowed: int, avoid: Iterable[str]) -> UUID | None:
+        """The session that takes a task, or None while everyone who may is full. `avoid`: ids as texts."""
+        avoided = [_key_of(UUID(session_id)) for session_id in avoid]
+        session = self._chooser.choose(
+            [self._line(tier) for tier in tiers[:allowed]], avoid=avoided, allowed=allowed
+        )
+        return None if session is None else self._ids[session]
+
+    def capacities(self, choices: Iterable[Choice]) -> dict[UUID, int]:
+        """What the chosen workers were counted on to hold."""
+        return {choice.session_id: self._rows[_key_of(choice.session_id)][1] for choice in choices}
+
+    def _line(self, tier: Tier) -> tuple[SessionKey, ...]:
+        line = self._tiers.get(tier)
+        if line is None:
+            sessions = (session for profile in tier for session in self._sessions.get(profile, ()))
+            line = self._tiers[tier] = tuple(sessions)
+        return line
+
+
+def _online(snapshot: int | None) -> _Online:
+    """Those whose rows have changed since the snapshot; all of them without one, and on SQLite, where a row does
+    not say who wrote it."""
+    if not database.is_postgresql():
+        # As text, which is in the order of time: as a column of its type each value would go through Python.
+        rows = statements.execute(
+            "SELECT id, max_outstanding, idle_since || '' FROM queueapp_workersession "
+            "WHERE gone_at IS NULL AND state = 'online'"
+        )
+        return _Online(len(rows), rows, are_all=True)
+    found = _changed_since(snapshot)
+    number, until = found[0][:2]
+    if snapshot is not None and until - snapshot > OLDEST_SNAPSHOT:
+        snapshot, found = None, _changed_since(None)
+        number, until = found[0][:2]
+    rows = [row[2:] for row in found if row[2] is not None]
+    return _Online(number, rows, snapshot is None, until)
+
+
+def _changed_since(snapshot: int | None) -> list[tuple[Any, ...]]:
+    """(number of all, the oldest transaction that is not over, *row), once with an empty row if none has changed.
+
+    What a snapshot does not see was written by a transaction that was not over, or not begun, when it was taken.
+    """
+    changed = "true" if snapshot is None else "age(changed.writer) <= age(%s::text::xid)"
+    return statements.execute(
+        f"""
+        WITH online AS MATERIALIZED (
+            SELECT uuid_send(id) AS session, max_outstanding, idle_since, xmin AS writer
+            FROM queueapp_workersession WHERE gone_at IS NULL AND state = 'online'
+        ), seen AS (
+            SELECT COUNT(*) AS number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS until FROM online
+        )
+        SELECT seen.number, seen.until, changed.session, changed.max_outstanding, changed.idle_since
+        FROM seen LEFT JOIN online AS changed ON {changed}
+        """,
+        [] if snapshot is None else [str(snapshot % 2**32)],
+    )
+
+
+def _offered(sessions: Mapping[SessionKey, UUID]) -> dict[SessionKey, set[Subscription]]:
+    offered: dict[SessionKey, set[Subscription]] = {session: set() for session in sessions}
+    rows = statements.rows_of(
+        sessions.values(),
+        f"SELECT {_column('session_id')}, name, filter FROM queueapp_subscription WHERE session_id IN ({NAMED})",
+    )
+    for session, name, filter in rows:
+        offered[session].add(Subscription.of(name, database.as_json(filter)))
+    return offered
+
+
+def _outstanding() -> dict[SessionKey, int]:
+    """How many tasks each session holds, counted from the rows: nothing that could drift.
+
+    From the index of those that are held. Without the range PostgreSQL reads all tasks there are, as long as it
+    does not know of how many nobody holds.
+    """
+    lowest, highest = map(database.adapt, (UUID(int=0), UUID(int=2**128 - 1)))
+    rows = statements.execute(
+        f"""
+        SELECT {_column("worker_id")}, COUNT(*) FROM queueapp_task
+        WHERE worker_id IS NOT NULL AND worker_id BETWEEN %s AND %s GROUP BY worker_id
+        """,
+        [lowest, highest],
+    )
+    return dict(rows)
+
+
+def _column(name: str) -> str:
+    """SQL for the keys of a column of ids."""
+    return f"uuid_send({name})" if database.is_postgresql() else name
+
+
+def _key_of(session_id: UUID) -> SessionKey:
+    return session_id.bytes if database.is_postgresql() else session_id.hex
+
+
+def _id_of(key: SessionKey) -> UUID:
+    return UUID(bytes=key) if isinstance(key, bytes) else UUID(hex=key)

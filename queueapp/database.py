@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache, wraps
+from functools import cache, lru_cache, wraps
 from time import sleep
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -30,7 +30,9 @@ IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 _CLOCK = "SELECT clock_timestamp()"
 
 
+@cache
 def is_postgresql() -> bool:
+    """Kept, for to find the thread's connection takes a microsecond or two."""
     return connection.vendor == "postgresql"
 
 
@@ -165,8 +167,8 @@ def brief_transaction(lock: int | None = None, *, waits_for_disk: bool = True) -
     time by the database's clock, at which the lock was had.
 
     Not `waits_for_disk`: its commit is answered before PostgreSQL has it on the disk, which takes milliseconds.
-    For what may be undone when the database's machine fails, and only then: who reads sees it, and a commit after it
-    waits for it too. SQLite waits for the disk at no commit, as it is set here.
+    For what may be undone when the database's machine fails, and only then: who reads sees it, and a commit after
+    it waits for it too. SQLite waits for the disk at no commit, as it is set here.
 
     A process that stops in the middle of one (SIGSTOP, a frozen machine) would hold up all the others: the server
     ends it, and lets go of its locks, after a third of a lease. Who waits for a lock gives up after half a lease,

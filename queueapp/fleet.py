@@ -165,7 +165,8 @@ class Fleet:
 
     def capacities(self, choices: Iterable[Choice]) -> dict[UUID, int]:
         """What the chosen workers were counted on to hold."""
-        return {choice.session_id: self._rows[_key_of(choice.session_id)][1] for choice in choices}
+        chosen = {choice.session_id for choice in choices}
+        return {session_id: self._rows[_key_of(session_id)][1] for session_id in chosen}
 
     def _line(self, tier: Tier) -> tuple[SessionKey, ...]:
         line = self._tiers.get(tier)

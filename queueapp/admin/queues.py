@@ -183,14 +183,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
     def pause(self, request: HttpRequest, selected: QueueQuerySet) -> None:
         by, note = request.user.get_username(), request.POST.get("note", "")[:NOTE_LENGTH]
         running = selected.filter(paused=False)
-        self.steer(
-            request,
-            running,
-            lambda names: queues.pause(names, by, note, database.now()),
-            "paused",
-            action="pause",
-            detail=note,
-        )
+        self.steer(request, running, lambda names: queues.pause(names, by, note, database.now()), "paused")
 
     @admin.action(description="Resume selected queues", permissions=["steer"])
     def resume(self, request: HttpRequest, selected: QueueQuerySet) -> None:

@@ -333,6 +333,8 @@ def lock(session_ids: Iterable[UUID], task_ids: Iterable[UUID], ending: Iterable
 
 def _rounds(reports: Sequence[Report]) -> list[list[Report]]:
     """The reports in their order, in as many rounds as some task has of them: nearly always one."""
+    if len({report.task_id for report in reports}) == len(reports):
+        return [list(reports)]
     rounds: list[list[Report]] = []
     seen: Counter[UUID] = Counter()
     for report in reports:

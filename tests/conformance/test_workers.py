@@ -58,7 +58,9 @@ def test_an_old_worker_without_the_subprotocol_keeps_what_it_can():
 
 async def found_by(name: str, breaks: str, patience_seconds: float, quiet_seconds: float) -> Finding:
     command = f"exec {sys.executable} {HERE / 'wrong_worker.py'} {breaks}"
-    worker = Worker(command, "hello", patience_seconds, quiet_seconds, half_open_seconds=patience_seconds)
+    # A machine that is so busy that one must watch for longer is as much slower in coming again without a pause.
+    hammering_seconds = quiet_seconds / 15
+    worker = Worker(command, "hello", patience_seconds, quiet_seconds, patience_seconds, hammering_seconds)
     (story,) = [story for story in cli.WORKER_STORIES if story.name == name]
 
     async def on_a_stage(story):

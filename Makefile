@@ -18,7 +18,7 @@ help:
 	@echo "make check   formatting, lint, types, import layers, migrations"
 	@echo "make screenshots  the pictures in docs/images, made anew by the browser's tests"
 	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
-	@echo "make restarts  a thousand restarts of server and workers at random moments, and what became of every task"
+	@echo "make restarts  a thousand restarts of servers and workers at random moments, and what became of every task"
 	@echo "make stateful  a thousand random lives of a queue against a model of the contract, on both databases"
 	@echo "make schemathesis  thousands of requests made up from the OpenAPI document, valid and not, to a real server"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
@@ -61,7 +61,8 @@ chaos: $(VENV)/development
 		tests/chaos tests/acceptance/test_recovery.py tests/acceptance/test_outages.py $(ARGS)
 
 restarts: $(VENV)/development
-	@RESTARTS=$${RESTARTS:-1000} $(BIN)/python -m pytest -q --database=sqlite tests/acceptance/test_restarts.py $(ARGS)
+	@RESTARTS=$${RESTARTS:-1000} $(BIN)/python -m pytest -q --database=postgresql tests/acceptance/test_restarts.py $(ARGS)
+	@RESTARTS=$${RESTARTS:-100} $(BIN)/python -m pytest -q --database=sqlite tests/acceptance/test_restarts.py $(ARGS)
 
 stateful: $(VENV)/development
 	@STATEFUL_EXAMPLES=1000 STATEFUL_STEPS=50 $(BIN)/python -m pytest -q --database=sqlite tests/stateful $(ARGS)

@@ -9,25 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from time import monotonic, sleep
 from uuid import UUID
 
 from django.db import DatabaseError, connections
 
 from queueapp import doorbell
-from queueapp.conf import config
+from queueapp.lookout import Lookout
 from queueapp.models import Task
 
 logger = logging.getLogger(__name__)
 
 Wake = Callable[[], None]
-
-LINGERING_SECONDS = 1.0
-"""For so long the thread of the poll stays when nobody waits any more: one task after another is waited for, and
-to start a thread for each is work just when the task is assigned."""
 
 
 @contextmanager
@@ -82,35 +76,20 @@ def waited_for() -> dict[UUID, int]:
     return _waiting_room.waited_for()
 
 
-class _WaitingRoom:
-    """All who wait in this process, whatever their event loop.
-
-    The poll runs on a thread of its own, which lives while somebody waits: it belongs to no event loop, so
-    that loops may come and go, and a thousand who wait cost one query each interval.
-    """
-
+class _WaitingRoom(Lookout[Wake]):
     def __init__(self) -> None:
-        self._changed = threading.Lock()
-        self._wakes: dict[UUID, list[Wake]] = {}
+        super().__init__("until-terminal")
         self._attending: set[Listening] = set()
-        self._listening = False
-        self._polling = False
-
-    def number(self) -> int:
-        with self._changed:
-            return sum(len(wakes) for wakes in self._wakes.values())
 
     def waited_for(self) -> dict[UUID, int]:
         with self._changed:
-            return {task_id: len(wakes) for task_id, wakes in self._wakes.items()}
+            return {task_id: len(wakes) for task_id, wakes in self._guests.items()}
 
     @contextmanager
     def attended(self, listening: Listening) -> Iterator[None]:
         with self._changed:
             self._attending.add(listening)
-            if not self._listening:
-                doorbell.listen(self._hear)
-                self._listening = True
+            self._listen()
         try:
             yield
         finally:
@@ -120,63 +99,22 @@ class _WaitingRoom:
         with self._changed:
             self._attending.discard(listening)
 
-    @contextmanager
-    def entered(self, task_id: UUID, wake: Wake) -> Iterator[None]:
-        """Within, `wake` is called, on any thread, once the task is found to be terminal."""
-        with self._changed:
-            self._wakes.setdefault(task_id, []).append(wake)
-            self._start()
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._leave(task_id, wake)
+    def release_all(self) -> None:
+        self._wake(list(self._guests))
 
-    def _leave(self, task_id: UUID, wake: Wake) -> None:
-        wakes = self._wakes[task_id]
-        wakes.remove(wake)
-        if not wakes:
-            del self._wakes[task_id]
-
-    def _start(self) -> None:
-        if not self._polling:
-            self._polling = True
-            threading.Thread(target=self._run, name="until-terminal", daemon=True).start()
+    def _wake_one(self, guest: Wake) -> None:
+        guest()
 
     def _hear(self, ring: doorbell.Ring) -> None:
-        if ring.ended and (self._wakes or self._attending):
+        if ring.ended and self._attending:
             with self._changed:
                 for listening in self._attending:
                     listening.hear(ring.ended)
-            self._wake(ring.ended)
+        super()._hear(ring)
 
-    def _wake(self, task_ids: Collection[UUID]) -> None:
-        with self._changed:
-            for task_id in self._wakes.keys() & task_ids:
-                for wake in self._wakes[task_id]:
-                    wake()
-
-    def release_all(self) -> None:
-        self._wake(list(self._wakes))
-
-    def _run(self) -> None:
-        try:
-            self._poll()
-        finally:
-            connections.close_all()
-
-    def _poll(self) -> None:
-        looked_at = monotonic()
-        while True:
-            sleep(min(config().poll_interval_seconds, LINGERING_SECONDS))
-            with self._changed:
-                if not self._wakes:
-                    self._polling = False
-                    return
-                task_ids = set(self._wakes)
-            if monotonic() >= looked_at + config().poll_interval_seconds:
-                looked_at = monotonic()
-                self._wake(_ended_of(task_ids))
+    def _next_look(self) -> Callable[[], None]:
+        task_ids = set(self._guests)
+        return lambda: self._wake(_ended_of(task_ids))
 
 
 def _ended_of(task_ids: Collection[UUID]) -> set[UUID]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +17,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, connections
 
-from queueapp import doorbell
-from queueapp.conf import config
+from queueapp.lookout import Lookout
 from queueapp.models import ApiKey, Task
 
 logger = logging.getLogger(__name__)
@@ -31,10 +29,11 @@ VERSION = ("state", "attempt", "progress", "progress_message")
 
 @dataclass(eq=False, slots=True)
 class Follower:
-    """`key_id`: of the key that it follows by. `released`: the server is about to end, and nothing more will be
-    told."""
+    """`seen`: of the task, before it followed. `key_id`: of the key that it follows by. `released`: the server is
+    about to end, and nothing more will be told."""
 
     _loop: asyncio.AbstractEventLoop
+    seen: Version
     key_id: int | None = None
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
     released: bool = False
@@ -58,8 +57,8 @@ class Follower:
 @contextmanager
 def following(task_id: UUID, seen: Version, key_id: int | None = None) -> Iterator[Follower]:
     """Follow a task from what was seen of it."""
-    follower = Follower(asyncio.get_running_loop(), key_id)
-    with _watchtower.entered(task_id, seen, follower):
+    follower = Follower(asyncio.get_running_loop(), seen, key_id)
+    with _watchtower.entered(task_id, follower):
         yield follower
 
 
@@ -78,65 +77,43 @@ def watching_by_key() -> Counter[int]:
     return _watchtower.by_key()
 
 
-class _Watchtower:
-    """All who follow in this process, whatever their event loop."""
+class _Watchtower(Lookout[Follower]):
+    """A follower is woken once the task is not any more as it was seen before the entry."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._followers: dict[UUID, list[Follower]] = {}
+        super().__init__("watchtower")
         self._versions: dict[UUID, Version | None] = {}
         """As the last poll saw them, or who entered since; None where these have seen different ones."""
-        self._listening = False
-        self._polling = False
 
-    def number(self) -> int:
+    def release_all(self) -> None:
         with self._changed:
-            return sum(len(followers) for followers in self._followers.values())
+            for followers in self._guests.values():
+                for follower in followers:
+                    follower.released = True
+                    follower.wake()
 
     def by_key(self) -> Counter[int]:
         with self._changed:
-            following = [each.key_id for some in self._followers.values() for each in some]
+            following = [each.key_id for some in self._guests.values() for each in some]
         return Counter(key_id for key_id in following if key_id is not None)
 
-    @contextmanager
-    def entered(self, task_id: UUID, seen: Version, follower: Follower) -> Iterator[None]:
-        """Within, the follower is woken once the task is not any more as it was seen before the entry."""
-        with self._changed:
-            self._followers.setdefault(task_id, []).append(follower)
-            if self._versions.setdefault(task_id, seen) != seen:
-                self._versions[task_id] = None
-            self._start()
-        try:
-            yield
-        finally:
-            with self._changed:
-                followers = self._followers[task_id]
-                followers.remove(follower)
-                if not followers:
-                    del self._followers[task_id], self._versions[task_id]
-                    self._changed.notify()
+    def _note(self, task_id: UUID, guest: Follower) -> None:
+        if self._versions.setdefault(task_id, guest.seen) != guest.seen:
+            self._versions[task_id] = None
 
-    def _start(self) -> None:
-        if not self._listening:
-            doorbell.listen(self._hear)
-            self._listening = True
-        if not self._polling:
-            self._polling = True
-            threading.Thread(target=self._run, name="watchtower", daemon=True).start()
+    def _forget(self, task_id: UUID) -> None:
+        del self._versions[task_id]
 
-    def _hear(self, ring: doorbell.Ring) -> None:
-        if ring.ended and self._followers:
-            self._wake(ring.ended)
+    def _wake_one(self, guest: Follower) -> None:
+        guest.wake()
 
-    def _wake(self, task_ids: Collection[UUID]) -> None:
-        with self._changed:
-            for task_id in self._followers.keys() & task_ids:
-                for follower in self._followers[task_id]:
-                    follower.wake()
+    def _next_look(self) -> Callable[[], None]:
+        seen = dict(self._versions)
+        return lambda: self._compare(seen)
 
     def _wake_whose_key_is_no_more(self) -> None:
         with self._changed:
-            keyed = [each for some in self._followers.values() for each in some if each.key_id is not None]
+            keyed = [each for some in self._guests.values() for each in some if each.key_id is not None]
         if not keyed:
             return
         usable = set(
@@ -145,29 +122,6 @@ class _Watchtower:
         for follower in keyed:
             if follower.key_id not in usable:
                 follower.wake()
-
-    def release_all(self) -> None:
-        with self._changed:
-            for followers in self._followers.values():
-                for follower in followers:
-                    follower.released = True
-                    follower.wake()
-
-    def _run(self) -> None:
-        try:
-            self._poll()
-        finally:
-            connections.close_all()
-
-    def _poll(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._followers, config().poll_interval_seconds)
-                if not self._followers:
-                    self._polling = False
-                    return
-                seen = dict(self._versions)
-            self._compare(seen)
 
     def _compare(self, seen: dict[UUID, Version | None]) -> None:
         try:

@@ -51,6 +51,8 @@ class Worker:
     patience_seconds: float = 30.0
     quiet_seconds: float = 5.0
     half_open_seconds: float = 60.0
+    hammering_seconds: float = 0.2
+    """Half a dozen returns in less than this altogether are no backing off."""
 
 
 class Guest:

@@ -86,7 +86,7 @@ async def credit(visitor: Visitor) -> None:
         await worker.done(tasks[0])
         await worker.hear("ack")
         await worker.hear("task")
-        await worker.hear_nothing(0.3)
+        await worker.hear_nothing()
 
 
 @stories.must

@@ -27,7 +27,8 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where the server is, and with which keys it is spoken to. `patience_seconds`: to wait for anything."""
+    """Where the server is, and with which keys it is spoken to. `patience_seconds`: to wait for anything;
+    `quiet_seconds`: to watch it saying nothing, where it must not."""
 
     url: str
     rest: str
@@ -35,6 +36,7 @@ class Server:
     producer_key: str
     operator_key: str = ""
     patience_seconds: float = 30.0
+    quiet_seconds: float = 1.0
     frame_limit_bytes: int = 1024 * 1024
 
     def visitor(self) -> Visitor:
@@ -54,10 +56,11 @@ def endpoints(url: str, rest: str) -> tuple[str, str]:
 class ScriptedWorker:
     """One connection that says what the script says. Messages of an array are read one by one."""
 
-    def __init__(self, socket: ClientConnection, patience_seconds: float) -> None:
+    def __init__(self, socket: ClientConnection, patience_seconds: float, quiet_seconds: float) -> None:
         self.socket = socket
         self.frames: list[Any] = []
         self._patience_seconds = patience_seconds
+        self._quiet_seconds = quiet_seconds
         self._unread: list[Message] = []
 
     async def say(self, message: Any) -> None:
@@ -78,9 +81,9 @@ class ScriptedWorker:
         expect(message.get("kind") == kind, f"{message} instead of a {kind}")
         return message
 
-    async def hear_nothing(self, seconds: float = 1.0) -> None:
+    async def hear_nothing(self) -> None:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._quiet_seconds):
                 raise Deviation(f"{await self._next()}, where nothing was to be said")
         except TimeoutError:
             return
@@ -136,7 +139,7 @@ class Visitor:
             max_size=None,
             open_timeout=self.server.patience_seconds,
         ) as socket:
-            worker = ScriptedWorker(socket, self.server.patience_seconds)
+            worker = ScriptedWorker(socket, self.server.patience_seconds, self.server.quiet_seconds)
             if v1 if welcomed is None else welcomed:
                 await worker.hear("welcome")
             yield worker

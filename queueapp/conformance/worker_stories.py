@@ -14,8 +14,6 @@ from queueapp.protocol import RESTART_REASON, CloseCode, Drain, Release, Result
 stories: Stories[Host] = Stories()
 
 COMES_AGAIN_AFTER = (CloseCode.RESTART, CloseCode.GOING_AWAY, CloseCode.REGISTRATION_TIMEOUT, CloseCode.TOO_MANY)
-HAMMERING_SECONDS = 0.2
-"""So many returns in less than this altogether are no backing off."""
 UNREAD_SECONDS = 1.0
 
 
@@ -159,7 +157,7 @@ async def comes_again(host: Host) -> None:
     """A worker comes again after 1000, 1001, 1012, 4408, 4429 and a broken connection, and does not hammer."""
     await _turned_away(host)
     spent = sum(gaps(host.visits))
-    expect(spent >= HAMMERING_SECONDS, f"{len(host.visits)} connections in {spent:.3f} s")
+    expect(spent >= host.worker.hammering_seconds, f"{len(host.visits)} connections in {spent:.3f} s")
 
 
 @stories.should

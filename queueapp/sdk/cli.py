@@ -14,7 +14,7 @@ from typing import Any
 
 from queueapp.sdk import logs, program, reload
 from queueapp.sdk.display import ProgressLine, banner
-from queueapp.sdk.worker import Worker
+from queueapp.sdk.worker import HANGING_LIMIT, Worker
 
 log = logging.getLogger("queueapp.sdk")
 
@@ -23,7 +23,8 @@ DEFAULT_ATTRIBUTE = "worker"
 DEFAULT_URL = "ws://127.0.0.1:8000"
 EXIT_STATUSES = """\
 exit status: 0 drained, and all that was held is finished; 1 refused by the server; 2 unusable arguments;
-3 a drain took longer than --drain-timeout, and what ran was given back; 128 + n after a second signal n."""
+3 a drain took longer than --drain-timeout, and what ran was given back; 4 so many handlers hang (--hanging-limit)
+that it left, to be started anew; 128 + n after a second signal n."""
 
 
 class UnusableModule(Exception):
@@ -53,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         metavar="SECONDS",
         help="give back what still runs so long after the first signal (default: it may finish)",
+    )
+    parser.add_argument(
+        "--hanging-limit",
+        type=_positive,
+        metavar="N",
+        default=HANGING_LIMIT,
+        help="leave when so many handlers have not ended after their timeout (default: %(default)s)",
     )
     parser.add_argument("--reload", action="store_true", help="start anew when Python files below here change")
     parser.add_argument("--log-format", choices=logs.FORMATS, default=logs.TEXT, help="(default: %(default)s)")
@@ -91,6 +99,7 @@ def work(arguments: argparse.Namespace) -> None:
         max_outstanding=arguments.max_outstanding,
         once=arguments.once,
         drain_timeout=arguments.drain_timeout,
+        hanging_limit=arguments.hanging_limit,
     )
 
 

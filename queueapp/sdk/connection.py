@@ -11,9 +11,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
-from queueapp.protocol import FATAL_CLOSE_CODES, SUBPROTOCOL
+from queueapp.protocol import FATAL_CLOSE_CODES, SUBPROTOCOL, CloseCode
 from queueapp.sdk.backoff import ReconnectBackoff
 from queueapp.sdk.errors import Refused
+from queueapp.sdk.framelimit import FrameLimit
 from queueapp.sdk.handlers import Handlers
 from queueapp.sdk.runner import Runner
 from queueapp.sdk.session import STOPPED, Session
@@ -42,7 +43,7 @@ class Connection:
         *,
         backoff: ReconnectBackoff,
         resend_seconds: float,
-        frame_limit_bytes: int,
+        frame_limit: FrameLimit,
         drain_timeout: float | None,
         once: bool,
     ) -> None:
@@ -58,7 +59,7 @@ class Connection:
             runner=runner,
             tally=tally,
             resend_seconds=resend_seconds,
-            frame_limit_bytes=frame_limit_bytes,
+            frame_limit=frame_limit,
             once=once,
         )
         self._leaving = asyncio.Event()
@@ -160,6 +161,10 @@ class Connection:
         code, reason = socket.close_code, socket.close_reason
         if code in FATAL_CLOSE_CODES:
             raise Refused(code, reason or "")
+        if code == CloseCode.TOO_LARGE:
+            if not session.is_welcome:
+                raise Refused(code, "the registration, all names and filters of this worker, is too large for it")
+            session.frame_was_too_large()
         if session.asked_to_leave:
             self._leaving.set()
         log.info("The connection ended (%s%s)", code, f": {reason}" if reason else "")

@@ -46,6 +46,15 @@ class Cancelled(WorkQueueError):
         self.reason = reason
 
 
+class HandlersHang(WorkQueueError):
+    """So many handlers hang that the worker has left: nothing ends a thread but the end of its process, and each
+    keeps what it has. `count`: how many."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"Handlers hang ({count}), and only the end of this process can end them: start it anew.")
+        self.count = count
+
+
 class Refused(WorkQueueError):
     """The server will not have this worker, now or later. `code`: the close code or HTTP status."""
 

@@ -17,12 +17,12 @@ async def keep(lease: Lease, socket: ClientConnection, holds_tasks: Callable[[],
     """Until the lease is over, or the connection: ConnectionClosed.
 
     A ping that is answered shows that what was sent before it has arrived, so the lease counts from its sending.
-    Who holds nothing has nothing to lose, and asks for nothing.
+    Who holds nothing has nothing to lose, and asks for nothing, unless it has let go of something for the lease.
     """
     loop = asyncio.get_running_loop()
     while True:
         asked_at = loop.time()
-        if not holds_tasks():
+        if not lease.has_ended and not holds_tasks():
             lease.renew(asked_at)
         elif lease.is_over or not await _answers(socket, lease.remaining_seconds):
             log.warning("The server gave no sign of life: what is held counts as lost")

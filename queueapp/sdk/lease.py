@@ -13,6 +13,9 @@ class Lease:
     """Of one connection. A server that hears nothing for a heartbeat gives the tasks to others, and nobody can
     tell the worker: it must stop by its own clock, a little earlier. Time is looked at when somebody asks, not by
     a timer, so that a process that was frozen knows it with its first step. From any thread.
+
+    Once somebody was told that it is over, it is: who has stopped for that is not to be told otherwise later, nor
+    would the server hear of what was dropped.
     """
 
     def __init__(self, now: Callable[[], float], heartbeat_seconds: float) -> None:
@@ -23,7 +26,14 @@ class Lease:
 
     @property
     def is_over(self) -> bool:
-        return self._has_ended or self.remaining_seconds <= 0
+        if self.remaining_seconds <= 0:
+            self._has_ended = True
+        return self._has_ended
+
+    @property
+    def has_ended(self) -> bool:
+        """With the connection, or because somebody was told so."""
+        return self._has_ended
 
     @property
     def remaining_seconds(self) -> float:

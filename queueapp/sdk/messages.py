@@ -17,6 +17,7 @@ from queueapp.sdk.errors import HandlerVerdict
 from queueapp.sdk.payload import plain
 
 TRACEBACK_LENGTH = 20_000
+LONGEST_CHARACTER_BYTES = len(r"\u0000")
 
 DRAIN = '{"kind":"drain"}'
 
@@ -53,8 +54,20 @@ def done(task_id: str, attempt: int, result: Any, limit_bytes: int) -> ResultMes
     return ResultMessage(message, True)
 
 
-def failed(task_id: str, attempt: int, failure: BaseException) -> ResultMessage:
-    """The error message for what a handler raised."""
+def failed(task_id: str, attempt: int, failure: BaseException, limit_bytes: int) -> ResultMessage:
+    """The error message for what a handler raised, cut to what fits into a frame."""
+    message = _failed(task_id, attempt, failure)
+    if len(message.text.encode()) <= limit_bytes:
+        return message
+    document = msgspec.json.decode(message.text)
+    text = document["error"]
+    document |= {"error": "", "details": "The details are too large to send."}
+    room = limit_bytes - len(msgspec.json.encode(document))
+    document["error"] = text[: max(0, room // LONGEST_CHARACTER_BYTES)]
+    return ResultMessage(msgspec.json.encode(document).decode(), False)
+
+
+def _failed(task_id: str, attempt: int, failure: BaseException) -> ResultMessage:
     if isinstance(failure, HandlerVerdict):
         return error(
             task_id, attempt, str(failure), retry=failure.retry, after=failure.after, details=failure.details

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from queueapp.sdk import messages
+from queueapp.sdk.framelimit import FrameLimit
 from queueapp.sdk.handlers import AsyncHandler, Handler, SyncHandler
 from queueapp.sdk.messages import ResultMessage
 from queueapp.sdk.task import Task
@@ -14,8 +15,8 @@ from queueapp.sdk.threads import HandlerThreads
 
 
 class Performer:
-    def __init__(self, frame_limit_bytes: int) -> None:
-        self._frame_limit_bytes = frame_limit_bytes
+    def __init__(self, frame_limit: FrameLimit) -> None:
+        self._frame_limit = frame_limit
         self._threads = HandlerThreads[ResultMessage]()
 
     @property
@@ -36,18 +37,18 @@ class Performer:
 
     def _call(self, function: Callable[[Task], object], task: Task) -> ResultMessage:
         try:
-            return messages.done(task.id, task.attempt, function(task), self._frame_limit_bytes)
+            return messages.done(task.id, task.attempt, function(task), self._frame_limit.message_bytes)
         except BaseException as failure:  # a handler that calls sys.exit() fails its task, not the worker
-            return messages.failed(task.id, task.attempt, failure)
+            return messages.failed(task.id, task.attempt, failure, self._frame_limit.message_bytes)
 
     async def _call_async(self, function: Callable[[Task], Awaitable[object]], task: Task) -> ResultMessage:
         try:
-            return messages.done(task.id, task.attempt, await function(task), self._frame_limit_bytes)
+            return messages.done(task.id, task.attempt, await function(task), self._frame_limit.message_bytes)
         except asyncio.CancelledError as failure:
             run = asyncio.current_task()
             if run is not None and run.cancelling():
                 raise
             # Something that the handler awaited was cancelled, not the handler: the server must hear of it.
-            return messages.failed(task.id, task.attempt, failure)
+            return messages.failed(task.id, task.attempt, failure, self._frame_limit.message_bytes)
         except (Exception, SystemExit) as failure:
-            return messages.failed(task.id, task.attempt, failure)
+            return messages.failed(task.id, task.attempt, failure, self._frame_limit.message_bytes)

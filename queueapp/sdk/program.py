@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
-from queueapp.sdk.errors import Refused
+from queueapp.sdk.errors import HandlersHang, Refused
 
 if TYPE_CHECKING:
     from queueapp.sdk.worker import Worker
@@ -19,6 +19,7 @@ log = logging.getLogger("queueapp.sdk")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EXIT_UNFINISHED = 3
+EXIT_HANGING = 4
 EXIT_AFTER_SIGNAL = 128
 
 
@@ -64,8 +65,11 @@ async def _serve_with_signals(
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
+    status = 0
     try:
         await serving
+    except HandlersHang:  # which it said when it began to leave
+        status = EXIT_HANGING
     except asyncio.CancelledError:
         if len(received) < 2:
             raise
@@ -77,7 +81,8 @@ async def _serve_with_signals(
         await asyncio.gather(*companions, return_exceptions=True)
     if not received:
         and_then()
-    status = EXIT_AFTER_SIGNAL + received[-1] if len(received) > 1 else 0
+    if len(received) > 1:
+        status = EXIT_AFTER_SIGNAL + received[-1]
     if worker.tally.unfinished:
         status = EXIT_UNFINISHED
     if worker.hangs:

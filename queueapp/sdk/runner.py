@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from queueapp.sdk.attempt import Attempt, Key
+from queueapp.sdk.framelimit import FrameLimit
 from queueapp.sdk.handlers import AsyncHandler, SyncHandler
 from queueapp.sdk.messages import ResultMessage
 from queueapp.sdk.performing import Performer
@@ -28,11 +30,15 @@ class Runner:
     has not ended `grace_seconds` later it is left to itself, and the place serves the next task.
     """
 
-    def __init__(self, concurrency: int, frame_limit_bytes: int, grace_seconds: float) -> None:
+    def __init__(
+        self, concurrency: int, frame_limit: FrameLimit, grace_seconds: float, left_alone: Callable[[int], None]
+    ) -> None:
+        """`left_alone` is told, of each handler that is left to itself, how many there are now."""
         self._concurrency = concurrency
         self._grace_seconds = grace_seconds
+        self._tell_left_alone = left_alone
         self._loop = asyncio.get_running_loop()
-        self._performer = Performer(frame_limit_bytes)
+        self._performer = Performer(frame_limit)
         self._waiting: dict[Key, Attempt] = {}
         self._running: dict[Key, Attempt] = {}
         self._left_alone: set[asyncio.Task[ResultMessage]] = set()
@@ -50,7 +56,12 @@ class Runner:
     @property
     def hanging(self) -> int:
         """Handlers that have not ended: those that were left alone, and what runs when nobody waits any longer."""
-        return len(self._left_alone) + len(self._running) + self._performer.hanging_threads
+        return self.left_alone + len(self._running)
+
+    @property
+    def left_alone(self) -> int:
+        """Handlers that have lost their place and have not ended since."""
+        return len(self._left_alone) + self._performer.hanging_threads
 
     async def wait_until_idle(self) -> None:
         await self._idle.wait()
@@ -133,6 +144,7 @@ class Runner:
         log.error("The handler of %r hangs: its place is given to others", attempt.task)
         assert attempt.run is not None
         self._left_alone.add(attempt.run)
+        self._tell_left_alone(self.left_alone)
         if isinstance(attempt.handler, SyncHandler):
             attempt.run.cancel()
         self._vacate(attempt, None)

@@ -24,6 +24,7 @@ from queueapp.protocol import (
 )
 from queueapp.sdk import heartbeat, messages
 from queueapp.sdk.attempt import Attempt, Key
+from queueapp.sdk.framelimit import FrameLimit
 from queueapp.sdk.handlers import Handlers
 from queueapp.sdk.lease import Lease
 from queueapp.sdk.messages import ResultMessage
@@ -62,7 +63,7 @@ class Session:
         tally: Tally,
         *,
         resend_seconds: float,
-        frame_limit_bytes: int,
+        frame_limit: FrameLimit,
         once: bool,
     ) -> None:
         self._socket = socket
@@ -73,7 +74,7 @@ class Session:
         self._once = once
         self._loop = asyncio.get_running_loop()
         self._lease = Lease(self._loop.time, HEARTBEAT_SECONDS)
-        self._outbox = Outbox(frame_limit_bytes)
+        self._outbox = Outbox(frame_limit)
         self._wake = asyncio.Event()
         self._open: set[Key] = set()
         self._unacknowledged: dict[Key, asyncio.TimerHandle] = {}
@@ -84,6 +85,7 @@ class Session:
         self._last_words: asyncio.TimerHandle | None = None
         self.asked_to_leave = False
         """Whether the server wants the worker to end, rather than to come again after a restart."""
+        self.is_welcome = False
 
     async def run(self) -> None:
         """Until the connection has ended, by whichever side."""
@@ -117,6 +119,10 @@ class Session:
             self._runner.cancel(key, STOPPED)
             self._release(key)
         self._last_words = self._loop.call_later(LAST_WORDS_SECONDS, self._socket.transport.abort)
+
+    def frame_was_too_large(self) -> None:
+        """What the server closed for. Whoever comes again must not send it again."""
+        self._outbox.was_too_large()
 
     def _end(self) -> None:
         self._ended = True
@@ -155,6 +161,7 @@ class Session:
                     self.drain()
             case Welcome():
                 self._lease.last(message.heartbeat)
+                self.is_welcome = True
                 self._tally.is_attached = True
                 log.info("Attached to %s as %s", message.server, message.worker_id)
             case ErrorNotice():

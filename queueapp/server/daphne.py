@@ -20,6 +20,7 @@ from twisted.internet import defer, reactor
 
 from queueapp import courier, hub, waiting, watching
 from queueapp.conf import config
+from queueapp.server.ending import end_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class QueueServer(Server):
 
     def _asked_to_stop(self) -> None:
         if self._stopping:
-            sys.exit(1)
+            end_at_once()
         self._stopping = True
         self._ending = asyncio.get_event_loop().create_task(self._end())
 

@@ -19,6 +19,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from queueapp import courier, hub, waiting, watching
 from queueapp.conf import config
+from queueapp.server.ending import end_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class QueueServer(uvicorn.Server):
 
     def _asked_to_stop(self) -> None:
         if self.should_exit:
-            sys.exit(1)
+            end_at_once()
         self.should_exit = True
 
 

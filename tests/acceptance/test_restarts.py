@@ -1,6 +1,7 @@
-"""Server and workers end at random moments, in order or not, and start again, as often as RESTARTS says.
+"""Servers and workers end at random moments, in order or not, and start again, as often as RESTARTS says.
 
-`make restarts` does so a thousand times. RESTARTS_SEED repeats an earlier run.
+On PostgreSQL there are several servers, and their restarts and those of the workers overlap. `make restarts` makes
+a thousand there. RESTARTS_SEED repeats what is chosen, though not the moments.
 """
 
 from __future__ import annotations
@@ -8,133 +9,173 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from processes import PATIENCE_SECONDS, Server, started_copy
 
-from tests.chaos.audit import UNCOUNTED, Journals
-from tests.chaos.site import SPECIALISTS, WorkerProcess
-from tests.chaos.worker_program import digest
+from tests.acceptance.processes import Server, backing, database_name, eventually
+from tests.acceptance.restarting import Child, Nursery, Victim
+from tests.chaos.audit import Books, Journals, findings, live_tasks
+from tests.chaos.logs import unexpected_lines
+from tests.chaos.producers import Producers
+from tests.chaos.site import SPECIALISTS
 
-RESTARTS = int(os.environ.get("RESTARTS", "20"))
-TASKS_A_RESTART = 12
-LONGEST_PAUSE_SECONDS = 0.15
-WORKERS = 2
-MOST_ATTEMPTS = 100
+RESTARTS = int(os.environ.get("RESTARTS", "24"))
+SERVERS = 3 if "DATABASE_URL" in os.environ else 1
+WORKERS_OF_A_SERVER = 2
+LONGEST_LIFE_SECONDS = 3.0
+LONGEST_RUN_SECONDS = 0.3
+"""So that half of the workers are at a task at any moment."""
+RUNS_A_RESTART = 1
+"""So much goes on between them at least, where the machine is so busy that hardly anything begins in a life."""
+RUN_BYTES = 2 * 60
+"""Of a journal."""
+SHOWN = 20
+
+
+class Site:
+    """`restarts`: how often what was ended by which signals."""
+
+    def __init__(self, prepared: Server, directory: Path, dice: random.Random, stack: ExitStack) -> None:
+        self.restarts: Counter[str] = Counter()
+        self.wrongs: list[str] = []
+        self._begun = 0
+        self._dice = dice
+        self._directory = directory
+        backed = stack.enter_context(backing(database_name(prepared.environment.get("DATABASE_URL", ""))))
+        data = directory / "data"
+        shutil.copytree(prepared.data_dir, data)
+        self.url = backed.get("DATABASE_URL") or f"sqlite:///{data}/workqueue.sqlite3"
+        self.servers = [Server(data, **backed, WORKQUEUE_DRAIN_GRACE_SECONDS="2") for _ in range(SERVERS)]
+        environment = {**self.servers[0].environment, "WORKQUEUE_TOKEN": prepared.keys["worker"]}
+        environment["LONGEST_RUN_SECONDS"] = str(LONGEST_RUN_SECONDS)
+        self._nursery = stack.enter_context(Nursery(environment))
+        self._server_victims = [self._server(number, server) for number, server in enumerate(self.servers)]
+        self._worker_victims = [
+            self._worker(number, self.servers[number % SERVERS]) for number in range(SERVERS * WORKERS_OF_A_SERVER)
+        ]
+        for server in self.servers:
+            server.keys = prepared.keys
+
+    @property
+    def journals(self) -> Journals:
+        return Journals(self._journals)
+
+    @property
+    def _journals(self) -> list[Path]:
+        return [victim.log.with_suffix(".journal") for victim in self._worker_victims]
+
+    @property
+    def server_logs(self) -> list[Path]:
+        return [victim.log for victim in self._server_victims]
+
+    async def start(self) -> None:
+        for server, victim in zip(self.servers, self._server_victims, strict=True):
+            server.port = int((await victim.rise()).rsplit(":", 1)[1])
+        for victim in self._worker_victims:
+            await victim.rise()
+
+    async def suffer(self) -> None:
+        """Each in its own time, until there were enough restarts."""
+        async with asyncio.TaskGroup() as group:
+            for victim in self._server_victims:
+                group.create_task(self._restart("server", victim))
+            for victim in self._worker_victims:
+                group.create_task(self._restart("worker", victim))
+
+    async def _restart(self, kind: str, victim: Victim) -> None:
+        while True:
+            await asyncio.sleep(self._dice.uniform(0, LONGEST_LIFE_SECONDS))
+            if self._begun == RESTARTS:
+                return
+            self._begun += 1
+            await eventually(self._much_was_done)
+            end = await victim.end(self._dice)
+            self.restarts[" ".join([kind, *(number.name for number in end.signals)])] += 1
+            self.wrongs += [end.wrong] if end.wrong else []
+            await victim.rise()
+
+    async def _much_was_done(self) -> bool:
+        written_bytes = sum(journal.stat().st_size for journal in self._journals if journal.exists())
+        return written_bytes >= self._begun * RUNS_A_RESTART * RUN_BYTES
+
+    def _server(self, number: int, server: Server) -> Victim:
+        log = self._directory / f"server-{number}.log"
+        return Victim(
+            lambda: self._nursery.start("server", log, "--port", str(server.port)), log, "Listening on", 1
+        )
+
+    def _worker(self, number: int, server: Server) -> Victim:
+        name = f"worker-{SPECIALISTS + number}"
+        log = self._directory / f"{name}.log"
+
+        def start() -> Child:
+            url, journal = f"ws://127.0.0.1:{server.port}", log.with_suffix(".journal")
+            return self._nursery.start("worker", log, url, name, str(journal))
+
+        return Victim(start, log, None, 128 + signal.SIGTERM)
 
 
 @pytest.fixture
-def server(prepared: Server, tmp_path: Path) -> Iterator[Server]:
-    with started_copy(prepared, tmp_path, WORKQUEUE_DRAIN_GRACE_SECONDS="2") as server:
-        yield server
+def dice(capsys: pytest.CaptureFixture[str]) -> random.Random:
+    seed = os.environ.get("RESTARTS_SEED") or str(random.SystemRandom().randrange(10**6))
+    with capsys.disabled():
+        print(f"\n  RESTARTS_SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture
-def workers(server: Server, tmp_path: Path) -> Iterator[list[WorkerProcess]]:
-    started = [WorkerProcess(tmp_path, SPECIALISTS + number, server) for number in range(WORKERS)]
-    try:
-        for worker in started:
-            worker.start()
-        yield started
-    finally:
-        for worker in started:
-            worker.close()
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
 
 
 async def test_every_task_succeeds_once_and_every_run_of_a_handler_is_an_attempt(
-    server: Server, workers: list[WorkerProcess], capsys: pytest.CaptureFixture[str]
+    prepared: Server,
+    tmp_path: Path,
+    dice: random.Random,
+    stack: ExitStack,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ):
-    seed = os.environ.get("RESTARTS_SEED") or str(random.SystemRandom().randrange(10**6))
-    dice = random.Random(seed)
-    with capsys.disabled():
-        print(f"\n  RESTARTS_SEED={seed}")
-    submitted: dict[str, Any] = {}
-    restarts: Counter[str] = Counter()
-    for number in range(RESTARTS):
-        data = [{"n": number * TASKS_A_RESTART + each} for each in range(TASKS_A_RESTART)]
-        tasks = [{"name": "chaos", "data": each, "max_attempts": MOST_ATTEMPTS} for each in data]
-        submitted |= zip(await server.submit(*tasks), data, strict=True)
-        await asyncio.sleep(dice.random() * LONGEST_PAUSE_SECONDS)
-        restarts[await restart(dice, server, workers)] += 1
-    tasks = {task_id: await ended(server, task_id) for task_id in submitted}
-    attempts = {task_id: await attempts_of(server, task_id) for task_id in submitted}
-    journals = Journals(worker.journal for worker in workers)
-    wrongs = [
-        *(wrong for task_id, task in tasks.items() for wrong in wrong_ends(task, submitted[task_id], journals)),
-        *wrong_runs(tasks, attempts, journals),
+    caplog.set_level("WARNING", "httpx")
+    site = Site(prepared, tmp_path, dice, stack)
+    await site.start()
+    producers = Producers(site.servers, dice)
+    began = time.monotonic()
+    producers.start()
+    try:
+        await site.suffer()
+    finally:
+        await producers.stop()
+    lasted_seconds = time.monotonic() - began
+    await all_have_ended(site.url)
+    books, journals = Books.read(site.url), site.journals
+    problems = [*site.wrongs, *findings(producers.accepted, books, journals), *producers.unexpected]
+    problems += [f"logged {count} times: {line}" for line, count in unexpected_lines(site.server_logs).items()]
+    summary = [
+        f"{site.restarts.total()} restarts in {lasted_seconds:.0f} s: {dict(site.restarts.most_common())}",
+        f"{len(producers.accepted)} tasks answered with 201, {len(books.tasks)} stored; answers "
+        f"{dict(producers.answers)}",
+        f"{len(journals.started)} runs of handlers; attempts beside the plain first: {dict(books.outcomes())}; "
+        f"stale results {books.stale_results}",
     ]
-    outcomes = Counter(outcome for each in attempts.values() for outcome in each.values())
     with capsys.disabled():
-        print(
-            f"  {len(tasks)} tasks, {len(journals.started)} runs of handlers; {dict(restarts)}; {dict(outcomes)}"
-        )
-    assert wrongs == []
+        print("", *summary, sep="\n  ")
+    assert not problems, "\n".join([*problems[:SHOWN], f"{len(problems)} findings"])
+    assert producers.accepted
 
 
-async def restart(dice: random.Random, server: Server, workers: list[WorkerProcess]) -> str:
-    """One of them, in one of the ways."""
-    if dice.random() < 0.5:
-        end, how = dice.choice([(server.kill, "server killed"), (server.terminate, "server stopped")])
-        await asyncio.to_thread(end)
-        await asyncio.to_thread(server.start)
-        return how
-    worker = dice.choice(workers)
-    number = dice.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-    worker.signal(number)
-    if dice.random() < 0.3:
-        worker.signal(number)
-    assert worker.process is not None
-    await asyncio.to_thread(worker.process.wait, PATIENCE_SECONDS)
-    worker.start()
-    return f"worker {number.name}"
-
-
-async def ended(server: Server, task_id: str) -> dict[str, Any]:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while (task := await server.task(task_id, wait=30))["state"] in ("pending", "assigned"):
-            pass
-    return task
-
-
-async def attempts_of(server: Server, task_id: str) -> dict[int, str]:
-    async with server.api("producer") as api:
-        page = (await api.get(f"/tasks/{task_id}/attempts")).json()
-    assert not page["next"]
-    return {each["number"]: each["outcome"] for each in page["results"]}
-
-
-def wrong_ends(task: dict[str, Any], data: Any, journals: Journals) -> Iterator[str]:
-    if task["state"] != "succeeded":
-        yield f"{task['id']} is {task['state']}: {task['reason']} {task['error']}"
-        return
-    result = task["result"]
-    if (result["task"], result["attempt"], result["digest"]) != (task["id"], task["attempt"], digest(data)):
-        yield f"{task['id']} with attempt {task['attempt']} has the result {result}"
-    if (by := journals.ended[task["id"], task["attempt"]]) != [result["worker"]]:
-        yield f"{task['id']} has a result of {result['worker']}, and {by} came to one"
-
-
-def wrong_runs(
-    tasks: dict[str, dict[str, Any]], attempts: dict[str, dict[int, str]], journals: Journals
-) -> Iterator[str]:
-    for (task_id, number), by in journals.started.items():
-        if len(by) > 1:
-            yield f"attempt {number} of {task_id} was run by {by}"
-        is_plain_first = not attempts[task_id] and number == 1 == tasks[task_id]["attempt"]
-        if number not in attempts[task_id] and not is_plain_first:
-            yield f"attempt {number} of {task_id} was run by {by}, and its attempts are {attempts[task_id]}"
-    for task_id, task in tasks.items():
-        outcomes = attempts[task_id]
-        if sorted(outcomes) != (list(range(1, task["attempt"] + 1)) if outcomes else []):
-            yield f"{task_id} with attempt {task['attempt']} has the attempts {outcomes}"
-        if [number for number, outcome in outcomes.items() if outcome == "done"] != [task["attempt"]] * bool(
-            outcomes
-        ):
-            yield f"{task_id} with attempt {task['attempt']} was done otherwise: {outcomes}"
-        if sum(outcome not in UNCOUNTED for outcome in outcomes.values()) > MOST_ATTEMPTS:
-            yield f"{task_id} has used up more than it had: {outcomes}"
+async def all_have_ended(url: str) -> None:
+    """However many there are, as long as they become fewer."""
+    while left := await asyncio.to_thread(live_tasks, url):
+        try:
+            await eventually(lambda left=left: asyncio.to_thread(lambda: len(live_tasks(url)) < len(left)))
+        except TimeoutError:
+            raise AssertionError(f"{len(left)} tasks do not end, such as {left[:SHOWN]}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,20 @@ async def test_a_request_that_waits_is_answered(server: Server):
         pass
     assert await asyncio.to_thread(server.terminate) == 0
     assert (await waiting)["state"] == "pending"
+
+
+async def test_a_second_signal_ends_it_at_once_and_says_so_in_one_line(server: Server):
+    async with server.worker("?task=t", subprotocols=["workqueue.v1"]) as worker:
+        await receive(worker)
+        await server.submit({"name": "t"})
+        await receive(worker)
+        ending = asyncio.create_task(asyncio.to_thread(server.terminate))
+        assert (await receive(worker))[0]["kind"] == "drain"
+        assert server.process is not None
+        server.process.send_signal(signal.SIGINT)
+        assert await ending == 1
+    assert server.log.read_text().splitlines()[-1].endswith("A second signal: ending at once.")
+    assert "Traceback" not in server.log.read_text()
 
 
 async def _takes_connections(server: Server) -> bool:

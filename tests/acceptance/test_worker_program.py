@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TextIO
 
-from processes import PATIENCE_SECONDS, ROOT, Server, eventually
+from processes import PATIENCE_SECONDS, ROOT, Server, eventually, started_copy
+
+from queueapp.sdk import Worker
 
 PROGRAM = ROOT / "examples" / "fifteen_lines.py"
 
@@ -67,6 +69,23 @@ async def test_ctrl_c_finishes_what_runs_gives_back_the_rest_and_counts_nothing(
         assert [(await server.task(task_id, wait=30))["result"] for task_id in others] == [2, 2]
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 0
+
+
+async def test_a_result_that_is_larger_than_the_server_takes_ends_as_an_error_that_says_so(
+    prepared: Server, tmp_path: Path
+):
+    handlers = Worker()
+    handlers.task("large")(lambda task: "x" * 60_000)
+    with started_copy(prepared, tmp_path, WORKQUEUE_FRAME_LIMIT_BYTES="50000") as server:
+        url, key = f"ws://127.0.0.1:{server.port}", server.keys["worker"]
+        serving = asyncio.create_task(handlers.serve(url, key))
+        (task_id,) = await server.submit({"name": "large"})
+        task = await server.task(task_id, wait=30)
+        assert await attempts(server, task_id) == ["lost", "error"]
+        handlers.drain()
+        await serving
+    assert task["state"] == "failed"
+    assert task["error"].startswith("The result is too large to send")
 
 
 async def opened(pipe: Path) -> TextIO | None:

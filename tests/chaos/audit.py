@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
+import sqlite3
+from collections import Counter, defaultdict, namedtuple
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
 import psycopg
 from psycopg.rows import namedtuple_row
@@ -17,6 +21,7 @@ from psycopg.rows import namedtuple_row
 from tests.chaos.worker_program import digest
 
 TOO_LATE = re.compile(r"The result of (\S+) came too late")
+ID = re.compile("[0-9a-f]{32}")
 UNCOUNTED = ("released", "cancelled")
 
 
@@ -31,7 +36,7 @@ class Books:
 
     @classmethod
     def read(cls, url: str) -> Books:
-        with psycopg.connect(url, row_factory=namedtuple_row) as connection:
+        with _database(url) as connection:
 
             def rows(query: str) -> list[Any]:
                 return connection.execute(query).fetchall()
@@ -57,6 +62,27 @@ class Books:
     def ends(self) -> list[datetime]:
         """When the tasks ended."""
         return [task.finished_at for task in self.tasks if task.finished_at]
+
+
+def live_tasks(url: str) -> list[Any]:
+    query = "SELECT id, state, attempt, worker_id FROM queueapp_task WHERE state IN ('pending', 'assigned')"
+    with _database(url) as connection:
+        return connection.execute(query).fetchall()
+
+
+def _database(url: str) -> AbstractContextManager[Any]:
+    if not url.startswith("sqlite:"):
+        return psycopg.connect(url, row_factory=namedtuple_row)
+    connection = sqlite3.connect(urlsplit(url).path)
+    connection.row_factory = _row_with_ids
+    return closing(connection)
+
+
+def _row_with_ids(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> Any:
+    """As psycopg gives it: SQLite keeps ids as text."""
+    names = [column for column, *_ in cursor.description]
+    found = (UUID(value) if isinstance(value, str) and ID.fullmatch(value) else value for value in values)
+    return namedtuple("Row", names)(*found)
 
 
 class Journals:

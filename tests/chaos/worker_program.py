@@ -2,7 +2,7 @@
 
 Before and after each run of its handler it appends a line to its journal: `start` or `end`, task, attempt, time.
 A line is one write of a file opened for appending, so it survives the death of the process. The API key comes in
-WORKQUEUE_TOKEN.
+WORKQUEUE_TOKEN; LONGEST_RUN_SECONDS makes the handler take longer, up to that.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import random
 import sys
 import time
 from typing import Any
@@ -27,6 +28,7 @@ def digest(data: Any) -> str:
 def main() -> None:
     url, name, path, *colours = sys.argv[1:]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    longest_run_seconds = float(os.environ.get("LONGEST_RUN_SECONDS", "0"))
     journal = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     worker = Worker()
 
@@ -36,6 +38,7 @@ def main() -> None:
     @worker.task("chaos", {"colour": colours} if colours else {})
     def perform(task: Task) -> dict[str, Any]:
         note("start", task)
+        time.sleep(random.uniform(0, longest_run_seconds))
         result = {"task": task.id, "attempt": task.attempt, "worker": name, "digest": digest(task.data)}
         note("end", task)
         return result

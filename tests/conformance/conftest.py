@@ -15,7 +15,8 @@ from processes import Server, backing, started_copy
 SHORT = {
     "WORKQUEUE_REGISTRATION_TIMEOUT_SECONDS": "1",
     "WORKQUEUE_PING_INTERVAL_SECONDS": "1",
-    "WORKQUEUE_PING_TIMEOUT_SECONDS": "3",
+    # A story whose worker does not read for as long as another is served must not be taken for dead meanwhile.
+    "WORKQUEUE_PING_TIMEOUT_SECONDS": "20",
 }
 
 

@@ -9,6 +9,7 @@ import sys
 
 from processes import ROOT, Server
 from tampering import DEFECTS, Defect, tampering
+from watching import seen_in_time
 
 from queueapp.conformance import cli
 from queueapp.conformance.stories import Finding, Verdict, found
@@ -19,10 +20,10 @@ def keys(server: Server) -> list[str]:
     return [f"--{role}-key={server.keys[role]}" for role in ("worker", "producer", "operator")]
 
 
-def tried(server: Server, url: str, patience_seconds: float) -> Tried:
+def tried(server: Server, url: str, patience_seconds: float, quiet_seconds: float) -> Tried:
     rest = f"http://127.0.0.1:{server.port}/api/v1"
-    names = ("worker", "producer", "operator")
-    return Tried(url, rest, *(server.keys[name] for name in names), patience_seconds=patience_seconds)
+    keys = (server.keys[name] for name in ("worker", "producer", "operator"))
+    return Tried(url, rest, *keys, patience_seconds=patience_seconds, quiet_seconds=quiet_seconds)
 
 
 def test_the_server_keeps_every_rule(server: Server):
@@ -33,6 +34,7 @@ def test_the_server_keeps_every_rule(server: Server):
         "conformance",
         f"ws://127.0.0.1:{server.port}",
         "--json",
+        "--patience=60",
         *keys(server),
     ]
     ended = subprocess.run(
@@ -63,13 +65,23 @@ async def test_every_story_sees_the_server_that_breaks_its_rule(server: Server):
     assert set(names) == set(DEFECTS)
     room = asyncio.Semaphore(6)
 
-    async def through(name: str, defect: Defect, patience_seconds: float) -> Finding:
+    async def through(name: str, defect: Defect, patience_seconds: float, quiet_seconds: float = 1) -> Finding:
         async with room, tampering(server.port, defect) as url:
             (story,) = [story for story in cli.SERVER_STORIES if story.name == name]
-            return await found(story, lambda story: story.play(tried(server, url, patience_seconds).visitor()))
+            visitor = tried(server, url, patience_seconds, quiet_seconds).visitor()
+            return await found(story, lambda story: story.play(visitor))
 
-    kept = await asyncio.gather(*(through(name, Defect(), 30) for name in names))
+    kept = await asyncio.gather(*(through(name, Defect(), 60) for name in names))
     assert [each.line() for each in kept if each.verdict is not Verdict.KEPT] == []
-    broken = await asyncio.gather(*(through(name, DEFECTS[name], 3) for name in names))
+    broken = await asyncio.gather(
+        *(
+            seen_in_time(
+                lambda seconds, name=name: through(
+                    name, DEFECTS[name], patience_seconds=3 * seconds, quiet_seconds=seconds
+                )
+            )
+            for name in names
+        )
+    )
     assert [each.story for each in broken if each.verdict is not Verdict.BROKEN] == []
     assert all(each.seen != "as expected" for each in broken)

@@ -24,13 +24,6 @@ REVOKED = (4401, "The API key was revoked.")
 
 
 @pytest.fixture
-def fleet() -> Iterator[Fleet]:
-    fleet = Fleet()
-    yield fleet
-    fleet.unlisten()
-
-
-@pytest.fixture
 def closed() -> Iterator[list[tuple[UUID, int, str]]]:
     """What the doorbell says of sessions that were closed."""
     heard: list[tuple[UUID, int, str]] = []

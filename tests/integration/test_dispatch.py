@@ -8,20 +8,13 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from fleet import Fleet, holder_of, holders, submit
+from fleet import holder_of, holders, submit
 
 from queueapp import database, queues
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.models import Task, WorkerSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def fleet():
-    fleet = Fleet()
-    yield fleet
-    fleet.unlisten()
 
 
 class TestChoice:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
-from fleet import Fleet, holder_of, holders, submit
+from fleet import holder_of, holders, submit
 
 from queueapp import database, doorbell
 from queueapp.domain.states import Outcome
@@ -20,13 +20,6 @@ from queueapp.sessions import Attachment, Closing
 from tests.asking import asking
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def fleet():
-    fleet = Fleet()
-    yield fleet
-    fleet.unlisten()
 
 
 def attachment(query: str = "task=t") -> Attachment:

@@ -20,13 +20,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def fleet():
-    fleet = Fleet()
-    yield fleet
-    fleet.unlisten()
-
-
-@pytest.fixture
 def rings():
     heard: list[doorbell.Ring] = []
     unlisten = doorbell.listen(heard.append)

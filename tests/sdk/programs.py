@@ -16,10 +16,12 @@ PATIENCE_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def program(tmp_path: Path, *arguments: str, **options: Any) -> AsyncIterator[Process]:
-    """`python -m queueapp.sdk` with the modules of a directory."""
+async def program(
+    tmp_path: Path, *arguments: str, of: tuple[str, ...] = ("-m", "queueapp.sdk"), **options: Any
+) -> AsyncIterator[Process]:
+    """`python -m queueapp.sdk`, or a program `of` one's own, with the modules of a directory."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "WORKQUEUE_TOKEN": "wq_x"}
-    command = (sys.executable, "-m", "queueapp.sdk", *arguments)
+    command = (sys.executable, *of, *arguments)
     options = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE, "cwd": tmp_path, **options}
     process = await asyncio.create_subprocess_exec(*command, env=environment, **options)
     try:

@@ -71,7 +71,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer(refuse_with: HTTPStatus | None = None) -> AsyncIterator[Peer]:
+async def peer(refuse_with: HTTPStatus | None = None, frame_limit_bytes: int = 1024 * 1024) -> AsyncIterator[Peer]:
     attached: asyncio.Queue[Attached] = asyncio.Queue()
 
     async def attach(socket: ServerConnection) -> None:
@@ -85,7 +85,12 @@ async def peer(refuse_with: HTTPStatus | None = None) -> AsyncIterator[Peer]:
         return None if refuse_with is None else socket.respond(refuse_with, "")
 
     protocols = [Subprotocol(SUBPROTOCOL)]
-    options: dict[str, Any] = {"subprotocols": protocols, "process_request": refuse, "ping_interval": None}
+    options: dict[str, Any] = {
+        "subprotocols": protocols,
+        "process_request": refuse,
+        "ping_interval": None,
+        "max_size": frame_limit_bytes,
+    }
     async with serve(attach, "127.0.0.1", 0, **options) as server:
         running = Peer(server, attached)
         yield running

@@ -11,7 +11,7 @@ import pytest
 from programs import ROOT
 
 from queueapp.sdk import cli, logs
-from queueapp.sdk.program import EXIT_AFTER_SIGNAL, EXIT_UNFINISHED
+from queueapp.sdk.program import EXIT_AFTER_SIGNAL, EXIT_HANGING, EXIT_UNFINISHED
 
 PAGE = (ROOT / "docs" / "python-worker.md").read_text()
 BLOCK = re.compile(r"^```python\n# (\w+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -59,7 +59,7 @@ def test_every_option_is_described() -> None:
 
 def test_every_exit_status_is_described() -> None:
     described = re.findall(r"^\| (\d+)(?: \+ n)? \|", PAGE, re.MULTILINE)
-    assert described == ["0", "1", "2", str(EXIT_UNFINISHED), str(EXIT_AFTER_SIGNAL)]
+    assert described == ["0", "1", "2", str(EXIT_UNFINISHED), str(EXIT_HANGING), str(EXIT_AFTER_SIGNAL)]
 
 
 def test_the_worker_of_fifteen_lines_has_no_more() -> None:

@@ -50,6 +50,14 @@ def test_a_sign_of_life_counts_from_when_it_was_asked_for() -> None:
     assert task.cancelled
 
 
+def test_once_it_was_seen_to_be_over_it_is_though_a_sign_of_life_comes_late() -> None:
+    clock, lease, task = leased()
+    clock.seconds += 9.5
+    assert task.cancelled
+    lease.renew(at=clock.seconds)
+    assert task.cancelled
+
+
 def test_it_is_as_long_as_the_server_s_heartbeat_asks_for() -> None:
     clock, lease, task = leased()
     lease.last(heartbeat_seconds=100)

@@ -71,6 +71,25 @@ async def test_a_second_signal_stops_at_once_whatever_a_handler_does(
         assert await process.wait() == 128 + signal.SIGINT
 
 
+async def test_as_many_handlers_that_hang_as_it_bears_end_it_with_status_4(
+    server: Peer, module: str, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(
+        f"import sys, {module}\n{module}.worker.run(sys.argv[1], 'wq_x', grace_seconds=0, hanging_limit=1)\n"
+    )
+    async with program(tmp_path, server.url, of=(str(own),)) as process:
+        attached = await server.attached()
+        await attached.give("t1", timeout=0.1)
+        while await attached.hear() != {"kind": "drain"}:
+            pass
+        await attached.say(kind="drain", reason="Confirmed.")
+        _, errors = await process.communicate()
+        assert process.returncode == 4
+        assert errors.count(b"Handlers hang (1)") == 1
+        assert b"Traceback" not in errors
+
+
 async def test_a_refusal_is_said_clearly_and_ends_with_status_1(server: Peer, module: str, tmp_path: Path) -> None:
     async with program(tmp_path, module, "--url", server.url) as process:
         await (await server.attached()).socket.close(4403, "The key may not perform tag.")

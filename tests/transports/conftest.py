@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -19,9 +19,17 @@ from queueapp.lifecycle import Choice, Report
 from queueapp.models import Node, Task, WorkerSession, new_id
 from queueapp.registration import Offer, Options
 from queueapp.sessions import Attachment, attach, start_node
+from tests.integration.fleet import Fleet
 from tests.transports.conformance import faults_of_answer
 
 Caller = Callable[..., APIClient]
+
+
+@pytest.fixture
+def fleet(db: None) -> Iterator[Fleet]:
+    fleet = Fleet()
+    yield fleet
+    fleet.unlisten()
 
 
 @pytest.fixture(autouse=True)

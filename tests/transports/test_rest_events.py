@@ -284,11 +284,11 @@ class TestManyStreams:
         """Who comes late may have read what the others have not been told of yet."""
         tower = watching._Watchtower()
         tower._polling = tower._listening = True
-        early, late = (watching.Follower(asyncio.get_running_loop()) for _ in range(2))
-        with (
-            tower.entered(UUID(task_id), ("assigned", 1, None, ""), early),
-            tower.entered(UUID(task_id), ("pending", 0, None, ""), late),
-        ):
+        early, late = (
+            watching.Follower(asyncio.get_running_loop(), seen)
+            for seen in [("assigned", 1, None, ""), ("pending", 0, None, "")]
+        )
+        with tower.entered(UUID(task_id), early), tower.entered(UUID(task_id), late):
             await off_loop(lambda: tower._compare(dict(tower._versions)))
             assert await early.changed(PATIENCE_SECONDS)
 

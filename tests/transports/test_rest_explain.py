@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,13 +17,6 @@ from tests.transports.conftest import submit
 pytestmark = pytest.mark.django_db(transaction=True)
 
 AWS = {"cloud": "aws"}
-
-
-@pytest.fixture
-def fleet(db: None) -> Iterator[Fleet]:
-    fleet = Fleet()
-    yield fleet
-    fleet.unlisten()
 
 
 def explained(client: APIClient, task_id: str) -> dict[str, Any]:

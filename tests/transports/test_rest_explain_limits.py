@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -17,13 +16,6 @@ from tests.transports.conftest import submit
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MANY = 100
-
-
-@pytest.fixture
-def fleet(db: None) -> Iterator[Fleet]:
-    fleet = Fleet()
-    yield fleet
-    fleet.unlisten()
 
 
 def run(fleet: Fleet) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -16,13 +15,6 @@ from tests.transports.conftest import Caller, assert_problem, submit
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROUTE = "/api/v1/route"
-
-
-@pytest.fixture
-def fleet(db: None) -> Iterator[Fleet]:
-    fleet = Fleet()
-    yield fleet
-    fleet.unlisten()
 
 
 def routed(client: APIClient, name: str = "tag", **attrs: str) -> dict[str, Any]:

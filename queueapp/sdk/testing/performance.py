@@ -14,6 +14,7 @@ import msgspec
 from queueapp.domain.payloads import json_text
 from queueapp.protocol import Result, TaskFrame, parse_frame
 from queueapp.sdk import messages
+from queueapp.sdk.framelimit import FrameLimit
 from queueapp.sdk.handlers import AsyncHandler
 from queueapp.sdk.performing import Performer
 from queueapp.sdk.task import Task
@@ -60,7 +61,7 @@ async def perform_async(
         raise LookupError(f"The worker has no handler for {name} with the attributes {dict(attrs or {})}.")
     signs = _Signs(cancel_at)
     task = Task(_frame(name, data, attrs or {}, attempt, timeout), signs)
-    performer = Performer(FRAME_LIMIT_BYTES)
+    performer = Performer(FrameLimit(FRAME_LIMIT_BYTES))
     run = asyncio.create_task(performer.perform(handler, task))
     signs.watch(task, run if isinstance(handler, AsyncHandler) else None)
     await asyncio.wait([run])

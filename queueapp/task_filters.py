@@ -58,14 +58,14 @@ def _narrowed(
     known: Sequence[str],
     narrow: Callable[[TaskQuerySet, str, Any], TaskQuerySet | None],
 ) -> TaskQuerySet:
-    if len(document) == 1 and document.get("all") is True:
+    if len(document) == 1 and document.get(_ALL) is True:
         return tasks
     if not document:
         raise InvalidFilter([FieldError("", f"an empty filter selects nothing; {_EVERY_TASK}")])
     errors: list[FieldError] = []
     for name, value in document.items():
         try:
-            narrowed = narrow(tasks, name, value)
+            narrowed = narrow(tasks, name, value) if name != _ALL else None
             if narrowed is None:
                 raise ValueError(f"unknown filter; known are {', '.join(known)}; {_EVERY_TASK}")
             tasks = narrowed
@@ -168,6 +168,7 @@ _TASK_FILTERS: dict[str, TaskFilter] = {
 _LISTED = ("state", "name")
 
 KNOWN_FILTERS = (*_TASK_FILTERS, f"{ATTRIBUTE}<criterion>")
+_ALL = "all"
 _EVERY_TASK = 'say {"all": true} alone if every task is meant'
 
 

@@ -25,6 +25,7 @@ from queueapp import audit, database, queue_rollups, queues, standing
 from queueapp.admin.display import NOTHING, age, attributes, excerpt, list_of, page_of
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import OperatorAdmin, RowForm
+from queueapp.domain import filter_text
 from queueapp.domain.names import is_storable
 from queueapp.domain.states import TaskState
 from queueapp.domain.submission import MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_SECONDS
@@ -314,14 +315,13 @@ def _standing(queue: Queue) -> Standing:
 def _row_of(waiting: Waiting, now: datetime) -> dict[str, Any]:
     """A line of the table of routes, with links to the task whose turn is next and to all of them."""
     route = waiting.route
-    attrs = attributes(route.attrs)
-    quoted = {name: f'"{value}"' if " " in value else value for name, value in route.attrs.items()}
-    words = " ".join(f"{name}={value}" for name, value in quoted.items())
+    alike = {"name": route.name, "state": str(TaskState.PENDING)}
+    alike |= {f"attr.{criterion}": value for criterion, value in route.attrs.items()}
     return {
-        "attrs": attrs,
+        "attrs": attributes(route.attrs),
         "waiting": route.waiting,
         "age": age(now - route.since),
         "why": waiting.why,
         "first": page_of(Task, route.first),
-        "all": list_of(Task, name=route.name, state=TaskState.PENDING, q=words),
+        "all": list_of(Task, q=filter_text.write(alike)),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from uuid import UUID
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_safe
 
 from queueapp import database
 from queueapp.admin.display import age, attributes, indented, page_of, worker_link
@@ -43,11 +44,14 @@ class Payload:
 
 class TaskPage(ReadOnlyAdmin[Task]):
     def get_urls(self) -> list[URLPattern]:
-        wrap, text = self.admin_site.admin_view, "text/<str:member>"
+        def read(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+            return self.admin_site.admin_view(require_safe(view))
+
+        text = "text/<str:member>"
         return [
-            path("<uuid:task_id>/now", wrap(self._now), name="queueapp_task_now"),
-            path(f"<uuid:key>/{text}", wrap(self._text_of_task), name="queueapp_task_text"),
-            path(f"attempt/<int:key>/{text}", wrap(self._text_of_attempt), name="queueapp_attempt_text"),
+            path("<uuid:task_id>/now", read(self._now), name="queueapp_task_now"),
+            path(f"<uuid:key>/{text}", read(self._text_of_task), name="queueapp_task_text"),
+            path(f"attempt/<int:key>/{text}", read(self._text_of_attempt), name="queueapp_attempt_text"),
             *super().get_urls(),
         ]
 

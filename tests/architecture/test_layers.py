@@ -57,7 +57,7 @@ def writes_of_task_state(source: str) -> list[int]:
                 of_others = any(OTHER_STATES.search(ast.unparse(keyword.value)) for keyword in keywords)
                 if not of_others and any(keyword.arg == "state" for keyword in keywords):
                     lines.append(node.lineno)
-            case ast.Call(func=ast.Attribute(attr="update_tasks"), args=[assignments, *_]):
+            case ast.Call(func=ast.Attribute(attr="update_tasks" | "update_held_tasks"), args=[assignments, *_]):
                 if SET_STATE.search(ast.unparse(assignments)):
                     lines.append(node.lineno)
             case ast.Call(func=ast.Name(id="Task"), keywords=keywords) if any(k.arg == "state" for k in keywords):

@@ -17,7 +17,7 @@ from queueapp.domain.submission import Submission
 from queueapp.models import ApiKey, WorkerSession, new_id
 from queueapp.registration import Offer, Options
 from queueapp.sessions import Attachment, attach
-from queueapp.waiting import until_terminal
+from queueapp.waiting import listening
 from queueapp.watching import following
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,9 +98,13 @@ class TestAKeysPage:
 
 async def test_producers_that_wait_or_follow_with_a_key_count(key: ApiKey, fleet: Fleet) -> None:
     first, second = [await asyncio.to_thread(submitted, fleet, key) for _ in range(2)]
-    waiting = asyncio.create_task(until_terminal(first, 60))
-    with following(second, ("pending",), key.pk), following(second, ("pending",), None):
+    with (
+        listening() as ears,
+        following(second, ("pending",), key.pk),
+        following(second, ("pending",), None),
+    ):
+        waiting = asyncio.create_task(ears.until_terminal(first, 60))
         await asyncio.sleep(0)
         use = (await asyncio.to_thread(key_use.uses, [key.pk]))[key.pk]
-    waiting.cancel()
+        waiting.cancel()
     assert use.producers == 2

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema.protocols import Validator
-from test_protocol import task
+from test_server_frames import task
 
 from queueapp import schemas
 from queueapp.domain.errors import RegistrationError

@@ -40,7 +40,7 @@ test: $(VENV)/development
 	@status=0; \
 	for database in sqlite postgresql; do \
 		echo "Tests on $$database:"; \
-		$(BIN)/python -m pytest -n auto -q --database=$$database $(ARGS) || \
+		$(BIN)/python -m pytest -n auto -q --durations=15 --database=$$database $(ARGS) || \
 			{ [ $$? = 5 ] && [ -n "$(ARGS)" ]; } || status=1; \
 	done; \
 	exit $$status
@@ -54,7 +54,7 @@ check: $(VENV)/development
 	@$(CHECKING) $(BIN)/python -W error manage.py check --fail-level WARNING
 
 screenshots: $(VENV)/development
-	@SCREENSHOTS=1 $(BIN)/python -m pytest -q --database=sqlite tests/browser -k pictures $(ARGS)
+	@SCREENSHOTS=1 $(BIN)/python -m pytest -q --database=postgresql tests/browser -k pictures $(ARGS)
 
 chaos: $(VENV)/development
 	@CHAOS_SECONDS=300 $(BIN)/python -m pytest -q --database=postgresql --long \

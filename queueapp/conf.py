@@ -62,6 +62,9 @@ class Config:
     database_pool_timeout_seconds: float = 5.0
     """How long a request waits for a connection before it is told 503."""
     database_connect_timeout_seconds: int = 5
+    prepared_statements: bool = True
+    """Whether the server keeps the plans of what a connection asks often. Not behind PgBouncer before 1.21, which
+    sends the next statement to another connection."""
     statement_timeout_seconds: float = 30.0
     """The server ends a longer statement. 0, for a migration of a large table: no limit; so for the next two."""
     lock_timeout_seconds: float = 10.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -71,10 +71,9 @@ class PassResult:
 
 
 class _Found(NamedTuple):
-    """How many tasks were looked for, the room for each route, their ready tasks, the tasks whose turn it is, in
-    order, and what there is room for of their queues and keys."""
+    """The room for each route that was looked at, their ready tasks, the tasks whose turn it is, in order, and
+    what there is room for of their queues and keys."""
 
-    limit: int
     room: dict[UUID, int]
     ready: list[ReadyTask]
     first: Sequence[ReadyTask]
@@ -115,6 +114,7 @@ class Dispatcher:
         swept = routes_with_ready_tasks(begun_at, ROUTES_A_POLL)
         self._swept_until = swept[-1] if len(swept) == ROUTES_A_POLL else None
         self._rung.update(swept)
+        self._cool_unswept(begun_at, swept)
         self.has_seen_all = begun_at is None and self._swept_until is None
         if not self.has_seen_all:
             since = (self._seen_routes_until or now) - NEW_ROUTES_OVERLAP
@@ -159,7 +159,12 @@ class Dispatcher:
                 return PassResult()
             return self._assign(now)
 
-    def _find(self, now: datetime) -> _Found:
+    def _limit(self) -> int:
+        """How many tasks one pass looks for: no more than all the workers together have room for."""
+        tiers = (tier for route_id in self._hot for tier in self._routes[route_id].tiers)
+        return self._fleet.room_of_all(tiers, config().pass_size)
+
+    def _find(self, limit: int, now: datetime) -> _Found:
         limits = Limits()
         plain: dict[UUID, int] = {}
         spilling: dict[UUID, Spill] = {}
@@ -171,16 +176,15 @@ class Dispatcher:
                 plain[route_id] = room
             if len(route.tiers) > 1 and (spill := self._fleet.spill(route.tiers)):
                 spilling[route_id] = spill
-        tiers = (tier for route_id in self._hot for tier in self._routes[route_id].tiers)
-        limit = self._fleet.room_of_all(tiers, config().pass_size)
         ready = ready_tasks(plain, limit)
         spilled = spilled_tasks(spilling, limit, now) if spilling else []
         first = _first(ready, spilled, limit)
         limits.count_keys({self._key_of(task) for task in first if task.concurrency_key is not None})
-        return _Found(limit, plain, ready, first, limits)
+        return _Found(plain, ready, first, limits)
 
     def _assign(self, now: datetime) -> PassResult:
-        limit, plain, ready, first, limits = self._find(now)
+        limit = self._limit()
+        plain, ready, first, limits = self._find(limit, now)
         choices = self._choose(first, limits, now)
         assigned = lifecycle.assign(choices, now, self._fleet.capacities(choices))
         is_all_taken = len(choices) == limit < config().pass_size
@@ -233,9 +237,19 @@ class Dispatcher:
         left = {task.route_id for task in ready if task.task_id not in assigned}
         for route_id, number in room.items():
             if seen[route_id] < number and route_id not in left:
-                self._hot.discard(route_id)
-                if len(self._routes) > KNOWN_ROUTES:
-                    del self._routes[route_id]
+                self._cool_down(route_id)
+
+    def _cool_unswept(self, after: UUID | None, swept: Collection[UUID]) -> None:
+        """Of the routes that the sweep has passed, only those with ready tasks are hot: while there is a backlog,
+        a pass has too little room to see a route to its end."""
+        begins, ends = after or UUID(int=0), self._swept_until or UUID(int=2**128 - 1)
+        for route_id in {each for each in self._hot if begins < each <= ends} - set(swept):
+            self._cool_down(route_id)
+
+    def _cool_down(self, route_id: UUID) -> None:
+        self._hot.discard(route_id)
+        if len(self._routes) > KNOWN_ROUTES:
+            del self._routes[route_id]
 
     # ---- what is remembered
 

@@ -188,7 +188,7 @@ def _online(snapshot: int | None) -> _Online:
         return _Online(len(rows), rows, are_all=True)
     found = _changed_since(snapshot)
     number, until = found[0][:2]
-    if snapshot is not None and until - snapshot > OLDEST_SNAPSHOT:
+    if snapshot is not None and not 0 <= until - snapshot <= OLDEST_SNAPSHOT:
         snapshot, found = None, _changed_since(None)
         number, until = found[0][:2]
     rows = [row[2:] for row in found if row[2] is not None]

@@ -44,7 +44,7 @@ class Foresight(Dispatcher):
         swept = routes_with_ready_tasks(None, ROUTES_LOOKED_AT)
         self.hear(swept)
         self._learn_routes()
-        found = self._find(now)
+        found = self._find(config().pass_size, now)
         self._leave_out_full(found.limits, name)
         ahead = number_ahead(self._rivals(task, now), task, now, COUNTED_AHEAD + 1)
         ahead += sum(limit.held_back_before for limit in limits)

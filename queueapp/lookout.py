@@ -100,6 +100,10 @@ class Lookout(Generic[Guest]):
     def _run(self) -> None:
         try:
             self._poll()
+        except BaseException:
+            with self._changed:
+                self._polling = False  # the next who comes starts another
+            raise
         finally:
             connections.close_all()
 

@@ -14,13 +14,17 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from django.db import connection
+from django.db import NotSupportedError, connection
 
+from queueapp.conf import config
 from queueapp.database import adapt, is_postgresql
 
 _encode = msgspec.json.Encoder().encode
 _encode_for_sqlite = msgspec.json.Encoder(uuid_format="hex").encode
 """Ids there are texts of 32 digits."""
+
+PREPARE_FROM = 3
+"""How often a connection runs a statement before its plan is kept."""
 
 _FEW = "nth * 1 = nth"
 """True of every row, but the planner thinks: of one in two hundred. So it looks up each row that is given by an
@@ -88,7 +92,8 @@ class Given:
         then waited for the interpreter, which the event loop has. `RETURNING` must give the session as
         `last_worker_id`. `among`: which rows count, a condition that may speak of the locked sessions, `holder`.
         `noting`: assignments to the sessions beside, which may speak of how many tasks of each were changed,
-        `holder.number`. (On SQLite nothing needs to be locked; `holders` writes there what is noted of sessions.)
+        `holder.number`, and of the time, `holder.at`. (On SQLite nothing needs to be locked; there
+        `holders` writes what is noted of sessions.)
         """
         if not is_postgresql():
             return self.update_tasks(assignments, condition, returning)
@@ -99,9 +104,10 @@ class Given:
                 SELECT * FROM queueapp_workersession WHERE id IN (SELECT session_id FROM {self.name})
                 ORDER BY id FOR UPDATE
             ), {self._changed(assignments, condition, returning, among)}, used AS (
-                UPDATE queueapp_workersession AS session SET {noting and f"{noting}, "}idle_since = %s
+                UPDATE queueapp_workersession AS session SET {noting and f"{noting}, "}idle_since = holder.at
                 FROM (
-                    SELECT last_worker_id AS id, COUNT(*) AS number FROM changed GROUP BY last_worker_id
+                    SELECT last_worker_id AS id, COUNT(*) AS number, %s::timestamptz AS at
+                    FROM changed GROUP BY last_worker_id
                 ) AS holder
                 WHERE session.id = holder.id
             )
@@ -148,6 +154,18 @@ def rows_of(ids: Iterable[UUID], statement: str, parameters: Sequence[Any] = ())
 
 def execute(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Run the statement, and what it returns. Times that are parameters have been through `adapt`."""
+    try:
+        return _executed(statement, parameters)
+    except NotSupportedError:
+        # A plan that was kept, and a column that has another type since. In a transaction its end would mend that.
+        if connection.in_atomic_block:
+            raise
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")  # the driver hears of it, and forgets them too
+        return _executed(statement, parameters)
+
+
+def _executed(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
     with _cursor() as cursor:
         cursor.execute(statement, parameters)
         return cursor.fetchall() if cursor.description else []
@@ -165,5 +183,20 @@ def _cursor() -> Iterator[Any]:
     driver = psycopg.Cursor(connection.connection)
     driver.format = psycopg.pq.Format.BINARY
     wrapped: Any = connection
-    with wrapped._prepare_cursor(driver) as cursor:
+    with wrapped._prepare_cursor(driver) as cursor, _plans_kept(connection.connection):
         yield cursor
+
+
+@contextmanager
+def _plans_kept(driver: psycopg.Connection[Any]) -> Iterator[None]:
+    """Have the server keep the plan of what is asked often. Without that the dozen statements of a pass are parsed
+    and planned each time, half a millisecond for each.
+
+    Not of what Django asks: with its parameters in its text it is never the same, and the driver would remember
+    the last hundred texts of each connection, those with a megabyte of data among them.
+    """
+    driver.prepare_threshold = PREPARE_FROM if config().prepared_statements else None
+    try:
+        yield
+    finally:
+        driver.prepare_threshold = None

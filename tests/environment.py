@@ -26,8 +26,10 @@ from tests.servers import Leash, PostgresServer, RedisServer, ServerError, at_da
 ON_BOTH = ("integration", "transports", "acceptance")
 """Directories of tests that run on PostgreSQL too; elsewhere those marked `django_db`."""
 ON_POSTGRESQL = ("concurrency", "browser")
-"""Races: SQLite has one writer, so there they cannot happen. A browser, which takes long, sees operators' pages over
-the database that large installations have."""
+"""Races: SQLite has one writer, so there they cannot happen. A browser, which takes long, sees operators' pages
+over the database that large installations have."""
+
+LONG = ("stateful", "simulation", "chaos", "browser", "acceptance", "conformance")
 
 TESTS = Path(__file__).parent
 
@@ -83,12 +85,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the database of this run has nothing to do with."""
+    """Leave out what the database of this run has nothing to do with. First what takes long: at the end of a run
+    one process would be busy with it, and the other have nothing to do."""
     database = config.getoption("database")
+    items.sort(key=lambda item: not _takes_long(item))
     left_out = [item for item in items if not _runs_on(database, item)]
     if left_out:
         items[:] = [item for item in items if _runs_on(database, item)]
         config.hook.pytest_deselected(items=left_out)
+
+
+def _takes_long(item: pytest.Item) -> bool:
+    return any(directory in item.path.parts for directory in LONG)
 
 
 def _runs_on(database: str, item: pytest.Item) -> bool:

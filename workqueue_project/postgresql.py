@@ -28,10 +28,6 @@ UNREAD_SECONDS = 5.0
 Until the answer is read the server counts a transaction as busy, and no other limit ends it. Shorter than a lease,
 because it may hold locks that all processes need. Over a Unix socket there is no such limit."""
 
-PREPARE_FROM = 3
-"""How often a connection runs a statement before the server keeps its plan. Without that the dozen statements of a
-pass are parsed and planned each time, half a millisecond for each."""
-
 _ADDRESS = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
 """Parts of the address that may also stand in the URL's query, as `postgres:///name?host=/directory` does."""
 
@@ -40,7 +36,6 @@ def postgresql(url: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """Django's settings for the database of a parsed `DATABASE_URL`; what its query says goes before."""
     query = dict(url.get("OPTIONS", {}))
     address = {setting: query.pop(part) for part, setting in _ADDRESS.items() if part in query}
-    prepare_from = query.pop("prepare_threshold", PREPARE_FROM)
     server_settings = f"{_server_settings(config)} {query.pop('options', '')}".strip()
     return {
         **url,
@@ -55,7 +50,6 @@ def postgresql(url: Mapping[str, Any], config: Config) -> dict[str, Any]:
             "application_name": "workqueue",
             "connect_timeout": config.database_connect_timeout_seconds,
             **KEEPALIVES,
-            "prepare_threshold": None if prepare_from == "none" else prepare_from,
             **query,
             "options": server_settings,
             "pool": {

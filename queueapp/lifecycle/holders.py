@@ -43,16 +43,15 @@ def note_results(results: Iterable[tuple[UUID, bool]], now: datetime) -> None:
         f"""
         WITH {_RESULTS.table}
         UPDATE queueapp_workersession AS session SET
-            idle_since = %s, {counting("result.given_done", "result.given_errors", now)}
+            idle_since = %s, {counting("result.given_done", "result.given_errors", str(minute_of(now)))}
         FROM result WHERE session.id = result.session_id
         """,
         [_RESULTS.rows((i, counted[i, True], counted[i, False]) for i in sorted(sessions)), database.adapt(now)],
     )
 
 
-def counting(done: str, errors: str, now: datetime) -> str:
-    """The assignments that count so many results of a session, now."""
-    minute = minute_of(now)
+def counting(done: str, errors: str, minute: str) -> str:
+    """The assignments that count so many results of a session, in this minute (SQL)."""
     return f"""
         done = done + {done}, errors = errors + {errors},
         ended_in_previous = CASE {minute} - counted_minute

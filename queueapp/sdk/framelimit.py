@@ -19,6 +19,8 @@ class FrameLimit:
 
     def lower(self, largest_message_bytes: int, largest_array_bytes: int) -> None:
         """A connection has ended for a frame that was too large: the largest of those that were sent on it was."""
+        if not (largest_message_bytes or largest_array_bytes):
+            return
         if largest_array_bytes > largest_message_bytes:
             self.array_bytes = min(self.array_bytes, largest_array_bytes // 2)
             log.warning("The server takes no frame of %d bytes: sending less at a time", largest_array_bytes)

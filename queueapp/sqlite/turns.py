@@ -26,13 +26,21 @@ class Turns:
             called = threading.Lock()
             called.acquire()
             self._waiting.append(called)
-        if called.acquire(timeout=seconds):
-            return True
+        try:
+            has_come = called.acquire(timeout=seconds)
+        except BaseException:  # the main thread may be interrupted
+            if not self._gives_up(called):
+                self.hand_on()
+            raise
+        return has_come or not self._gives_up(called)
+
+    def _gives_up(self, called: threading.Lock) -> bool:
+        """False: the turn has come just now."""
         with self._changing:
             if called in self._waiting:
                 self._waiting.remove(called)
-                return False
-            return True  # it has come just now
+                return True
+            return False
 
     def hand_on(self) -> None:
         with self._changing:

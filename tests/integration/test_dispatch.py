@@ -302,3 +302,17 @@ class TestBacklog:
         Task.objects.filter(pk=task).update(delayed_until=database.now())
         fleet.run(tick=True)
         assert holder_of(task) == worker
+
+
+class TestRoutesUnderABacklog:
+    def test_that_have_nothing_ready_any_more_are_looked_at_no_longer(self, fleet):
+        """Guard: `_cool_unswept`. A pass that has less room than there are tasks sees no route to its end."""
+        (worker,) = fleet.attach("task=t&_max_outstanding=3")
+        submit(20, attrs={"of": "the backlog"})
+        urgent = submit(6, attrs={"of": ...}, priority=1)
+        fleet.run()
+        while held := set(Task.objects.assigned().values_list("id", flat=True)) & set(urgent):
+            fleet.finish(worker, *held)
+        assert Task.objects.pending().exists()
+        fleet.run(tick=True)
+        assert len(fleet.process._dispatcher._hot) == 1

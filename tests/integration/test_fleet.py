@@ -171,14 +171,18 @@ class TestWhatAPassReads:
 
 @pytest.mark.only_on("postgresql", reason="SQLite counts no transactions")
 class TestAnOldSnapshot:
-    def test_of_which_older_and_newer_cannot_be_told_is_not_used(self, fleet):
-        """Guard: `OLDEST_SNAPSHOT`. As if two thousand million transactions had been since the last pass."""
+    @pytest.mark.parametrize(
+        "further", [-(2 * OLDEST_SNAPSHOT + 5000), 5000], ids=["long ago", "of another server"]
+    )
+    def test_of_which_older_and_newer_cannot_be_told_is_not_used(self, fleet, further):
+        """Guard: `OLDEST_SNAPSHOT`. As if two thousand million transactions had been since the last pass; or as if
+        a server had taken over that had not seen the last ones."""
         (worker,) = fleet.attach("task=t&_max_outstanding=1")
         submit(2)
         fleet.run()
         remembered = fleet.process._dispatcher._fleet
         assert remembered._snapshot is not None
-        remembered._snapshot -= 2 * OLDEST_SNAPSHOT + 5000
+        remembered._snapshot += further
         WorkerSession.objects.update(max_outstanding=2)
         fleet.run(roster=True)
         assert holders() == {worker: 2}

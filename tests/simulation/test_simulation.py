@@ -19,7 +19,7 @@ from tests.simulation.database import Database
 from tests.simulation.world import Outcome
 
 CHUNKS = 16
-SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "2000"))
+SCHEDULES = int(os.environ.get("SIMULATION_SCHEDULES", "600"))
 FIRST = int(os.environ.get("SIMULATION_FIRST", "0"))
 SMALL = int(os.environ.get("SIMULATION_SMALL", "2"))
 ONLY = os.environ.get("SIMULATION_ONLY")

@@ -17,7 +17,7 @@ from stateful.operators import Operators
 from stateful.producers import Producers
 from stateful.workers import Workers
 
-EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "40"))
 STEPS = int(os.environ.get("STATEFUL_STEPS", "40"))
 
 

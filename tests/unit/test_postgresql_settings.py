@@ -8,7 +8,7 @@ import environ
 import pytest
 
 from queueapp.conf import Config
-from workqueue_project.postgresql import PREPARE_FROM, postgresql
+from workqueue_project.postgresql import postgresql
 
 
 def settings_for(url: str, **fields: Any) -> dict[str, Any]:
@@ -47,12 +47,3 @@ def test_what_the_url_says_goes_before():
     options = settings_for(url)["OPTIONS"]
     assert (options["connect_timeout"], options["sslmode"]) == (9, "require")
     assert options["options"].endswith("-c statement_timeout=7")  # the last one counts
-
-
-def test_plans_are_kept_unless_the_url_says_otherwise():
-    """An older PgBouncer sends the next statement to another connection, which knows no plan."""
-    thresholds = [
-        settings_for(f"postgres://db/queue{query}")["OPTIONS"]["prepare_threshold"]
-        for query in ("", "?prepare_threshold=none", "?prepare_threshold=7")
-    ]
-    assert thresholds == [PREPARE_FROM, None, 7]

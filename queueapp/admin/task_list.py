@@ -67,7 +67,8 @@ class TaskChangeList(OperatorChangeList):
         if self.reading.problems:
             return self.root_queryset.none()
         assert isinstance(self.root_queryset, TaskQuerySet)
-        return selected(self.root_queryset, self.reading.document or {"all": True}, at=self.at)
+        tasks = selected(self.root_queryset, self.reading.document or {"all": True}, at=self.at)
+        return self.model_admin.for_list(tasks)
 
     def get_results(self, request: HttpRequest) -> None:
         before, after = (self._position(request, name) for name in POSITIONS)
@@ -179,12 +180,12 @@ class TaskChangeList(OperatorChangeList):
                 return ""
             case 0:
                 return "The search takes too long even for a few tasks: narrow it."
-        if "after" in self.params:
-            assert self.page.newer is not None
+        # A search for newer ones that found the newest page looks for that from the newest on, and knows no newer.
+        if "after" in self.params and self.page.newer is not None:
             reached = f"{self.page.looked_at:,} newer tasks, up to those of {_when(self.page.newer)}"
         else:
             assert self.page.older is not None
-            which = "next" if "before" in self.params else "newest"
+            which = "newest" if self.page.newer is None else "next"
             reached = f"the {which} {self.page.looked_at:,} tasks, back to those of {_when(self.page.older)}"
         return f"The search looked at {reached}. Narrow it, or search further."
 

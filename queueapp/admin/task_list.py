@@ -15,13 +15,13 @@ from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from queueapp import database, saved_views, searching
 from queueapp.admin.display import NOTHING, excerpt, list_of, short, worker_link
+from queueapp.admin.links import bulk
 from queueapp.admin.lists import LISTED_QUEUES, OperatorChangeList
 from queueapp.domain import filter_text
 from queueapp.domain.filter_text import Reading, word_of
@@ -133,8 +133,7 @@ class TaskChangeList(OperatorChangeList):
     @property
     def everything(self) -> str:
         """Where something is done to everything that matches; the page takes the filter as an operation does."""
-        document: Mapping[str, Any] = self.reading.document or {"all": True}
-        return f"{reverse('admin:index')}bulk/?{urlencode({'filter': json.dumps(document, ensure_ascii=False)})}"
+        return bulk(self.reading.document or {"all": True})
 
     # ---- views
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -50,7 +51,8 @@ class TestASearchWithoutTime:
 
 
 @pytest.mark.parametrize(
-    ("created", "found"), [(">0001-01-01", 1), ("<9999-12-31T23:55", 1), ("<0001-01-01", 0), (">9999-12-31T23:55", 0)]
+    ("created", "found"),
+    [(">0001-01-01", 1), ("<9999-12-31T23:55", 1), ("<0001-01-01", 0), (">9999-12-31T23:55", 0)],
 )
 def test_the_ends_of_the_calendar_are_times_like_others(
     admin_client: Client, fleet: Fleet, created: str, found: int
@@ -81,6 +83,19 @@ class TestManyValues:
         text = f"{member}:{','.join('ab' for _ in range(101))}"
         content = shown(admin_client, f"{TASKS}?q={text}")
         assert f"“{member}” takes at most 100 values" in content
+
+    @pytest.mark.parametrize("member", ["attr.cloud", "name"])
+    def test_are_refused_where_they_come_as_a_document(self, admin_client: Client, member: str) -> None:
+        document = {member: [f"v{number}" for number in range(101)]}
+        response = admin_client.get("/admin/bulk/", {"filter": json.dumps(document)})
+        assert response.context["errors"] == [f"/{member}: takes at most 100 values"]
+
+    @pytest.mark.parametrize("values", [{"name": "x"}, {"state": "failed"}])
+    def test_are_refused_in_the_lists_of_the_api(self, admin_client: Client, values: dict[str, str]) -> None:
+        ((member, value),) = values.items()
+        response = admin_client.get("/api/v1/tasks", {member: ",".join([value] * 101)})
+        assert response.status_code == 400
+        assert "takes at most 100 values" in response.content.decode()
 
     def test_up_to_the_bound_are_searched(self, admin_client: Client, fleet: Fleet) -> None:
         task_id = fleet.task(cloud="c99")
@@ -116,5 +131,7 @@ class TestViews:
         operator = staff("view", "change")
         for name in ("save", "delete"):
             arguments = [SavedView().pk] if name == "delete" else []
-            response = operator.post(reverse(f"admin:task-view-{name}", args=arguments), {"name": "x", "text": text})
+            response = operator.post(
+                reverse(f"admin:task-view-{name}", args=arguments), {"name": "x", "text": text}
+            )
             assert (response.status_code, response["Location"]) == (302, TASKS)

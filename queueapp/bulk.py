@@ -8,7 +8,7 @@ from the newest on, in portions, until enough are counted or the time is over. T
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -16,6 +16,7 @@ from uuid import UUID
 
 from django.db.models.functions import Greatest
 
+from queueapp import deadlines
 from queueapp.domain.errors import FieldError, InvalidFilter
 from queueapp.domain.states import CHANGEABLE, LIVE_STATES, Action
 from queueapp.domain.submission import PRIORITIES
@@ -29,9 +30,13 @@ FEW = 20_000
 """So many, of each part of the live tasks, are looked through at once."""
 SAMPLES = 10
 FIRST_PORTION = 2_000
+SMALLEST_PORTION = 20
 GROWTH = 4
+SHRINKING = 10
 SECONDS = 0.15
 """After which no further portion is looked at; one portion is not to take longer than a small part of it."""
+STATEMENT_SECONDS = 0.5
+"""No statement takes longer: what a filter asks for, as a value inside the data, may be slow for a few tasks."""
 UNREAD = ("data", "result")
 WHOLE_NUMBER = re.compile("-?[0-9]{1,3}")
 
@@ -52,8 +57,14 @@ def preview(action: Action, document: Mapping[str, Any]) -> Preview:
     reachable = Task.objects.filter(state__in=[str(state) for state in CHANGEABLE[action]])
     tasks = selected(reachable, document)
     refuse_states_out_of_reach(action, document)
-    if CHANGEABLE[action] == LIVE_STATES and all(_are_few(part) for part in live_parts()):
-        return _among_few([selected(part, document) for part in live_parts()])
+    if CHANGEABLE[action] == LIVE_STATES:
+        try:
+            with deadlines.within(STATEMENT_SECONDS):
+                found = _among_few(document)
+        except deadlines.CutOff:
+            found = None
+        if found is not None:
+            return found
     return _from_the_newest(tasks)
 
 
@@ -72,7 +83,11 @@ def _are_few(part: TaskQuerySet) -> bool:
     return part.values("pk")[: FEW + 1].count() <= FEW
 
 
-def _among_few(parts: Sequence[TaskQuerySet]) -> Preview:
+def _among_few(document: Mapping[str, Any]) -> Preview | None:
+    """None where the live tasks are many."""
+    if not all(_are_few(part) for part in live_parts()):
+        return None
+    parts = [selected(part, document) for part in live_parts()]
     count = sum(part.count() for part in parts)
     # By an expression: in the order of the id itself the planner would go through all tasks to find the few.
     newest_first = Greatest("id", "id").desc()
@@ -87,12 +102,19 @@ def _from_the_newest(tasks: TaskQuerySet) -> Preview:
     until = monotonic() + SECONDS
     while True:
         begun = monotonic()
-        end = _end_of_portion(before, size)
-        portion = _between(tasks, before, end)
-        found = portion.count()
-        if found and len(samples) < SAMPLES:
-            newest = portion.order_by("-id").values_list("id", flat=True)
-            samples += newest[: SAMPLES - len(samples)]
+        try:
+            with deadlines.within(STATEMENT_SECONDS):
+                end = _end_of_portion(before, size)
+                portion = _between(tasks, before, end)
+                found = portion.count()
+                if found and len(samples) < SAMPLES:
+                    newest = portion.order_by("-id").values_list("id", flat=True)
+                    samples += newest[: SAMPLES - len(samples)]
+        except deadlines.CutOff:
+            size //= SHRINKING
+            if size < SMALLEST_PORTION or monotonic() > until + STATEMENT_SECONDS:
+                return Preview(count, _shown(samples), looked_at=looked_at)
+            continue
         count, looked_at, before = count + found, looked_at + size, end
         if count > COUNTED:
             return Preview(COUNTED, _shown(samples), is_cut=True)

@@ -11,13 +11,14 @@ grows. The tasks are counted first, so that progress has an end to be measured a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
 
-from queueapp import audit, database, lifecycle
+from queueapp import audit, database, deadlines, lifecycle
 from queueapp.domain.errors import FieldError, InvalidFilter
 from queueapp.domain.payloads import json_text
 from queueapp.domain.states import CHANGEABLE, Action, OperationState
@@ -29,6 +30,13 @@ ASKED_BY_LENGTH = 200
 COUNTED_AT_ONCE = 20_000
 LOOKED_AT_ONCE = 5_000
 CHANGED_AT_ONCE = 500
+SMALLEST_PORTION = 20
+SHRINKING = 10
+STATEMENT_SECONDS = 0.5
+"""What reads a portion takes no longer: a filter, as of a value inside the data, may be slow, and a step holds the
+row of its operation, for which whoever stops it waits."""
+
+R = TypeVar("R")
 
 Verb = Callable[[Collection[UUID], datetime], set[UUID]]
 """Changes those of the tasks whose state allows it, and returns their ids."""
@@ -52,7 +60,8 @@ def start(
     """Begin an operation over the tasks that are there now and that `selected` finds with the filter.
 
     `tasks_of` and `names` bound it to what the caller may touch. InvalidFilter says what cannot be used. The
-    counting begins here, so that in a small installation the total is known at once. `priority`: for `prioritise`.
+    counting begins here, so that in a small installation the total is known at once; what takes too long is left
+    to the steps. `priority`: for `prioritise`.
     """
     selected(Task.objects.all(), document, at=now)
     refuse_states_out_of_reach(action, document)
@@ -66,7 +75,10 @@ def start(
             asked_by=asked_by,
             created_at=now,
         )
-        _count(operation, now)
+        with suppress(deadlines.CutOff):
+            with deadlines.within(STATEMENT_SECONDS):
+                counted = _counted(operation, COUNTED_AT_ONCE)
+            _write_counted(operation, counted, now)
     operation.refresh_from_db()
     return operation
 
@@ -126,19 +138,37 @@ def carry_on(operation_id: UUID) -> bool:
 
 
 def _count(operation: Operation, now: datetime) -> None:
-    end = _end_of_portion(operation, COUNTED_AT_ONCE)
-    total = operation.total + _portion(operation, end).count()
+    _write_counted(operation, _in_time(_counted, operation, COUNTED_AT_ONCE), now)
+
+
+def _counted(operation: Operation, size: int) -> tuple[UUID | None, int]:
+    """Up to where, and how many are to be changed there."""
+    end = _end_of_portion(operation, size)
+    return end, _portion(operation, end).count()
+
+
+def _write_counted(operation: Operation, counted: tuple[UUID | None, int], now: datetime) -> None:
+    end, more = counted
     if end is None:
-        _write(operation, total=total, counted_at=now, position=None)
+        _write(operation, total=operation.total + more, counted_at=now, position=None)
     else:
-        _write(operation, total=total, position=end)
+        _write(operation, total=operation.total + more, position=end)
+
+
+def _in_time(read: Callable[[Operation, int], R], operation: Operation, size: int) -> R:
+    """What is read of a portion of that size, or of a smaller one where that takes too long. The smallest takes
+    what it takes: an operation gets on, however slow its filter is."""
+    while size > SMALLEST_PORTION:
+        try:
+            with deadlines.within(STATEMENT_SECONDS):
+                return read(operation, size)
+        except deadlines.CutOff:
+            size = max(size // SHRINKING, SMALLEST_PORTION)
+    return read(operation, size)
 
 
 def _change(operation: Operation, now: datetime) -> None:
-    end = _end_of_portion(operation, LOOKED_AT_ONCE)
-    # Locked as they are looked at: a task that another state took meanwhile is not the one that was asked for.
-    tasks = _portion(operation, end).order_by("id").select_for_update(of=("self",))
-    ids = list(tasks.values_list("id", flat=True)[:CHANGED_AT_ONCE])
+    end, ids = _in_time(_locked, operation, LOOKED_AT_ONCE)
     changed = _verb_of(operation)(ids, now) if ids else set()
     done = operation.done + len(ids)
     unchanged = operation.unchanged + len(ids) - len(changed)
@@ -152,6 +182,14 @@ def _change(operation: Operation, now: datetime) -> None:
         unchanged += total - done
         state = str(OperationState.DONE)
         _write(operation, total=total, done=total, unchanged=unchanged, state=state, finished_at=now)
+
+
+def _locked(operation: Operation, size: int) -> tuple[UUID | None, list[UUID]]:
+    """Up to where, and the first of those that are to be changed there. Locked as they are looked at: a task that
+    another state took meanwhile is not the one that was asked for."""
+    end = _end_of_portion(operation, size)
+    tasks = _portion(operation, end).order_by("id").select_for_update(of=("self",))
+    return end, list(tasks.values_list("id", flat=True)[:CHANGED_AT_ONCE])
 
 
 def _verb_of(operation: Operation) -> Verb:

@@ -232,10 +232,17 @@ def _made_in_time(tasks: TaskQuerySet, document: Mapping[str, Any], at: datetime
     """Those of the tasks whose ids were made when the document says that they were created."""
     span = created_within(document, at) if document.get("all") is not True else None
     if span is not None and span.after is not None:
-        tasks = tasks.filter(id__gte=first_id_at(span.after - CLOCKS_APART))
+        tasks = tasks.filter(id__gte=first_id_at(_moved(span.after, -CLOCKS_APART)))
     if span is not None and span.before is not None:
-        tasks = tasks.filter(id__lt=first_id_at(span.before + CLOCKS_APART))
+        tasks = tasks.filter(id__lt=first_id_at(_moved(span.before, CLOCKS_APART)))
     return tasks
+
+
+def _moved(moment: datetime, by: timedelta) -> datetime:
+    try:
+        return moment + by
+    except OverflowError:  # at an end of the calendar, behind which nothing was made
+        return moment
 
 
 def _in_portions(all_tasks: TaskQuerySet, document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:

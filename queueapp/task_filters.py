@@ -11,7 +11,7 @@ from uuid import UUID
 
 from queueapp import database, operator_filters
 from queueapp.domain.errors import FieldError, InvalidFilter
-from queueapp.domain.filter_values import ATTRIBUTE, UNGROUPED
+from queueapp.domain.filter_values import ATTRIBUTE, UNGROUPED, check_number
 from queueapp.domain.names import attribute_problem, is_storable, is_task_name
 from queueapp.domain.states import TaskState
 from queueapp.domain.times import parse_rfc3339
@@ -94,6 +94,7 @@ def text_of(name: str, value: Any) -> str:
 def listed(value: str, known: Collection[str]) -> list[str]:
     """The words of a comma list. ValueError for one that is not known."""
     wanted = value.split(",")
+    check_number(wanted)
     if not set(wanted) <= set(known):
         raise ValueError(f"must be of {', '.join(known)}, several separated by commas")
     return wanted
@@ -111,6 +112,7 @@ def _by_state(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
 
 def _by_name(tasks: TaskQuerySet, value: str) -> TaskQuerySet:
     names = value.split(",")
+    check_number(names)
     if not all(is_task_name(name) for name in names):
         raise ValueError("must be a task name, several separated by commas")
     return tasks.filter(name__in=names)

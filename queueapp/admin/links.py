@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import NoReverseMatch, reverse
 
 from queueapp.domain.payloads import json_text
-from queueapp.domain.states import Action
 
 
 def page_named(page: str, /, **parameters: str) -> str | None:
@@ -20,6 +20,6 @@ def page_named(page: str, /, **parameters: str) -> str | None:
     return f"{address}?{urlencode(parameters)}" if parameters else address
 
 
-def bulk(action: Action, document: Mapping[str, str]) -> str | None:
-    """Where the action is asked for, for all tasks that the filter selects."""
-    return page_named("bulk", action=str(action), filter=json_text(document))
+def bulk(document: Mapping[str, Any], **choices: str) -> str:
+    """Where an action is asked for, for all tasks that the filter selects. `choices`: which one, and with what."""
+    return f"{reverse('admin:bulk')}?{urlencode({**choices, 'filter': json_text(document)})}"

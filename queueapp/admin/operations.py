@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
@@ -16,10 +15,10 @@ from django.utils.safestring import SafeString
 
 from queueapp import database, operations
 from queueapp.admin.display import block, excerpt, short
+from queueapp.admin.links import bulk
 from queueapp.admin.lists import OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.domain.filter_words import in_words
-from queueapp.domain.payloads import json_text
 from queueapp.domain.states import Action, OperationState
 from queueapp.models import Operation
 from queueapp.querysets import OperationQuerySet
@@ -34,11 +33,6 @@ class ByOperationState(OneOf):
         "done": where(state=str(OperationState.DONE)),
         "stopped": where(state=str(OperationState.STOPPED)),
     }
-
-
-def bulk_page(document: Any, **choices: Any) -> str:
-    """The address of the page that carries out an action on the tasks of a filter."""
-    return f"{reverse('admin:bulk')}?{urlencode({**choices, 'filter': json_text(document)})}"
 
 
 @admin.register(Operation)
@@ -119,7 +113,7 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         choices = {"action": operation.action}
         if operation.priority is not None:
             choices["priority"] = str(operation.priority)
-        return format_html('<a href="{}">The same filter …</a>', bulk_page(operation.filter, **choices))
+        return format_html('<a href="{}">The same filter …</a>', bulk(operation.filter, **choices))
 
     @admin.action(description="Stop selected operations: no more tasks are changed", permissions=["steer"])
     def stop(self, request: HttpRequest, chosen: OperationQuerySet) -> None:

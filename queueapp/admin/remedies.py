@@ -30,7 +30,7 @@ def remedies(task: Task, explanation: Explanation, may_steer: bool) -> list[Reme
         remedy for reason in explanation.reasons for remedy in _remedies(reason.cause, task, explanation)
     )
     if may_steer and task.state == TaskState.FAILED and task.error_group is not None:
-        address = bulk(Action.RETRY, {"error_group": str(task.error_group)})
+        address = bulk({"error_group": str(task.error_group)}, action=str(Action.RETRY))
         found[Remedy("retry all that failed by this cause", address)] = None
     return [remedy for remedy in found if remedy.address is not None or remedy.code is not None]
 

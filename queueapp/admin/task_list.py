@@ -15,13 +15,13 @@ from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from queueapp import database, saved_views, searching
 from queueapp.admin.display import NOTHING, excerpt, list_of, short, worker_link
+from queueapp.admin.links import bulk
 from queueapp.admin.lists import LISTED_QUEUES, OperatorChangeList
 from queueapp.domain import filter_text
 from queueapp.domain.filter_text import Reading, word_of
@@ -67,7 +67,8 @@ class TaskChangeList(OperatorChangeList):
         if self.reading.problems:
             return self.root_queryset.none()
         assert isinstance(self.root_queryset, TaskQuerySet)
-        return selected(self.root_queryset, self.reading.document or {"all": True}, at=self.at)
+        tasks = selected(self.root_queryset, self.reading.document or {"all": True}, at=self.at)
+        return self.model_admin.for_list(tasks)
 
     def get_results(self, request: HttpRequest) -> None:
         before, after = (self._position(request, name) for name in POSITIONS)
@@ -132,8 +133,7 @@ class TaskChangeList(OperatorChangeList):
     @property
     def everything(self) -> str:
         """Where something is done to everything that matches; the page takes the filter as an operation does."""
-        document: Mapping[str, Any] = self.reading.document or {"all": True}
-        return f"{reverse('admin:index')}bulk/?{urlencode({'filter': json.dumps(document, ensure_ascii=False)})}"
+        return bulk(self.reading.document or {"all": True})
 
     # ---- views
 
@@ -179,12 +179,12 @@ class TaskChangeList(OperatorChangeList):
                 return ""
             case 0:
                 return "The search takes too long even for a few tasks: narrow it."
-        if "after" in self.params:
-            assert self.page.newer is not None
+        # A search for newer ones that found the newest page looks for that from the newest on, and knows no newer.
+        if "after" in self.params and self.page.newer is not None:
             reached = f"{self.page.looked_at:,} newer tasks, up to those of {_when(self.page.newer)}"
         else:
             assert self.page.older is not None
-            which = "next" if "before" in self.params else "newest"
+            which = "newest" if self.page.newer is None else "next"
             reached = f"the {which} {self.page.looked_at:,} tasks, back to those of {_when(self.page.older)}"
         return f"The search looked at {reached}. Narrow it, or search further."
 

@@ -26,6 +26,8 @@ STATES = tuple(str(state) for state in TaskState)
 PATH_LENGTH = 10
 VALUE_LENGTH = 1000
 MOST_DAYS = 36_500
+MOST_VALUES = 100
+"""Of one filter: each may be a condition, of which a statement holds so many."""
 
 _TIMES = "2026-01-31, 2026-01-31T12:00 (UTC) or 2026-01-31T12:00:00+01:00"
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -123,6 +125,7 @@ def check(member: str, values: Sequence[str]) -> None:
     """ValueError says what is wrong with the values, of which there is at least one."""
     if member in ONE_VALUE and len(values) > 1:
         raise ValueError("takes one value")
+    check_number(values)
     for value in values:
         if not is_storable(value):
             raise ValueError("must not contain NUL characters")
@@ -135,6 +138,11 @@ def check(member: str, values: Sequence[str]) -> None:
             parse_data_path(member)
         else:
             _CHECKS[member](value)
+
+
+def check_number(values: Sequence[str]) -> None:
+    if len(values) > MOST_VALUES:
+        raise ValueError(f"takes at most {MOST_VALUES} values")
 
 
 def _check_state(value: str) -> None:

@@ -145,7 +145,7 @@ def shown(site: AdminSite, request: HttpRequest, context: dict[str, Any], status
         chosen=ACTIONS[action],
         filter_text=json_text(document),
         count=f"{found.count:,}" if found else "",
-        looked_at=f"{found.looked_at:,}" if found and found.looked_at else "",
+        looked_at=f"{found.looked_at:,}" if found and found.looked_at is not None else "",
         samples=[_sample(task) for task in found.samples] if found else [],
         may_change=request.user.has_perms(CHANGING),
         **context,

@@ -84,5 +84,5 @@ def _tasks(group: str) -> str:
     return list_of(Task, q=f"error_group:{group}")
 
 
-def _retry_all(group: str) -> str | None:
-    return bulk(Action.RETRY, {"error_group": group})
+def _retry_all(group: str) -> str:
+    return bulk({"error_group": group}, action=str(Action.RETRY))

@@ -41,7 +41,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
 
 def _route_of(task_id: str) -> Demand:
     try:
-        task = Task.objects.select_related("route").filter(pk=UUID(task_id)).first()
+        task = Task.objects.select_related("route").only("name", "route__attrs").filter(pk=UUID(task_id)).first()
     except ValueError:
         task = None
     if task is None:

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
+from django.utils.http import MAX_URL_REDIRECT_LENGTH
 from django.views.decorators.http import require_POST
 
 from queueapp import audit, saved_views
@@ -51,4 +52,7 @@ def _delete(request: HttpRequest, view_id: UUID) -> HttpResponse:
 
 
 def _list(text: str) -> HttpResponse:
-    return HttpResponseRedirect(f"{reverse('admin:queueapp_task_changelist')}?{urlencode({'q': text})}")
+    tasks = reverse("admin:queueapp_task_changelist")
+    address = f"{tasks}?{urlencode({'q': text})}"
+    # Nobody is led to a longer one.
+    return HttpResponseRedirect(address if len(address) <= MAX_URL_REDIRECT_LENGTH else tasks)

@@ -176,7 +176,8 @@ class TestThePreview:
         fleet = Fleet.started()
         fleet.task()
         ask(admin_client, name="tag")
-        with django_assert_max_num_queries(20) as few:
+        # On PostgreSQL five of them bound the time of the others.
+        with django_assert_max_num_queries(25) as few:
             ask(admin_client, name="tag")
         fleet.tasks(40, cloud="aws")
         with django_assert_max_num_queries(len(few)):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from admin_rows import HOSTILE, Fleet, shown, staff
+from asking import asking
 from django.test import Client
 
 from queueapp import backlog, coverage
@@ -152,6 +153,14 @@ class TestTheSandbox:
         response = admin_client.get(SANDBOX, {"task": str(task)}, follow=True)
         assert response.context["name"] == "tag"
         assert response.context["explanation"].facts.attrs == {"cloud": "a=b c", "account": "1"}
+
+    def test_reads_of_a_task_nothing_but_its_route(self, admin_client: Client, fleet: Fleet) -> None:
+        task_id = fleet.task(cloud="aws")
+        with asking() as statements:
+            admin_client.get(SANDBOX, {"task": str(task_id)})
+        (of_tasks,) = [sql for sql in statements if 'FROM "queueapp_task"' in sql]
+        assert '"queueapp_task"."data"' not in of_tasks
+        assert '"queueapp_task"."result"' not in of_tasks
 
     @pytest.mark.parametrize("task", ["nonsense", "00000000-0000-0000-0000-000000000000", "\x00"])
     def test_knows_no_task_that_there_is_not(self, admin_client: Client, task: str) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.views.decorators.csrf import csrf_exempt
 
 from queueapp.api.schema.words import JSON, Schema, ref, said, text, whole
+from queueapp.domain.filter_values import MOST_VALUES
 
 if TYPE_CHECKING:  # DRF imports this module while its views are not there yet
     from rest_framework.views import APIView
@@ -115,7 +116,7 @@ def header(name: str, schema: Schema, description: str = "") -> Schema:
 
 def comma_list(name: str, item: Schema, description: str = "") -> Schema:
     """A query parameter with several values, separated by commas."""
-    values = {"type": "array", "items": item, "minItems": 1}
+    values = {"type": "array", "items": item, "minItems": 1, "maxItems": MOST_VALUES}
     return query(name, values, description, style="form", explode=False)
 
 

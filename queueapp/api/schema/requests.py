@@ -19,6 +19,7 @@ from queueapp.api.schema.words import (
     time,
     whole,
 )
+from queueapp.domain.filter_values import MOST_VALUES
 from queueapp.domain.names import ATTRIBUTE_NAME_LENGTH, ATTRIBUTE_VALUE_LENGTH, TASK_NAME
 from queueapp.domain.states import CHANGEABLE, Action, DeliveryState, OperationState
 
@@ -56,8 +57,11 @@ def _filter(states: Iterable[str]) -> Schema:
 
 
 def _one_or_several(item: Schema, pattern: str) -> Schema:
-    listed = {"type": "string", "pattern": f"^(?:{pattern})(?:,(?:{pattern}))*$"}
-    return {"anyOf": [listed, array_of(item, minItems=1)], "description": "Several as a list, or with commas."}
+    listed = {"type": "string", "pattern": f"^(?:{pattern})(?:,(?:{pattern})){{0,{MOST_VALUES - 1}}}$"}
+    return {
+        "anyOf": [listed, array_of(item, minItems=1, maxItems=MOST_VALUES)],
+        "description": "Several as a list, or with commas.",
+    }
 
 
 def _operation() -> Schema:

@@ -1,0 +1,117 @@
+"""What selects many tasks slowly: previews end, operations begin, and their steps get smaller and go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection
+from rows import NOW, pending, row
+
+from queueapp import bulk, lifecycle, operations
+from queueapp.domain.states import Action
+from queueapp.models import Operation
+
+pytestmark = pytest.mark.django_db
+
+UNBOUND: dict[str, Any] = {"tasks_of": None, "names": None, "asked_by": "a test"}
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0"
+
+
+@contextmanager
+def endless(is_slow: Callable[[str], bool]) -> Iterator[None]:
+    """In the place of the statements about tasks that are said to be slow is one that only its deadline ends."""
+
+    def execute_it(execute: Callable[..., Any], sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        if "queueapp_task" in sql and is_slow(sql):
+            return execute(ENDLESS, (), many, context)
+        return execute(sql, parameters, many, context)
+
+    with connection.execute_wrapper(execute_it):
+        yield
+
+
+@contextmanager
+def slow_over(few: int) -> Iterator[list[int]]:
+    """Portions of more tasks than that take too long. Yields how large they were to be."""
+    sizes: list[int] = []
+
+    def is_slow(sql: str) -> bool:
+        if "OFFSET" not in sql:
+            return False
+        sizes.append(int(sql.split("OFFSET ")[1].split()[0].strip(")")) + 1)
+        return sizes[-1] > few
+
+    with endless(is_slow):
+        yield sizes
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (bulk, operations):
+        monkeypatch.setattr(module, "SMALLEST_PORTION", 2)
+
+
+def ended(count: int) -> None:
+    lifecycle.cancel(pending(count), NOW)
+
+
+class TestAPreview:
+    def test_goes_on_with_smaller_portions(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(bulk, "SECONDS", 60)
+        ended(25)
+        with slow_over(20) as sizes:
+            found = bulk.preview(Action.RETRY, {"name": "tag"})
+        assert (found.count, found.looked_at, len(found.samples)) == (25, None, bulk.SAMPLES)
+        assert sizes[:3] == [2000, 200, 20]
+
+    def test_says_that_it_looked_at_none_where_even_the_smallest_takes_too_long(self) -> None:
+        ended(5)
+        with slow_over(0):
+            found = bulk.preview(Action.RETRY, {"name": "tag"})
+        assert (found.count, found.looked_at, found.samples) == (0, 0, [])
+
+    def test_of_few_live_tasks_is_bounded_too(self) -> None:
+        pending(5)
+
+        with endless(lambda sql: "COUNT(" in sql):
+            found = bulk.preview(Action.CANCEL, {"name": "tag"})
+        assert (found.count, found.looked_at) == (0, 0)
+
+
+class TestAnOperation:
+    def test_begins_though_its_tasks_cannot_be_counted_at_once(self) -> None:
+        tasks = pending(5)
+        with slow_over(2):
+            operation = operations.start(Action.CANCEL, {"name": "tag"}, **UNBOUND, now=NOW)
+            assert (operation.total, operation.counted_at, operation.position) == (0, None, None)
+            while operations.carry_on(operation.id):
+                pass
+        operation.refresh_from_db()
+        assert (operation.state, operation.total, operation.done) == ("done", 5, 5)
+        assert {row(task_id).state for task_id in tasks} == {"cancelled"}
+
+    def test_takes_smaller_steps_where_larger_ones_take_too_long(self) -> None:
+        pending(30)
+        operation = operations.start(Action.CANCEL, {"name": "tag"}, **UNBOUND, now=NOW)
+        while Operation.objects.filter(counted_at__isnull=True).exists():
+            operations.carry_on(operation.id)
+        with slow_over(10) as sizes:
+            assert operations.carry_on(operation.id)
+        assert sizes[:4] == [5000, 500, 50, 5]
+        operation.refresh_from_db()
+        assert (operation.done, operation.state) == (sizes[-1], "running")
+
+    def test_takes_the_smallest_step_however_long_it_takes(self) -> None:
+        pending(3)
+        operation = operations.start(Action.CANCEL, {"name": "tag"}, **UNBOUND, now=NOW)
+        with slow_over(operations.SMALLEST_PORTION) as sizes:
+            while operations.carry_on(operation.id):
+                pass
+        assert sizes[-1] == operations.SMALLEST_PORTION
+        operation.refresh_from_db()
+        assert (operation.state, operation.done) == ("done", 3)

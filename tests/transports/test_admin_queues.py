@@ -94,7 +94,7 @@ class TestAQueuesPage:
         page = shown(admin_client, page_url("queue", "tag"))
         assert "no worker accepts cloud=azure" in page
         assert page_url("task", Task.objects.get().pk) in page
-        assert "cloud%3Dazure" in page
+        assert "attr.cloud%3Aazure" in page
 
     def test_shows_what_went_wrong_in_the_last_hour(self, admin_client: Client, fleet: Fleet) -> None:
         failed = fleet.failed(fleet.worker(), error=f"it broke {HOSTILE}")

@@ -18,8 +18,9 @@ from queueapp import audit
 
 
 class _Audited(admin.ModelAdmin):  # type: ignore[type-arg]  # of users and of groups
-    """What the admin logs of a row is recorded too, in the transaction of the change: the stock admin opens one for
-    its forms, and none for an action."""
+    """What the admin logs of a row is recorded too, in the transaction of the change. The stock admin opens one
+    for its forms, and none for an action.
+    """
 
     def response_action(self, *arguments: Any, **options: Any) -> HttpResponse | None:
         with transaction.atomic():

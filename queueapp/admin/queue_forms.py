@@ -85,7 +85,8 @@ class QueueForm(RowForm[Queue]):
             shown, now = self._shown(name), self._now(name)
             if now not in (shown, _alike(self.cleaned_data.get(name, shown))):
                 value = "empty" if now in (None, "") else now
-                self.add_error(name, f"Changed meanwhile: it is {value} now. Saved once more, this takes its place.")
+                text = f"Changed meanwhile: it is {value} now. Saved once more, this takes its place."
+                self.add_error(name, text)
         return cleaned
 
     def full_clean(self) -> None:
@@ -102,17 +103,16 @@ class QueueForm(RowForm[Queue]):
         return _alike(self.fields[name].to_python(self.initial[name]))
 
     def _shown(self, name: str) -> Any:
-        text = self.fields[name].hidden_widget().value_from_datadict(
-            self.data, self.files, self.add_initial_prefix(name)
-        )
+        field = self.fields[name]
+        sent = field.hidden_widget().value_from_datadict(self.data, self.files, self.add_initial_prefix(name))
         try:
-            return _alike(self.fields[name].to_python(text))
+            return _alike(field.to_python(sent))
         except forms.ValidationError:
             return object()  # no page of ours showed that
 
     def _show_anew(self) -> None:
         """As the row is now, but for what was typed: sent once more, it is a choice."""
-        data = self.data.copy()
+        data = {name: self.data.get(name) for name in self.data}
         for name in self.fields:
             value = self.initial[name]
             data[self.add_initial_prefix(name)] = text = "" if value is None else str(value)

@@ -19,7 +19,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from queueapp import audit, database, queue_rollups, queues, standing
+from queueapp import addresses, audit, database, queue_rollups, queues, standing
 from queueapp.admin.display import NOTHING, age, attributes, excerpt, list_of, page_of
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.queue_forms import NOTE_LENGTH, PauseBar, PauseForm, QueueForm
@@ -31,6 +31,7 @@ from queueapp.models import NAME_LENGTH, Queue, Task, WorkerSession
 from queueapp.overview import pause_text
 from queueapp.querysets import QueueQuerySet
 from queueapp.standing import Standing, Waiting
+
 
 class ByPause(OneOf):
     title = "state"
@@ -151,7 +152,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
         name = unquote(object_id)
         if not self.has_view_permission(request):
             raise PermissionDenied
-        if not is_storable(name):
+        if not is_storable(name) or not Queue.objects.filter(pk=name).exists():
             raise Http404
         text = json.dumps(queue_rollups.past(name, database.now()))
         return HttpResponse(text, content_type="application/json", headers={"Cache-Control": "no-store"})
@@ -195,7 +196,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
 
     @admin.display(description="waiting")
     def waiting(self, queue: Queue) -> SafeString:
-        address = list_of(Task, name=queue.name, state=TaskState.PENDING)
+        address = addresses.ready_of(queue.name)
         more = "" if _standing(queue).is_exact else "+"
         return format_html('<a href="{}">{}{}</a>', address, _standing(queue).waiting, more)
 

@@ -86,7 +86,6 @@ class TestAGroup:
         assert HOSTILE not in page
         assert "&lt;script&gt;alert(<n>)".replace("<n>", "&lt;n&gt;") in page
 
-
     def test_counted_to_a_bound_has_no_number_that_reads_as_exact_and_no_bars(
         self, admin_client: Client, fleet: Fleet, worker: Any, monkeypatch: pytest.MonkeyPatch
     ):

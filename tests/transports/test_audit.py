@@ -140,7 +140,6 @@ class TestInTheAdmin:
         assert "active, staff; groups: Operator; permissions of its own: none" in changed
         assert password not in "".join(AuditEntry.objects.values_list("detail", flat=True))
 
-
     def test_a_view_shared_twice_as_it_is_was_shared_once(self, admin_client: Client) -> None:
         for text in ("state:failed", "state:failed", "state:expired"):
             admin_client.post("/admin/views/save", {"name": "bad", "text": text, "shared": "on"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -17,6 +18,18 @@ def tasks_of(name: str, attrs: Mapping[str, str] | None = None) -> str:
     """Those that wait."""
     document = {"state": str(TaskState.PENDING), "name": name}
     document |= {f"{ATTRIBUTE}{criterion}": value for criterion, value in sorted((attrs or {}).items())}
+    return with_query(reverse("admin:queueapp_task_changelist"), q=filter_text.write(document))
+
+
+def failed_since(ago: timedelta) -> str:
+    """The tasks that are failed now and became so not longer ago."""
+    document = {"state": str(TaskState.FAILED), "finished": f"<{ago // timedelta(minutes=1)}m"}
+    return with_query(reverse("admin:queueapp_task_changelist"), q=filter_text.write(document))
+
+
+def ready_of(name: str) -> str:
+    """Those that a worker could take now."""
+    document = {"waiting": ">0s", "name": name}
     return with_query(reverse("admin:queueapp_task_changelist"), q=filter_text.write(document))
 
 

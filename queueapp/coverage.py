@@ -30,12 +30,15 @@ class Coverage:
 
     table: Table
     missing: Sequence[Missing]
+    missing_left_out: int
     routes: Sequence[Covered]
     routes_left_out: int
     shadows: Sequence[Shadow]
     shadows_left_out: int
     unoffered: Sequence[Row]
+    unoffered_left_out: int
     unsubmitted: Sequence[str]
+    unsubmitted_left_out: int
     suggestions: Sequence[Suggestion]
     workers: int
     waiting: int
@@ -52,6 +55,7 @@ def read(search: str = "") -> Coverage:
     known = [*waiting.routes, *backlog.newest_routes(max(0, KNOWN_ROUTES - len(waiting.routes)))]
     in_shadow = [each for each in shadows(known, supply) if _offers(each.worker, search)]
     rows = [row for row in tables.rows_of(covered, supply) if search in row.name]
+    missing = tables.missing_values(rows)
     queues = _queues(search)
     shown = [each for each in covered if search in each.demand.name]
     shown.sort(key=lambda each: not each.has_no_worker)  # otherwise the largest stay first
@@ -63,13 +67,16 @@ def read(search: str = "") -> Coverage:
     misspelt = tables.suggestions([row.name for row in unoffered], unsubmitted, submitted, supply)
     return Coverage(
         table=tables.table_of(rows, TABLE_ROWS, TABLE_COLUMNS),
-        missing=tables.missing_values(rows)[:FOUND_SHOWN],
+        missing=missing[:FOUND_SHOWN],
+        missing_left_out=max(0, len(missing) - FOUND_SHOWN),
         routes=shown[:ROUTES_SHOWN],
         routes_left_out=max(0, len(shown) - ROUTES_SHOWN),
         shadows=in_shadow[:FOUND_SHOWN],
         shadows_left_out=max(0, len(in_shadow) - FOUND_SHOWN),
         unoffered=unoffered[:FOUND_SHOWN],
+        unoffered_left_out=max(0, len(unoffered) - FOUND_SHOWN),
         unsubmitted=unsubmitted[:FOUND_SHOWN],
+        unsubmitted_left_out=max(0, len(unsubmitted) - FOUND_SHOWN),
         suggestions=[*misspelt, *tables.criteria_suggestions(shown, supply)],
         workers=len(supply.workers),
         waiting=sum(row.waiting for row in rows),

@@ -22,6 +22,8 @@ from queueapp.statements import Given
 
 MINUTE_SECONDS = 60
 KEPT = timedelta(hours=1)
+WRITTEN_WITHIN = timedelta(seconds=15)
+"""After its end a minute is written by all processes that have something of it: each looks once a pass."""
 
 _ROWS = Given(
     "given",
@@ -104,12 +106,15 @@ def _write(rows: list[tuple[Any, ...]]) -> None:
 
 def past(name: str, now: datetime) -> dict[str, Any]:
     """The last hour of a queue in tasks a second, all processes together, for JSON. A minute in which nothing
-    happened is one of zeros; the one that is not over is left out."""
-    since, until = floor(now - KEPT, MINUTE_SECONDS), floor(now, MINUTE_SECONDS)
+    happened is one of zeros. What only looks like that is left out: the first, of which rows may be deleted
+    already, and the last, until every process has had time to write it."""
+    since = floor(now - KEPT, MINUTE_SECONDS) + timedelta(seconds=MINUTE_SECONDS)
+    until = floor(now - WRITTEN_WITHIN, MINUTE_SECONDS)
     rows = QueueRollup.objects.filter(name=name, begins_at__gte=since, begins_at__lt=until)
     sums = rows.order_by().values_list("begins_at").annotate(Sum("submitted"), Sum("finished"), Sum("failed"))
     counted = {begins_at: numbers for begins_at, *numbers in sums}
-    minutes = [since + timedelta(seconds=at) for at in range(0, int(KEPT.total_seconds()), MINUTE_SECONDS)]
+    length = int((until - since).total_seconds())
+    minutes = [since + timedelta(seconds=at) for at in range(0, length, MINUTE_SECONDS)]
     return {
         "from": since.timestamp(),
         "to": until.timestamp(),

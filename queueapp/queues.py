@@ -10,6 +10,10 @@ from queueapp import database, doorbell, lifecycle
 from queueapp.models import Queue
 
 
+class ChangedMeanwhile(Exception):
+    """Somebody else has set it since it was read. Nothing was done."""
+
+
 def pause(names: Collection[str], by: str, note: str, now: datetime) -> set[str]:
     """Assign nothing from these queues until they are resumed. What is assigned already goes on."""
     return _set_paused(names, True, by, note, now)
@@ -21,11 +25,16 @@ def resume(names: Collection[str]) -> set[str]:
 
 
 @database.retried
-def configure(name: str, changes: Mapping[str, Any]) -> set[str]:
-    """Set defaults and limits, by the names of their columns. What runs beyond a limit that is lowered goes on."""
+def configure(name: str, changes: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> set[str]:
+    """Set defaults and limits, by the names of their columns. What runs beyond a limit that is lowered goes on.
+
+    `before`: only if these columns still hold this.
+    """
     with database.brief_transaction(database.DISPATCH_LOCK):
         # As for a pause: when this returns, no pass goes by the limits before.
-        changed = Queue.objects.filter(pk=name).update(**changes)
+        changed = Queue.objects.filter(pk=name, **(before or {})).update(**changes)
+        if before and not changed:
+            raise ChangedMeanwhile(f"{', '.join(sorted(before))} changed meanwhile.")
         if "concurrency_per_key" in changes:
             lifecycle.note_waiting_keys(name)
         doorbell.ring(roster=True)

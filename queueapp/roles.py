@@ -3,7 +3,8 @@
 They are made once: with the migration that brings the audit log, on a new installation and on an old one. What an
 administrator makes of a group afterwards stays, and so does a group of the same name that was there before; one
 that is deleted does not come back. A later version that brings further permissions gives these, when they come
-into being and never again, to the groups that are there.
+into being and never again, to the groups that may view the audit log: those that were made here may, and what was
+made for another purpose may not, whatever its name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from django.contrib.auth.management import create_permissions
 VIEWER, OPERATOR, ADMINISTRATOR = ROLES = ("Viewer", "Operator", "Administrator")
 
 BEGINNING = "view_auditentry"
-"""The permission that came into being together with the roles."""
+"""The permission that came into being together with the roles, and by which one of them is known."""
 
 STEERING = frozenset({"change_task", "change_workersession", "change_queue", "add_operation", "change_operation"})
 GIVING_ACCESS = frozenset(
@@ -51,11 +52,13 @@ def make(sender: AppConfig, using: str, apps: Any = all_apps, **signal: Any) -> 
     new = list(ours.exclude(pk__in=before))
     if not new:
         return
-    there = {group.name: group for group in groups.filter(name__in=ROLES)}
+    there = groups.filter(name__in=ROLES)
     if any(permission.codename == BEGINNING for permission in new):
         given = list(permissions.filter(content_type__app_label__in=[sender.label, "auth"]))
-        receiving = [groups.create(name=role) for role in ROLES if role not in there]
+        taken = set(there.values_list("name", flat=True))
+        receiving = [groups.create(name=role) for role in ROLES if role not in taken]
     else:
-        given, receiving = new, list(there.values())
+        ours_by = {"permissions__codename": BEGINNING, "permissions__content_type__app_label": sender.label}
+        given, receiving = new, list(there.filter(**ours_by))
     for group in receiving:
         group.permissions.add(*(permission for permission in given if includes(group.name, permission)))

@@ -66,8 +66,9 @@ def save(actor: audit.Actor, name: str, text: str, *, shared: bool) -> SavedView
         known: dict[str, Any] = (
             {"name": name, "shared": True} if shared else {"name": name, "shared": False, "owner_id": user_id}
         )
+        before = SavedView.objects.filter(**known).values_list("text", "owner_id").first()
         view, _ = SavedView.objects.update_or_create(**known, defaults={"text": text, "owner_id": user_id})
-        if shared:
+        if shared and before != (text, user_id):
             audit.record(actor, "share", kind="view", subject=name, detail=text)
     return view
 

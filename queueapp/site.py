@@ -7,14 +7,15 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from queueapp import live
+from queueapp import addresses, audit, live
 from queueapp.operators import PERMISSIONS, may_view
-from queueapp.overview import RANGES
+from queueapp.overview import FAILURES_WINDOW, RANGES
 from queueapp.pages import coverage, sandbox, saved_views
 
 NAVIGATION = (
@@ -44,6 +45,7 @@ class OperatorSite(admin.AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Who may not view the overview finds the plain list of what it may view."""
         context: dict[str, Any] = {"may_view": may_view(request.user), "ranges": list(RANGES)}
+        context["failed_lately"] = addresses.failed_since(FAILURES_WINDOW)
         if not context["may_view"]:
             context["title"] = "Operations"
         return super().index(request, context | (extra_context or {}))
@@ -55,6 +57,17 @@ class OperatorSite(admin.AdminSite):
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """A page is read or a form is sent to it. Django's take any other method for reading."""
         return require_http_methods(["GET", "HEAD", "POST"])(super().admin_view(view, cacheable))
+
+    def password_change(  # type: ignore[override]  # the stubs do not know that it redirects
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """One's own, which is in the audit log as any other."""
+        with transaction.atomic():
+            response = super().password_change(request, extra_context)
+            if isinstance(response, HttpResponseRedirect):  # else it was refused, or only asked for
+                name = request.user.get_username()
+                audit.record(audit.actor_of(request), "change", kind="user", subject=name, detail="Own password.")
+            return response
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
         # Here, since they show rows as the admin does, whose modules register with this site.

@@ -188,7 +188,8 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
         return None
 
     def _what_would_be_cut_off(self, request: HttpRequest, keys: ApiKeyQuerySet) -> HttpResponse | None:
-        usable = list(keys.usable()[:CONFIRMED_KEYS])
+        selected = keys.usable()
+        usable = list(selected[:CONFIRMED_KEYS])
         if not usable:
             self.message_user(request, "Nothing to revoke: they are revoked already.", messages.WARNING)
             return None
@@ -198,6 +199,7 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
             "opts": self.opts,
             "title": "Revoke, for ever?",
             "keys": [(key, uses[key.pk]) for key in usable],
+            "left_out": selected.count() - len(usable),
             "back": page_of(ApiKey, usable[0].pk) if "_from_page" in request.POST else list_of(ApiKey),
             "from_page": "_from_page" in request.POST,
             "media": self.media,

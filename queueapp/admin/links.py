@@ -1,4 +1,5 @@
-"""Addresses of pages that are no row's and no list's, for those which lead to them."""
+"""Addresses of pages that are no row's and no list's, for those which lead to them, and what it takes to open
+them."""
 
 from __future__ import annotations
 
@@ -9,6 +10,9 @@ from urllib.parse import urlencode
 from django.urls import NoReverseMatch, reverse
 
 from queueapp.domain.payloads import json_text
+
+SEEING_ERRORS = ("queueapp.view_task", "queueapp.view_attempt")
+CHANGING_IN_BULK = ("queueapp.change_task", "queueapp.add_operation")
 
 
 def page_named(page: str, /, **parameters: str) -> str | None:

@@ -8,14 +8,23 @@ from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 
 from queueapp import audit
 
 
 class _Audited(admin.ModelAdmin):  # type: ignore[type-arg]  # of users and of groups
-    """What the admin logs of a row is recorded too, in the transaction of the form."""
+    """What the admin logs of a row is recorded too, in the transaction of the change. The stock admin opens one
+    for its forms, and none for an action.
+    """
+
+    def response_action(self, *arguments: Any, **options: Any) -> HttpResponse | None:
+        with transaction.atomic():
+            return super().response_action(*arguments, **options)
 
     def log_addition(self, request: HttpRequest, object: Any, message: Any) -> Any:
         return self._recorded(request, "create", super().log_addition(request, object, message), object)
@@ -57,7 +66,10 @@ admin.site.unregister([User, Group])
 
 @admin.register(User)
 class AuditedUserAdmin(_Audited, UserAdmin):  # type: ignore[type-arg]
-    pass
+    @method_decorator(sensitive_post_parameters())
+    def user_change_password(self, *arguments: Any, **options: Any) -> HttpResponse:
+        with transaction.atomic():
+            return super().user_change_password(*arguments, **options)
 
 
 @admin.register(Group)

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django import forms
-from django.contrib import admin
-from django.contrib.admin.helpers import ActionForm
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -21,20 +19,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from queueapp import audit, database, queue_rollups, queues, standing
+from queueapp import addresses, audit, database, queue_rollups, queues, standing
 from queueapp.admin.display import NOTHING, age, attributes, excerpt, list_of, page_of
 from queueapp.admin.lists import OneOf, unfiltered, where
-from queueapp.admin.readonly import OperatorAdmin, RowForm
+from queueapp.admin.queue_forms import NOTE_LENGTH, PauseBar, PauseForm, QueueForm
+from queueapp.admin.readonly import OperatorAdmin
 from queueapp.domain import filter_text
 from queueapp.domain.names import is_storable
 from queueapp.domain.states import TaskState
-from queueapp.domain.submission import MAX_ATTEMPTS, MAX_CONCURRENCY, MAX_SECONDS
 from queueapp.models import NAME_LENGTH, Queue, Task, WorkerSession
 from queueapp.overview import pause_text
 from queueapp.querysets import QueueQuerySet
 from queueapp.standing import Standing, Waiting
-
-NOTE_LENGTH = 1000
 
 
 class ByPause(OneOf):
@@ -45,79 +41,6 @@ class ByPause(OneOf):
         "paused": QueueQuerySet.paused,
         "running": where(paused=False),
     }
-
-
-class QueueForm(RowForm[Queue]):
-    """The defaults for what is submitted, within the bounds of a submission, and the limits."""
-
-    concurrency = forms.IntegerField(
-        min_value=1,
-        max_value=MAX_CONCURRENCY,
-        required=False,
-        help_text="How many tasks of this queue are assigned at a time, over all workers. Empty: as many as"
-        " workers take. Lowered, what is assigned goes on, and nothing is given out until there is room again.",
-    )
-    concurrency_per_key = forms.IntegerField(
-        min_value=1,
-        max_value=MAX_CONCURRENCY,
-        required=False,
-        help_text="How many of those with the same concurrency key. Empty: one. It holds for what waits already;"
-        " what is assigned goes on.",
-    )
-    timeout_seconds = forms.FloatField(
-        min_value=0.001,
-        max_value=MAX_SECONDS,
-        required=False,
-        help_text="How long an attempt may go without a result or a sign of progress, for tasks that do not say."
-        " Empty: 300. Tasks that were submitted before keep what they have.",
-    )
-    max_attempts = forms.IntegerField(
-        min_value=1,
-        max_value=MAX_ATTEMPTS,
-        required=False,
-        help_text="After how many attempts a task has failed, for tasks that do not say. Empty: 4. Those that a"
-        " worker gave back do not count. Tasks that were submitted before keep what they have.",
-    )
-    spill_after_seconds = forms.FloatField(
-        min_value=0,
-        max_value=MAX_SECONDS,
-        required=False,
-        help_text="After so long a less specific worker may take a waiting task, for tasks that do not say. Empty:"
-        " never. Tasks that were submitted before keep what they have.",
-    )
-    note = forms.CharField(
-        max_length=NOTE_LENGTH,
-        required=False,
-        widget=forms.Textarea(attrs={"rows": 2, "cols": 80}),
-        help_text="For other operators. It is empty again once the queue is resumed.",
-    )
-
-    class Meta:
-        model = Queue
-        fields = (
-            "concurrency",
-            "concurrency_per_key",
-            "timeout_seconds",
-            "max_attempts",
-            "spill_after_seconds",
-            "note",
-        )
-
-
-class PauseBar(ActionForm):
-    """The action bar of the list, with room to say why a queue is paused."""
-
-    note = forms.CharField(max_length=NOTE_LENGTH, required=False, label="Note:")
-
-
-class PauseForm(forms.Form):
-    note = forms.CharField(
-        max_length=NOTE_LENGTH,
-        required=False,
-        label="Why",
-        widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
-        help_text="Operators read it on the overview and here, producers where they ask why their task waits.",
-    )
 
 
 @admin.register(Queue)
@@ -151,13 +74,26 @@ class QueueAdmin(OperatorAdmin[Queue]):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except queues.ChangedMeanwhile as refusal:
+            self.message_user(request, f"Nothing was saved: {refusal}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
     def save_model(self, request: HttpRequest, obj: Queue, form: Any, change: bool) -> None:
-        # Only what the form changed: who paused the queue meanwhile must not be undone by an older page.
-        changes = {field: form.cleaned_data[field] for field in form.changed_data}
+        changes = form.changes()
+        before = {field: form.initial[field] for field in changes}
         audit.carried_out(
             audit.actor_of(request),
             "configure",
-            lambda: queues.configure(obj.name, changes),
+            lambda: queues.configure(obj.name, changes, before),
             kind=self.noun,
             detail=audit.changes_text(changes),
         )
@@ -216,7 +152,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
         name = unquote(object_id)
         if not self.has_view_permission(request):
             raise PermissionDenied
-        if not is_storable(name):
+        if not is_storable(name) or not Queue.objects.filter(pk=name).exists():
             raise Http404
         text = json.dumps(queue_rollups.past(name, database.now()))
         return HttpResponse(text, content_type="application/json", headers={"Cache-Control": "no-store"})
@@ -260,7 +196,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
 
     @admin.display(description="waiting")
     def waiting(self, queue: Queue) -> SafeString:
-        address = list_of(Task, name=queue.name, state=TaskState.PENDING)
+        address = addresses.ready_of(queue.name)
         more = "" if _standing(queue).is_exact else "+"
         return format_html('<a href="{}">{}{}</a>', address, _standing(queue).waiting, more)
 

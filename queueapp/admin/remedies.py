@@ -4,53 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Any, assert_never
 from urllib.parse import urlencode
 
 from queueapp.admin.display import list_of, page_of
-from queueapp.admin.links import bulk, page_named
+from queueapp.admin.links import CHANGING_IN_BULK, SEEING_ERRORS, bulk, page_named
 from queueapp.domain.explanation import Explanation
 from queueapp.domain.reasons import Cause
 from queueapp.domain.states import Action, TaskState
 from queueapp.models import Queue, Task, WorkerSession
+from queueapp.operators import PERMISSIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """`address` is that of a page, which `text` names; without one the text is all. `code`: to be copied."""
+    """`address` is that of a page, which `text` names, and `needs` the permissions that it takes; without one the
+    text is all. `code`: to be copied."""
 
     text: str
     address: str | None = None
     code: str | None = None
+    needs: tuple[str, ...] = ()
 
 
-def remedies(task: Task, explanation: Explanation, may_steer: bool) -> list[Remedy]:
-    """The nearest first, each once. `may_steer`: whether who reads may change tasks."""
+SEEING_TASKS, SEEING_QUEUES, SEEING_WORKERS = (
+    (f"queueapp.view_{model._meta.model_name}",) for model in (Task, Queue, WorkerSession)
+)
+
+
+def remedies(task: Task, explanation: Explanation, user: Any) -> list[Remedy]:
+    """The nearest first, each once; for the user, without pages that are not open to it."""
     found = dict.fromkeys(
         remedy for reason in explanation.reasons for remedy in _remedies(reason.cause, task, explanation)
     )
-    if may_steer and task.state == TaskState.FAILED and task.error_group is not None:
+    if task.state == TaskState.FAILED and task.error_group is not None:
         address = bulk({"error_group": str(task.error_group)}, action=str(Action.RETRY))
-        found[Remedy("retry all that failed by this cause", address)] = None
-    return [remedy for remedy in found if remedy.address is not None or remedy.code is not None]
+        found[Remedy("retry all that failed by this cause", address, needs=CHANGING_IN_BULK)] = None
+    usable = [remedy for remedy in found if remedy.address is not None or remedy.code is not None]
+    return [remedy for remedy in usable if user.has_perms(remedy.needs)]
 
 
 def _remedies(cause: Cause, task: Task, explanation: Explanation) -> Iterator[Remedy]:
     name = task.name
     match cause:
         case Cause.PAUSED:
-            yield Remedy(f"resume queue {name}", page_of(Queue, name))
+            yield Remedy(f"resume queue {name}", page_of(Queue, name), needs=SEEING_QUEUES)
         case Cause.CONCURRENCY:
-            yield Remedy(f"raise the limits of queue {name}", page_of(Queue, name))
+            yield Remedy(f"raise the limits of queue {name}", page_of(Queue, name), needs=SEEING_QUEUES)
         case Cause.NO_WORKER | Cause.NO_MATCH | Cause.DRAINING:
             yield from _unmatched(task, explanation)
         case Cause.FULL | Cause.SPILL:
-            yield Remedy(f"see how full the workers of {name} are", list_of(WorkerSession, offers=name))
+            yield Remedy(
+                f"see how full the workers of {name} are",
+                list_of(WorkerSession, offers=name),
+                needs=SEEING_WORKERS,
+            )
             yield Remedy("more workers that attach with", code=_query(task))
         case Cause.BEHIND:
-            yield Remedy("see what is ahead of it", list_of(Task, q=f"state:pending name:{name}"))
+            yield Remedy(
+                "see what is ahead of it", list_of(Task, q=f"state:pending name:{name}"), needs=SEEING_TASKS
+            )
         case Cause.ASSIGNED:
-            yield Remedy("see its worker", page_of(WorkerSession, task.worker_id))
+            yield Remedy("see its worker", page_of(WorkerSession, task.worker_id), needs=SEEING_WORKERS)
         case Cause.FINISHED:
             yield from _finished(task)
         case Cause.DELAYED | Cause.BACKOFF | Cause.READY:
@@ -62,10 +77,14 @@ def _remedies(cause: Cause, task: Task, explanation: Explanation) -> Iterator[Re
 def _unmatched(task: Task, explanation: Explanation) -> Iterator[Remedy]:
     if explanation.nearest is not None:
         nearest = explanation.nearest.worker
-        yield Remedy(f"see the worker that comes nearest, {nearest}", page_of(WorkerSession, nearest.id))
-    yield Remedy(f"see who offers {task.name}", list_of(WorkerSession, offers=task.name))
-    yield Remedy("see what is covered by whom", page_named("coverage", name=task.name))
-    yield Remedy("try other attributes", page_named("sandbox", task=str(task.pk)))
+        yield Remedy(
+            f"see the worker that comes nearest, {nearest}",
+            page_of(WorkerSession, nearest.id),
+            needs=SEEING_WORKERS,
+        )
+    yield Remedy(f"see who offers {task.name}", list_of(WorkerSession, offers=task.name), needs=SEEING_WORKERS)
+    yield Remedy("see what is covered by whom", page_named("coverage", name=task.name), needs=PERMISSIONS)
+    yield Remedy("try other attributes", page_named("sandbox", task=str(task.pk)), needs=PERMISSIONS)
     yield Remedy("it would be taken by a worker that attaches with", code=_query(task))
 
 
@@ -73,7 +92,9 @@ def _finished(task: Task) -> Iterator[Remedy]:
     if task.state == TaskState.FAILED and task.error_group is not None:
         group = str(task.error_group)
         errors = page_named("errors", window="all")
-        yield Remedy("see the others that failed by this cause", errors and f"{errors}#group-{group}")
+        yield Remedy(
+            "see the others that failed by this cause", errors and f"{errors}#group-{group}", needs=SEEING_ERRORS
+        )
 
 
 def _query(task: Task) -> str | None:

@@ -65,8 +65,7 @@ class TaskPage(ReadOnlyAdmin[Task]):
         response = super().change_view(request, object_id, form_url, extra_context)
         context = getattr(response, "context_data", None)
         if context and isinstance(context.get("original"), Task):
-            may_steer = self.has_steer_permission(request)
-            context.update(_context(context["original"], may_steer, database.now()))
+            context.update(_context(context["original"], request.user, database.now()))
             context["buttons"] = [button for button in context["buttons"] if _fits(button[0], context["original"])]
         return response
 
@@ -105,7 +104,7 @@ class TaskPage(ReadOnlyAdmin[Task]):
             raise PermissionDenied
 
 
-def _context(task: Task, may_steer: bool, now: datetime) -> dict[str, Any]:
+def _context(task: Task, user: Any, now: datetime) -> dict[str, Any]:
     explanation = explain_task(task, None, now)
     line = timeline(task, now)
     is_over = task.state in TERMINAL_STATES
@@ -116,7 +115,7 @@ def _context(task: Task, may_steer: bool, now: datetime) -> dict[str, Any]:
         "is_over": is_over,
         "groups": [] if is_over else _groups(explanation),
         "chosen": _named(explanation.chosen),
-        "remedies": remedies(task, explanation, may_steer),
+        "remedies": remedies(task, explanation, user),
         "steps": [_shown(step) for step in line.steps],
         "left_out": line.left_out,
         "payloads": list(_payloads(task)),

@@ -261,13 +261,14 @@ def _submit(request: Request, submissions: list[Submission], now: datetime) -> l
     if key is not None:
         return lifecycle.submit(submissions, key, now)
     # An admin user's tasks have no key that would tell whose they are.
-    return audit.carried_out(
-        audit.actor_of(request),
-        "submit",
-        lambda: lifecycle.submit(submissions, None, now),
-        kind="task",
-        named=lambda receipt: str(receipt.task_id),
-    )
+    receipts: list[lifecycle.Receipt] = []
+
+    def created() -> list[str]:
+        receipts[:] = lifecycle.submit(submissions, None, now)
+        return [str(receipt.task_id) for receipt in receipts if receipt.created]
+
+    audit.carried_out(audit.actor_of(request), "submit", created, kind="task")
+    return receipts
 
 
 def _receipts(receipts: list[lifecycle.Receipt]) -> Document:

@@ -16,6 +16,7 @@ from django.urls import URLPattern
 
 from queueapp import audit, background, bulk, database, operations
 from queueapp.admin.display import EXCERPT_LENGTH, attributes, excerpt, page_of, short
+from queueapp.admin.links import CHANGING_IN_BULK
 from queueapp.domain.errors import FieldError, InvalidFilter, InvalidJson
 from queueapp.domain.filter_words import in_words
 from queueapp.domain.payloads import json_text, parse_json
@@ -23,7 +24,6 @@ from queueapp.domain.states import CHANGEABLE, Action, TaskState
 from queueapp.models import Operation, Task
 from queueapp.pages.page import framed, page
 
-CHANGING = ("queueapp.change_task", "queueapp.add_operation")
 FIELDS = ("name", "tag", "worker", "created_after", "created_before")
 """The members of a filter that have a field of their own; others come with the address and stay."""
 MEMBERS = 50
@@ -67,7 +67,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
             bulk_page,
             name="bulk",
             permissions=("queueapp.view_task", "queueapp.view_operation"),
-            changes=CHANGING,
+            changes=CHANGING_IN_BULK,
         )
     ]
 
@@ -147,7 +147,7 @@ def shown(site: AdminSite, request: HttpRequest, context: dict[str, Any], status
         count=f"{found.count:,}" if found else "",
         looked_at=f"{found.looked_at:,}" if found and found.looked_at is not None else "",
         samples=[_sample(task) for task in found.samples] if found else [],
-        may_change=request.user.has_perms(CHANGING),
+        may_change=request.user.has_perms(CHANGING_IN_BULK),
         **context,
     )
     response.status_code = status

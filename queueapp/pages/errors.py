@@ -11,15 +11,13 @@ from django.urls import URLPattern
 
 from queueapp import database, error_groups
 from queueapp.admin.display import age, list_of, page_of
-from queueapp.admin.links import bulk
+from queueapp.admin.links import CHANGING_IN_BULK, SEEING_ERRORS, bulk
 from queueapp.domain.filter_values import UNGROUPED
 from queueapp.domain.states import Action
 from queueapp.error_groups import LATEST, WINDOWS, ErrorGroup
 from queueapp.models import Attempt, Queue, Task
-from queueapp.pages.bulk import CHANGING
 from queueapp.pages.page import framed, page
 
-PERMISSIONS = ("queueapp.view_task", "queueapp.view_attempt")
 SAMPLE_LENGTH = 2000
 IN_WORDS = {"1h": "of the last hour", "24h": "of the last 24 hours", "all": "of all time"}
 
@@ -31,7 +29,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
             raise Http404
         now = database.now()
         found = error_groups.read(window, now)
-        may_retry = request.user.has_perms(CHANGING)
+        may_retry = request.user.has_perms(CHANGING_IN_BULK)
         return framed(
             site,
             request,
@@ -47,20 +45,21 @@ def urls(site: AdminSite) -> list[URLPattern]:
             retry_ungrouped=_retry_all(UNGROUPED) if may_retry else None,
         )
 
-    return [page(site, "errors/", errors, name="errors", permissions=PERMISSIONS)]
+    return [page(site, "errors/", errors, name="errors", permissions=SEEING_ERRORS)]
 
 
 def _shown(group: ErrorGroup, now: datetime, may_retry: bool) -> dict[str, Any]:
     return {
         "group": group,
         "errors": _counted(group.tally.errors, group.tally.is_exact),
-        "final": _counted(group.tally.final),
-        "tried_again": _counted(group.tally.tried_again),
+        "final": _counted(group.tally.final, group.tally.is_exact),
+        "tried_again": _counted(group.tally.tried_again, group.tally.is_exact),
         "failed": _counted(group.failed, group.failed_is_exact),
         "ago": age(now - group.last_seen),
         "sample": group.sample[:SAMPLE_LENGTH],
         "sample_is_cut": group.sample_is_cut or len(group.sample) > SAMPLE_LENGTH,
-        "bars": _bars(group.tally.trend or ()),
+        "bars": _bars(group.tally.trend or ()) if group.tally.is_exact else [],
+        "has_no_bars": group.tally.trend is not None and not group.tally.is_exact,
         "task": page_of(Task, group.task_id),
         "attempt": page_of(Attempt, group.attempt_id),
         "queue": page_of(Queue, group.name),

@@ -95,3 +95,13 @@ async def test_pictures_for_the_docs(server: Server, viewer: Open):
         await ada.open("/admin/errors/?window=1h")
         await ada.page.locator("#groups summary").first.click()
         await ada.page.screenshot(path=ROOT / "docs/images/errors.png", full_page=True)
+
+
+async def test_what_failed_lately_is_a_click_from_the_overview(server: Server, viewer: Open):
+    await fail(server, "KeyError: 'account'", "KeyError: 'cloud'")
+    async with viewer() as ada:
+        await ada.until("#problems", "2 tasks failed in the last 5 minutes")
+        await ada.page.click("#problems a:has-text('the failed')")
+        await ada.page.wait_for_url("**/admin/queueapp/task/?q=*")
+        assert await ada.page.locator("#result_list tbody tr").count() == 2
+        assert ada.complaints == []

@@ -34,3 +34,24 @@ async def test_its_page_says_why_things_wait_and_draws_the_last_hour(server: Ser
         await ada.page.click("#queue a:has-text('the first')")
         await ada.page.wait_for_url("**/admin/queueapp/task/*/change/")
         assert ada.complaints == []
+
+
+async def test_an_old_page_undoes_nothing_that_others_did(server: Server, viewer: Open):
+    await server.submit({"name": "tag"})
+    async with viewer() as ada, viewer() as grace:
+        await ada.open("/admin/queueapp/queue/tag/change/")
+        await grace.open("/admin/queueapp/queue/tag/pause/")
+        await grace.page.fill("#id_note", "upstream is down\nuntil noon")
+        await grace.page.click("[type=submit][value=Pause]")
+        await grace.until(".messagelist", "1 queue paused.")
+        await ada.page.fill("#id_max_attempts", "9")
+        await ada.page.click("[name=_continue]")
+        await ada.until(".messagelist", "changed successfully")
+        assert await ada.page.input_value("#id_note") == "upstream is down\nuntil noon"
+        await grace.page.fill("#id_note", "until evening")
+        await grace.page.click("[name=_continue]")
+        await grace.until(".messagelist", "changed successfully")
+        await ada.page.fill("#id_note", "until midnight")
+        await ada.page.click("[name=_continue]")
+        await ada.until(".errorlist", "Changed meanwhile: it is until evening now.")
+        assert ada.complaints == []

@@ -82,11 +82,25 @@ def test_rows_older_than_an_hour_are_deleted():
 class TestThePast:
     def test_has_every_minute_of_the_last_hour_in_tasks_a_second(self):
         QueueRollup.objects.create(name="tag", begins_at=NOW, node=node(), submitted=120, finished=60, failed=6)
-        found = past("tag", after(60 * 30))
-        assert len(found["points"]) == 60
+        found = past("tag", after(60 * 30 + 20))
+        assert len(found["points"]) == 59
         by_time = {point.pop("at"): point for point in found["points"]}
         assert by_time[NOW.timestamp()] == {"submitted": 2.0, "finished": 1.0, "failed": 0.1}
         assert by_time[after(60).timestamp()] == {"submitted": 0.0, "finished": 0.0, "failed": 0.0}
 
-    def test_leaves_out_the_minute_that_is_not_over(self):
-        assert past("tag", after(30))["points"][-1]["at"] == after(-60).timestamp()
+    @pytest.mark.parametrize(("seconds", "last"), [(30, -60), (60, -60), (74, -60), (75, 0), (119, 0)])
+    def test_ends_with_the_minute_that_every_process_has_had_time_to_write(self, seconds: int, last: int):
+        found = past("tag", after(seconds))
+        assert found["points"][-1]["at"] == after(last).timestamp()
+        assert found["to"] == after(last + 60).timestamp()
+
+    def test_begins_with_a_minute_that_was_kept_whole(self):
+        """Even if what is older than an hour is deleted at that very moment."""
+        now = after(60 * 80 + 30)
+        for minute in range(15, 25):
+            QueueRollup.objects.create(
+                name="tag", begins_at=after(60 * minute), node=node(), submitted=60, finished=0, failed=0
+            )
+        QueueRollup.objects.filter(begins_at__lt=now - queue_rollups.KEPT).delete()
+        found = past("tag", now)
+        assert found["points"][0] == {"at": found["from"], "submitted": 1.0, "finished": 0.0, "failed": 0.0}

@@ -73,6 +73,15 @@ class TestAfterAnotherMigration:
         assert {"view_rollup", "change_queue"} <= permissions_of("Operator")
         assert "delete_task" not in permissions_of("Administrator")
 
+    def test_a_group_of_that_name_that_was_made_for_another_purpose_is_given_nothing(self):
+        begin_again()
+        Group.objects.create(name="Operator").permissions.add(Permission.objects.get(codename="view_group"))
+        migrate()
+        Permission.objects.filter(codename__in=["view_rollup", "change_queue"]).delete()
+        migrate()
+        assert permissions_of("Operator") == {"view_group"}
+        assert {"view_rollup", "change_queue"} <= permissions_of("Administrator")
+
 
 class TestWhenTheRolesAreBrought:
     def test_the_groups_are_made(self):

@@ -10,16 +10,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from admin_rows import Scene, act, list_url, page_url, scene
+from admin_rows import Fleet, Scene, act, list_url, page_url, scene
 from django.apps import apps
+from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import URLPattern, get_resolver, reverse
 
+from queueapp import callbacks, lifecycle
 from queueapp.auth import create_key
-from queueapp.models import ApiKey, AuditEntry, Operation
+from queueapp.domain.submission import Submission
+from queueapp.models import ApiKey, AuditEntry, Delivery, Operation
 
 pytestmark = pytest.mark.django_db(transaction=True)
 """Some paths read on a thread of their own, which sees only what is committed."""
@@ -35,7 +38,18 @@ READ_BY_ANY_METHOD = re.compile(
 )
 """What changes nothing whoever asks: Django's pages that take a POST for a GET, and a question that has a body."""
 
-ACTIONS = ("cancel", "retry", "drain", "disconnect", "pause", "resume", "revoke", "delete_selected")
+ACTIONS = (
+    "cancel",
+    "retry",
+    "drain",
+    "disconnect",
+    "pause",
+    "resume",
+    "revoke",
+    "stop",
+    "try_again",
+    "delete_selected",
+)
 TRIED = {
     "post": "yes",
     "confirmed": "1",
@@ -68,7 +82,17 @@ def rows() -> Scene:
     create_key("ci", "producer")
     Operation.objects.create(action="cancel", filter={"all": True}, asked_by="ada", created_at=rows.fleet.now)
     get_user_model().objects.create_superuser("root", "root@example.com", "secret")
+    give_up_a_callback(rows.fleet)
     return rows
+
+
+def give_up_a_callback(fleet: Fleet) -> None:
+    submission = Submission("tag", {}, "1", callback_url="https://hooks.example/x")
+    lifecycle.cancel([lifecycle.submit([submission], None, fleet.now)[0].task_id], fleet.now)
+    at = fleet.now + callbacks.GIVEN_UP_AFTER
+    callbacks.claim(1, {}, at)
+    delivery = Delivery.objects.get()
+    callbacks.settle([callbacks.Result(delivery.pk, 1, delivery.created_at, 500, "500: no")], at)
 
 
 def member_of(role: str) -> Client:
@@ -164,9 +188,22 @@ def bodies(rows: Scene, name: str, address: str) -> list[tuple[str, str]]:
     """What is posted there: JSON to the API, to a page a form, to a list one with each of the actions."""
     if not address.startswith("/admin/"):
         return [(JSON, '{"name": "tag"}'), (JSON, "")]
-    keys = [str(key) for key in (rows.pending, rows.failed, rows.worker, "tag", ApiKey.objects.get().pk)]
+    keys = [str(key) for key in keys_of(rows, name)]
     actions = ACTIONS if name.endswith("_changelist") else ACTIONS[:1]
     return [(FORM, urlencode({**TRIED, "action": action, "_selected_action": keys}, True)) for action in actions]
+
+
+def keys_of(rows: Scene, name: str) -> list[Any]:
+    """The rows that a list's actions are tried on: a list refuses all when one is no key of its own."""
+    of_lists = {
+        "operation": [each.pk for each in Operation.objects.all()],
+        "delivery": [each.pk for each in Delivery.objects.all()],
+        "apikey": [each.pk for each in ApiKey.objects.all()],
+        "workersession": [rows.worker],
+        "queue": ["tag"],
+    }
+    others = [rows.pending, rows.failed, rows.worker, "tag", *of_lists["apikey"]]
+    return next((keys for model, keys in of_lists.items() if name.endswith(f"_{model}_changelist")), others)
 
 
 def harm_done(rows: Scene, client: Client, among: str = "") -> list[tuple[Any, ...]]:
@@ -266,4 +303,13 @@ class TestThisTest:
         assert {"admin:queueapp_task_changelist", "admin:auth_user_add", "api:cancel-tasks", "work-list"} <= names
 
     def test_sees_what_one_with_rights_does(self, rows: Scene) -> None:
-        assert harm_done(rows, member_of("Operator"), among="api:cancel-tasks|queueapp_queue_changelist")
+        assert harm_done(rows, member_of("Administrator"), among="apikey_changelist")
+        client = member_of("Operator")
+        for among in ("queue_changelist", "operation_changelist", "delivery_changelist", "api:cancel-tasks"):
+            assert harm_done(rows, client, among=among), among
+
+    def test_tries_every_action_of_every_list(self, rows: Scene, rf: RequestFactory) -> None:
+        request = rf.get("/admin/")
+        request.user = get_user_model().objects.get(username="root")
+        lists = admin.site._registry.values()
+        assert {name for each in lists for name in each.get_actions(request)} <= set(ACTIONS)

@@ -10,6 +10,7 @@ import pytest
 from admin_rows import HOSTILE, Fleet, page_url, shown, staff
 from django.test import Client
 
+from queueapp import error_groups
 from queueapp.models import Attempt, Task
 
 pytestmark = pytest.mark.django_db
@@ -84,6 +85,21 @@ class TestAGroup:
         page = shown(admin_client, ERRORS)
         assert HOSTILE not in page
         assert "&lt;script&gt;alert(<n>)".replace("<n>", "&lt;n&gt;") in page
+
+    def test_counted_to_a_bound_has_no_number_that_reads_as_exact_and_no_bars(
+        self, admin_client: Client, fleet: Fleet, worker: Any, monkeypatch: pytest.MonkeyPatch
+    ):
+        fleet.failed(worker)
+        [group] = groups(admin_client)
+        assert group["bars"]
+        assert "No bars" not in shown(admin_client, ERRORS)
+        fleet.failed(worker)
+        monkeypatch.setattr(error_groups, "COUNTED_ROWS", 2)
+        [group] = groups(admin_client)
+        assert (group["errors"], group["final"], group["tried_again"]) == ("2+", "2+", "0+")
+        assert group["bars"] == []
+        assert "No bars: only the latest were counted" in shown(admin_client, ERRORS)
+        assert "No bars" not in shown(admin_client, f"{ERRORS}?window=all")
 
 
 class TestWhoMay:

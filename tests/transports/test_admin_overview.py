@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from admin_rows import HOSTILE, Fleet, shown, staff
 from django.db.models import F
 from django.test import Client
 
-from queueapp import live, queues
+from queueapp import live, overview, queues
 from queueapp.models import Task
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +48,17 @@ def waited(seconds: float) -> None:
 
 def texts(client: Client) -> list[str]:
     return [problem["text"] for problem in snapshot(client)["problems"]]
+
+
+def test_what_failed_lately_has_a_list_of_its_own(admin_client: Client, fleet: Fleet) -> None:
+    worker = fleet.worker()
+    lately, earlier = fleet.failed(worker), fleet.failed(worker)
+    Task.objects.filter(pk=earlier).update(finished_at=fleet.now - overview.FAILURES_WINDOW - timedelta(seconds=1))
+    page = shown(admin_client, "/admin/")
+    [address] = re.findall(r'data-failed="([^"]+)"', page)
+    assert address == "/admin/queueapp/task/?q=state%3Afailed+finished%3A%3C5m"
+    listed = admin_client.get(unescape(address)).context["cl"].result_list
+    assert [task.pk for task in listed] == [lately]
 
 
 class TestAccess:

@@ -3,8 +3,10 @@ will happen, and by nobody who may not."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ from admin_rows import HOSTILE, Fleet, list_url, page_url, shown, staff
 from django.db.models import F
 from django.test import Client
 
-from queueapp import live, queues
+from queueapp import lifecycle, live, queues
+from queueapp.domain.submission import Submission
 from queueapp.models import Queue, QueueRollup, Task
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -80,6 +83,15 @@ class TestThePageThatPauses:
         assert admin_client.get(f"/admin/queueapp/queue/{name}/pause/").status_code == 404
 
 
+def test_what_waits_leads_to_as_many_tasks(admin_client: Client, fleet: Fleet) -> None:
+    later = Submission("tag", {}, available_at=fleet.now + timedelta(hours=1))
+    lifecycle.submit([later], None, fleet.now)
+    for page in (list_url("queue"), page_url("queue", "tag")):
+        [(address, number)] = re.findall(r'<a href="([^"]+waiting[^"]+)">(\d+)</a>', shown(admin_client, page))
+        listed = admin_client.get(unescape(address)).context["cl"].result_list
+        assert (len(listed), number) == (1, "1")
+
+
 class TestAQueuesPage:
     def test_offers_to_pause_or_to_resume(self, admin_client: Client, fleet: Fleet) -> None:
         assert f'href="{PAUSE}"' in shown(admin_client, page_url("queue", "tag"))
@@ -135,6 +147,9 @@ class TestTheCurves:
         response = admin_client.get(PAST)
         assert "no-store" in response["Cache-Control"]
         assert [p["submitted"] for p in response.json()["points"] if p["submitted"]] == [1.0]
+
+    def test_of_an_unknown_queue_there_are_none(self, admin_client: Client, fleet: Fleet) -> None:
+        assert admin_client.get("/admin/queueapp/queue/unknown/past/").status_code == 404
 
     def test_are_for_those_who_may_view_queues(self, client: Client, fleet: Fleet) -> None:
         assert staff("view", models=["task"]).get(PAST).status_code == 403

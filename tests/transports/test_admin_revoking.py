@@ -11,6 +11,7 @@ from admin_rows import Fleet, act, list_url, page_url, shown, staff
 from django.test import Client
 
 from queueapp import key_use, lifecycle
+from queueapp.admin import keys
 from queueapp.auth import create_key
 from queueapp.domain.matching import Subscription
 from queueapp.domain.submission import Submission
@@ -59,6 +60,16 @@ class TestRevoking:
         assert "2 workers attached now, with 3 tasks" in page
         assert "never used" in page
         assert ApiKey.objects.usable().count() == 1
+
+    def test_says_that_more_were_selected_than_it_would_revoke(
+        self, admin_client: Client, key: ApiKey, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        others = [create_key(f"ci {number}", "producer")[0] for number in range(2)]
+        assert "more were selected" not in ask_to_revoke(admin_client, key, *others).content.decode()
+        monkeypatch.setattr(keys, "CONFIRMED_KEYS", 1)
+        page = ask_to_revoke(admin_client, key, *others).content.decode()
+        assert "2 more were selected and are not revoked by this" in page
+        assert page.count('name="_selected_action"') == 1
 
     def test_is_done_once_it_is_confirmed(self, admin_client: Client, fleet: Fleet, key: ApiKey) -> None:
         worker = attached(fleet, key)

@@ -73,6 +73,24 @@ class TestCoverage:
         assert "no worker offers colect: did you mean collect?" in page
         assert "there is no task collect: did its workers mean colect?" in page
 
+    def test_says_how_much_of_what_is_wrong_is_left_out(
+        self, admin_client: Client, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(coverage, "FOUND_SHOWN", 1)
+        fleet.worker("w7", "tag", "alpha", "beta", "gamma", cloud="aws")
+        for cloud in ("azure", "gcp", "own"):
+            fleet.task(cloud=cloud)
+        for name in ("one", "two", "three"):
+            fleet.task(name)
+        page = covered(admin_client)
+        assert "and 2 more values that no worker accepts" in page
+        assert "and 2 more that are offered by nobody" in page
+        assert "and 2 more that are offered, of which there was never a task" in page
+        monkeypatch.setattr(coverage, "FOUND_SHOWN", 3)
+        assert "and 0 more" not in (page := covered(admin_client))
+        assert " more that are offered" not in page
+        assert " more values" not in page
+
     def test_can_be_of_one_name(self, admin_client: Client, fleet: Fleet) -> None:
         fleet.tasks(3)
         fleet.task("other")

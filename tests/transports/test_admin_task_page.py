@@ -134,6 +134,19 @@ class TestWhatCanBeDone:
         assert address == f"/admin/errors/?window=all#group-{group}"
         assert f'id="group-{group}"' in shown(admin_client, "/admin/errors/?window=all")
 
+    def test_leads_nobody_to_a_page_that_he_may_not_open(self, fleet: Fleet):
+        worker = fleet.worker("w7", cloud="aws")
+        unmatched, failed, held = fleet.task(cloud="azure"), fleet.failed(worker, cloud="aws"), fleet.task()
+        paused = fleet.task("collect")
+        fleet.assign(worker, held)
+        queues.pause(["collect"], "ada", "", fleet.now)
+        only_tasks, everything = staff("view", models=["task"]), staff("change", "view")
+        for task_id in (unmatched, failed, held, paused):
+            addresses = [each.address for each in context(only_tasks, task_id)["remedies"] if each.address]
+            assert [only_tasks.get(address).status_code for address in addresses] == [200] * len(addresses)
+            assert addresses == []
+            assert any(each.address for each in context(everything, task_id)["remedies"])
+
     def test_has_the_buttons_that_its_state_allows(self, admin_client: Client, fleet: Fleet):
         pending, failed = fleet.task(), fleet.failed(fleet.worker())
         assert [name for name, _ in context(admin_client, pending)["buttons"]] == ["cancel"]

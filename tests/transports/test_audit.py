@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from admin_rows import HOSTILE, Fleet, Scene, act, list_url, page_url, scene, shown, staff
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management import call_command
@@ -26,6 +27,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 """Verbs are retried outside of a transaction, as in a request."""
 
 ADDRESS = "127.0.0.1"
+PASSWORD = "a-very-long-one"
+NEW_PASSWORD = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+
+
+def password_url(user_id: int) -> str:
+    return reverse("admin:auth_user_password_change", args=[user_id])
 
 
 @pytest.fixture
@@ -133,6 +140,27 @@ class TestInTheAdmin:
         assert "active, staff; groups: Operator; permissions of its own: none" in changed
         assert password not in "".join(AuditEntry.objects.values_list("detail", flat=True))
 
+    def test_a_view_shared_twice_as_it_is_was_shared_once(self, admin_client: Client) -> None:
+        for text in ("state:failed", "state:failed", "state:expired"):
+            admin_client.post("/admin/views/save", {"name": "bad", "text": text, "shared": "on"})
+        assert entries() == [("admin", "share", "view", "bad", 1)] * 2
+        assert list(AuditEntry.objects.order_by("id").values_list("detail", flat=True)) == [
+            "state:failed",
+            "state:expired",
+        ]
+
+    def test_passwords_of_others_and_ones_own(self, admin_client: Client) -> None:
+        eve = get_user_model().objects.create_user("eve", password="secret")
+        admin_client.post(password_url(eve.pk), NEW_PASSWORD)
+        assert admin_client.get("/admin/password_change/").status_code == 200
+        own = {"old_password": "wrong", "new_password1": PASSWORD, "new_password2": PASSWORD}
+        admin_client.post("/admin/password_change/", own)
+        assert entries() == [("admin", "change", "user", "eve", 1)]
+        admin_client.post("/admin/password_change/", own | {"old_password": "password"})
+        assert entries()[1:] == [("admin", "change", "user", "admin", 1)]
+        assert get_user_model().objects.get(username="admin").check_password(PASSWORD)
+        assert PASSWORD not in "".join(AuditEntry.objects.values_list("detail", flat=True))
+
 
 class TestInTheApi:
     @pytest.fixture
@@ -191,6 +219,17 @@ class TestInTheApi:
         task_id = submit(client)
         client.post(f"/api/v1/tasks/{task_id}/cancel")
         assert entries() == [("admin", "submit", "task", task_id, 1), ("admin", "cancel", "task", task_id, 1)]
+
+    def test_an_admin_users_second_submission_of_a_live_unique_key_is_none(self, admin_client: Client) -> None:
+        client = APIClient()
+        client.force_login(get_user_model().objects.get())
+        task_id = submit(client, unique_key="once")
+        again = client.post("/api/v1/tasks", {"name": "tag", "unique_key": "once"}, format="json")
+        assert again.status_code == 200
+        both = [{"name": "tag", "unique_key": "once"}, {"name": "tag"}]
+        ids = client.post("/api/v1/tasks", both, format="json").json()["ids"]
+        assert ids[0] == task_id
+        assert entries() == [("admin", "submit", "task", each, 1) for each in ids]
 
     def test_producers_are_no_operators(self, producer: APIClient) -> None:
         task_id = submit(producer)
@@ -252,6 +291,26 @@ class TestChangeAndEntry:
         assert {step().status_code for step in steps} <= {500, 503}
         assert everything() == before
 
+    def test_nobody_is_given_a_password_or_deleted_without_an_entry(
+        self, admin_client: Client, broken_log: None
+    ) -> None:
+        people = get_user_model().objects
+        eve = people.create_user("eve", password="secret")
+        group = Group.objects.create(name="printers")
+        admin_client.raise_request_exception = False
+        own = {"old_password": "password", "new_password1": PASSWORD, "new_password2": PASSWORD}
+        steps = [
+            (password_url(eve.pk), NEW_PASSWORD),
+            (reverse("admin:auth_user_changelist"), deleting(eve.pk)),
+            (reverse("admin:auth_group_changelist"), deleting(group.pk)),
+            ("/admin/password_change/", own),
+        ]
+        assert {admin_client.post(url, form).status_code for url, form in steps} <= {500, 503}
+        assert people.get(username="eve").check_password("secret")
+        assert people.get(username="admin").check_password("password")
+        assert Group.objects.filter(name="printers").exists()
+        assert LogEntry.objects.count() == 0
+
     def test_one_that_lost_a_race_is_begun_again_and_recorded_once(
         self, admin_client: Client, rows: Scene, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -268,6 +327,10 @@ class TestChangeAndEntry:
         act(admin_client, "task", "cancel", rows.pending)
         assert Task.objects.get(pk=rows.pending).state == "cancelled"
         assert entries() == [("admin", "cancel", "task", str(rows.pending), 1)]
+
+
+def deleting(key: int) -> dict[str, Any]:
+    return {"action": "delete_selected", "_selected_action": key, "index": 0, "post": "yes"}
 
 
 def act_quietly(client: Client, model: str, action: str, key: Any, **fields: Any) -> Any:

@@ -89,7 +89,7 @@
             if (problem.task) item.append(" ", link(page.dataset.task, problem.task, "one of them"));
             if (problem.cause === "failed") {
                 const list = element("a", "the failed");
-                list.href = `${page.dataset.tasks}?state=failed`;
+                list.href = page.dataset.failed;
                 item.append(" ", list);
             }
             return item;

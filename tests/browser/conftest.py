@@ -20,6 +20,8 @@ AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_MS = 60_000
 PASSWORD = "for-tests-only"
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e'\"&"
+"""What an enemy would have the API take, in names, attributes and tags. In texts control characters come to it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

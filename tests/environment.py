@@ -26,8 +26,8 @@ from tests.servers import Leash, PostgresServer, RedisServer, ServerError, at_da
 ON_BOTH = ("integration", "transports", "acceptance")
 """Directories of tests that run on PostgreSQL too; elsewhere those marked `django_db`."""
 ON_POSTGRESQL = ("concurrency", "browser")
-"""Races: SQLite has one writer, so there they cannot happen. A browser, which takes long, sees operators' pages over
-the database that large installations have."""
+"""Races: SQLite has one writer, so there they cannot happen. A browser, which takes long, sees operators' pages
+over the database that large installations have."""
 
 TESTS = Path(__file__).parent
 

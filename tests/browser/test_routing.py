@@ -9,9 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.acceptance.processes import Server
-from tests.browser.conftest import HOSTILE, Open, Viewer
+from tests.browser.conftest import HOSTILE, WORKERS, Open, choose_workers
 
-COVERAGE, SANDBOX, WORKERS = "/admin/coverage/", "/admin/sandbox/", "/admin/queueapp/workersession/"
+COVERAGE, SANDBOX = "/admin/coverage/", "/admin/sandbox/"
 
 
 @asynccontextmanager
@@ -30,25 +30,15 @@ async def fleet(server: Server) -> AsyncIterator[None]:
         yield
 
 
-async def ask(ada: Viewer, action: str, *names: str) -> None:
-    """Choose the workers in the list, and the action."""
-    await ada.open(WORKERS)
-    for name in names:
-        await ada.page.locator("#result_list tr", has_text=name).locator("input.action-select").check()
-    await ada.page.select_option("select[name=action]", action)
-    await ada.page.click("button[name=index]")
-    await ada.until("#impact h2", "What would happen")
-
-
 async def test_what_a_drain_would_do_is_said_before_it_is_done(server: Server, viewer: Open):
     async with fleet(server), viewer() as ada:
-        await ask(ada, "drain", "narrow", "wide")
+        await choose_workers(ada, "drain", "narrow", "wide")
         await ada.until("#impact", "14 waiting tasks have no other worker.")
         await ada.until("#impact", "which may be finished")
         await ada.page.click("#impact a.cancel-link")
         await ada.page.wait_for_url(f"**{WORKERS}")
         assert await ada.page.locator(".field-state", has_text="draining").count() == 0
-        await ask(ada, "drain", "narrow")
+        await choose_workers(ada, "drain", "narrow")
         await ada.page.click("#impact input[type=submit]")
         await ada.until(".messagelist", "1 worker session told to drain.")
         await ada.page.locator("#result_list a", has_text="narrow").click()
@@ -102,7 +92,7 @@ async def test_all_of_it_is_open_to_all_on_every_screen(server: Server, viewer: 
             "worker",
         ):
             if path == "impact":
-                await ask(ada, "disconnect", "narrow")
+                await choose_workers(ada, "disconnect", "narrow")
             elif path == "worker":
                 await ada.open(WORKERS)
                 await ada.page.locator("#result_list a", has_text="narrow").click()
@@ -130,7 +120,7 @@ async def test_hostile_names_and_values_do_nothing(server: Server, viewer: Open)
             await ada.open(path)
             await ada.page.wait_for_load_state("load")
             assert await ada.page.locator("img[src=x]").count() == 0
-        await ask(ada, "drain", "<script>")
+        await choose_workers(ada, "drain", "<script>")
         await ada.until("#impact", "<script>alert(1)</script>")
         assert await ada.page.locator("img[src=x]").count() == 0
         assert ada.complaints == []

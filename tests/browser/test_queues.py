@@ -34,3 +34,14 @@ async def test_its_page_says_why_things_wait_and_draws_the_last_hour(server: Ser
         await ada.page.click("#queue a:has-text('the first')")
         await ada.page.wait_for_url("**/admin/queueapp/task/*/change/")
         assert ada.complaints == []
+
+
+async def test_the_note_stands_apart_from_the_choice_of_an_action(server: Server, viewer: Open):
+    await server.submit({"name": "tag"})
+    async with viewer() as ada:
+        await ada.open("/admin/queueapp/queue/")
+        choice = await ada.page.locator(".actions select[name=action]").bounding_box()
+        note = await ada.page.locator(".actions label", has_text="Note:").bounding_box()
+        assert choice is not None
+        assert note is not None
+        assert note["x"] >= choice["x"] + choice["width"] + 8

@@ -50,8 +50,6 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         "next_attempt_at",
         "last_status",
         "error_excerpt",
-        "created_at",
-        "ended_at",
     )
     list_filter = (ByDeliveryState,)
     actions = ("try_again",)

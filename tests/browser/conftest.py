@@ -20,6 +20,9 @@ AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_MS = 60_000
 PASSWORD = "for-tests-only"
+WORKERS = "/admin/queueapp/workersession/"
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e'\"&"
+"""What an enemy would have the API take, in names, attributes and tags. In texts control characters come to it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -120,6 +123,16 @@ def viewer(server: Server, browser: Browser) -> Open:
             await context.close()
 
     return opened
+
+
+async def choose_workers(ada: Viewer, action: str, *names: str) -> None:
+    """In their list, and the action, which asks before it does anything."""
+    await ada.open(WORKERS)
+    for name in names:
+        await ada.page.locator("#result_list tr", has_text=name).locator("input.action-select").check()
+    await ada.page.select_option("select[name=action]", action)
+    await ada.page.click("button[name=index]")
+    await ada.until("#impact h2", "What would happen")
 
 
 @asynccontextmanager

@@ -12,13 +12,13 @@ from uuid import UUID
 
 from django.contrib.auth import get_user_model
 
-from queueapp import audit, callbacks, lifecycle, operations, queues, sessions
+from queueapp import audit, callbacks, lifecycle, queues, sessions
 from queueapp.auth import create_key
 from queueapp.callbacks import Result
-from queueapp.domain.states import Action, Outcome
+from queueapp.domain.states import Outcome
 from queueapp.domain.submission import Submission
 from queueapp.lifecycle import Choice, Report
-from queueapp.models import ApiKey, Delivery, QueueRollup, Rollup
+from queueapp.models import ApiKey, QueueRollup, Rollup
 from queueapp.rollups import floor
 from tests.transports.admin_rows import Fleet
 
@@ -45,11 +45,12 @@ def make() -> None:
     for number in range(40):
         fleet.succeeded(worker, name="tag", cloud="aws", account=str(number % 4))
     fleet.now = now - timedelta(minutes=41)
-    submit(producer, 212, now - timedelta(minutes=41), "tag", cloud="azure", account="7718")
+    waiting, *_ = submit(producer, 212, now - timedelta(minutes=41), "tag", cloud="azure", account="7718")
     submit(producer, 31, now - timedelta(minutes=12), "tag", cloud="azure", account="1204")
-    for _ in range(12):
-        fleet.failed(worker, error="KeyError: 'owner'", name="tag", cloud="aws", account="2")
     shown = failing(fleet, worker)
+    for number in range(26):
+        fleet.now = now - timedelta(minutes=41 - 1.5 * number)
+        fleet.failed(worker, error=f"KeyError: 'owner' of i-0f3a{number:02}", name="tag", cloud="aws", account="2")
     for minute in range(7):
         fleet.now = now - timedelta(minutes=30 - 4 * minute)
         fleet.failed(worker, error=ERROR, name="report.render", format="pdf")
@@ -59,22 +60,21 @@ def make() -> None:
         ["collect"], "grace", "the inventory's API is down until 16:00, INC-4711", now - timedelta(minutes=18)
     )
     queues.configure("tag", {"concurrency": 200, "timeout_seconds": 60.0})
-    delivery = with_callbacks(fleet)
-    again = {"state": "failed", "name": "tag"}
-    operation = operations.start(Action.RETRY, again, tasks_of=None, names=None, asked_by="ada", now=now)
+    with_callbacks(fleet)
     actor = audit.Actor("grace", address="10.20.0.14")
     audit.record(actor, "pause", kind="queue", subject="collect", detail="the inventory's API is down, INC-4711")
     audit.record(audit.Actor("ada", address="10.20.0.9"), "retry", kind="task", count=7)
     the_past(fleet)
     sessions.stop_node(fleet.node_id, now)
     key = ApiKey.objects.get(name="inventory").pk
-    chosen = {"task": shown, "delivery": delivery, "operation": operation.pk, "apikey": key}
+    chosen = {"failed": shown, "waiting": waiting, "apikey": key}
     print(json.dumps({name: str(value) for name, value in chosen.items()}))
 
 
-def submit(key: ApiKey, count: int, at: Any, name: str, **attrs: str) -> None:
+def submit(key: ApiKey, count: int, at: Any, name: str, **attrs: str) -> list[UUID]:
     data = json.dumps({"resource": "i-0f3a9c", "set": {"owner": "finance"}})
-    lifecycle.submit([Submission(name, attrs, data, max_attempts=3) for _ in range(count)], key, at)
+    tasks = [Submission(name, attrs, data, max_attempts=3) for _ in range(count)]
+    return [receipt.task_id for receipt in lifecycle.submit(tasks, key, at)]
 
 
 def failing(fleet: Fleet, worker: UUID) -> UUID:
@@ -107,8 +107,8 @@ def failing(fleet: Fleet, worker: UUID) -> UUID:
     return task_id
 
 
-def with_callbacks(fleet: Fleet) -> UUID:
-    """One given up, one that is tried again, some delivered. The key of the first."""
+def with_callbacks(fleet: Fleet) -> None:
+    """One given up, one that is tried again, some delivered."""
     tasks = [Submission("tag", {"cloud": "aws"}, "{}", callback_url=HOOK) for _ in range(6)]
     ids = [receipt.task_id for receipt in lifecycle.submit(tasks, None, fleet.now)]
     lifecycle.cancel(ids, fleet.now)
@@ -117,7 +117,6 @@ def with_callbacks(fleet: Fleet) -> UUID:
     for each, (status, error), age in zip(claimed, answers, (1.0, 0, 0, 0, 0, 0), strict=True):
         created_at = each.created_at - timedelta(days=age)
         callbacks.settle([Result(each.id, 1, created_at, status, error)], fleet.now)
-    return Delivery.objects.get(state="failed").pk
 
 
 def the_past(fleet: Fleet) -> None:

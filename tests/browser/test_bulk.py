@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 
 from tests.acceptance.processes import Server
-from tests.browser.conftest import Open
+from tests.browser.conftest import HOSTILE, Open
 
-ROOT = Path(__file__).resolve().parents[2]
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e'\"&"
 MANY = 6000
 VERY_MANY = 20_000
 """So many that the operation is still under way when somebody wants to stop it."""
@@ -107,18 +103,3 @@ async def test_the_pages_are_open_to_all_at_any_width(server: Server, viewer: Op
             ada.complaints.clear()  # what axe-core itself does to the page breaks the policy
         assert complaints == []
         assert {address: found for address, found in findings.items() if found} == {}
-
-
-@pytest.mark.skipif(not os.environ.get("SCREENSHOTS"), reason="pictures for the docs: make screenshots")
-async def test_pictures_for_the_docs(server: Server, viewer: Open):
-    await submit_many(server, MANY)
-    async with viewer() as ada:
-        await ada.open(bulk(action="cancel", **{"name": "tag", "attr.cloud": "azure"}))
-        await ada.until("#bulk-count", f"{MANY:,} tasks")
-        await ada.page.screenshot(path=ROOT / "docs/images/bulk.png", full_page=True)
-        await ada.page.click("#bulk-confirm button")
-        await ada.page.wait_for_url("**/admin/queueapp/operation/*/change/")
-        await ada.page.screenshot(path=ROOT / "docs/images/operation.png", full_page=True)
-        await ada.until(".operation", "done: ")
-        await ada.open("/admin/queueapp/auditentry/")
-        await ada.page.screenshot(path=ROOT / "docs/images/audit.png", full_page=True)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from playwright.async_api import Error
+from playwright.async_api import Error, expect
 
 from tests.acceptance.processes import PATIENCE_SECONDS, Server
 from tests.browser.conftest import Open, Viewer
 
 ADD = "/admin/queueapp/apikey/add/"
+RED = "rgb(186, 33, 33)"
+"""Of the buttons with which the admin deletes."""
 
 
 async def make(ada: Viewer) -> str:
@@ -53,6 +55,16 @@ async def test_a_key_is_copied_by_a_button(server: Server, viewer: Open):
         await ada.until("#copied", "Copied.")
         assert await ada.page.evaluate("navigator.clipboard.readText()") == text
         assert ada.complaints == []
+
+
+async def test_the_button_that_cannot_be_undone_is_red_in_its_row(server: Server, viewer: Open):
+    async with viewer() as ada:
+        await ada.open("/admin/queueapp/apikey/?q=test-worker")
+        await ada.page.click("#result_list th a")
+        await ada.page.click(".object-tools button:has-text('Revoke')")
+        revoke = ada.page.locator(".submit-row [type=submit]")
+        await expect(revoke).to_have_css("background-color", RED)
+        await expect(ada.page.locator(".submit-row")).to_have_css("border-top-style", "solid")
 
 
 async def test_revoking_says_what_it_cuts_off_and_asks(server: Server, viewer: Open):

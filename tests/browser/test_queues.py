@@ -55,3 +55,14 @@ async def test_an_old_page_undoes_nothing_that_others_did(server: Server, viewer
         await ada.page.click("[name=_continue]")
         await ada.until(".errorlist", "Changed meanwhile: it is until evening now.")
         assert ada.complaints == []
+
+
+async def test_the_note_stands_apart_from_the_choice_of_an_action(server: Server, viewer: Open):
+    await server.submit({"name": "tag"})
+    async with viewer() as ada:
+        await ada.open("/admin/queueapp/queue/")
+        choice = await ada.page.locator(".actions select[name=action]").bounding_box()
+        note = await ada.page.locator(".actions label", has_text="Note:").bounding_box()
+        assert choice is not None
+        assert note is not None
+        assert note["x"] >= choice["x"] + choice["width"] + 8

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
@@ -10,10 +9,9 @@ from urllib.parse import quote
 import pytest
 
 from tests.acceptance.processes import Server
-from tests.browser.conftest import Open, Viewer
-from tests.browser.test_overview import HOSTILE, HOSTILE_NAME, ROOT
+from tests.browser.conftest import HOSTILE, WORKERS, Open, choose_workers
 
-COVERAGE, SANDBOX, WORKERS = "/admin/coverage/", "/admin/sandbox/", "/admin/queueapp/workersession/"
+COVERAGE, SANDBOX = "/admin/coverage/", "/admin/sandbox/"
 
 
 @asynccontextmanager
@@ -32,25 +30,15 @@ async def fleet(server: Server) -> AsyncIterator[None]:
         yield
 
 
-async def ask(ada: Viewer, action: str, *names: str) -> None:
-    """Choose the workers in the list, and the action."""
-    await ada.open(WORKERS)
-    for name in names:
-        await ada.page.locator("#result_list tr", has_text=name).locator("input.action-select").check()
-    await ada.page.select_option("select[name=action]", action)
-    await ada.page.click("button[name=index]")
-    await ada.until("#impact h2", "What would happen")
-
-
 async def test_what_a_drain_would_do_is_said_before_it_is_done(server: Server, viewer: Open):
     async with fleet(server), viewer() as ada:
-        await ask(ada, "drain", "narrow", "wide")
+        await choose_workers(ada, "drain", "narrow", "wide")
         await ada.until("#impact", "14 waiting tasks have no other worker.")
         await ada.until("#impact", "which may be finished")
         await ada.page.click("#impact a.cancel-link")
         await ada.page.wait_for_url(f"**{WORKERS}")
         assert await ada.page.locator(".field-state", has_text="draining").count() == 0
-        await ask(ada, "drain", "narrow")
+        await choose_workers(ada, "drain", "narrow")
         await ada.page.click("#impact input[type=submit]")
         await ada.until(".messagelist", "1 worker session told to drain.")
         await ada.page.locator("#result_list a", has_text="narrow").click()
@@ -104,7 +92,7 @@ async def test_all_of_it_is_open_to_all_on_every_screen(server: Server, viewer: 
             "worker",
         ):
             if path == "impact":
-                await ask(ada, "disconnect", "narrow")
+                await choose_workers(ada, "disconnect", "narrow")
             elif path == "worker":
                 await ada.open(WORKERS)
                 await ada.page.locator("#result_list a", has_text="narrow").click()
@@ -122,37 +110,17 @@ async def test_all_of_it_is_open_to_all_on_every_screen(server: Server, viewer: 
 
 
 async def test_hostile_names_and_values_do_nothing(server: Server, viewer: Open):
-    text = HOSTILE.replace("\u0000", "")
     await server.submit(
-        {"name": "tag", "attrs": {"cloud": text, text: "x" * 1000}, "data": text + "x" * 1_000_000}
+        {"name": "tag", "attrs": {"cloud": HOSTILE, HOSTILE: "x" * 1000}, "data": HOSTILE + "x" * 1_000_000}
     )
-    query = f"?task=tag&cloud={quote(text)}&_name={HOSTILE_NAME}&_max_outstanding=1"
+    query = f"?task=tag&cloud={quote(HOSTILE)}&_name={quote(HOSTILE)}&_max_outstanding=1"
     async with server.worker(query), viewer() as ada:
-        address = f"{SANDBOX}?name=tag&attrs={quote(f'cloud={text}')}"
-        for path in (COVERAGE, f"{COVERAGE}?name={quote(text)}", address, WORKERS):
+        address = f"{SANDBOX}?name=tag&attrs={quote(f'cloud={HOSTILE}')}"
+        for path in (COVERAGE, f"{COVERAGE}?name={quote(HOSTILE)}", address, WORKERS):
             await ada.open(path)
             await ada.page.wait_for_load_state("load")
             assert await ada.page.locator("img[src=x]").count() == 0
-        await ask(ada, "drain", "<script>")
+        await choose_workers(ada, "drain", "<script>")
         await ada.until("#impact", "<script>alert(1)</script>")
         assert await ada.page.locator("img[src=x]").count() == 0
         assert ada.complaints == []
-
-
-@pytest.mark.skipif(not os.environ.get("SCREENSHOTS"), reason="pictures for the docs: make screenshots")
-async def test_pictures_for_the_docs(server: Server, viewer: Open):
-    async with fleet(server):
-        for width, scheme, ending in ((1280, "light", ""), (400, "dark", "-narrow")):
-            async with viewer(width=width, color_scheme=scheme) as ada:
-                await ada.open(COVERAGE)
-                await ada.page.screenshot(path=ROOT / f"docs/images/coverage{ending}.png", full_page=True)
-                await ada.open(f"{SANDBOX}?name=tag&attrs=cloud%3Daws%0Aaccount%3D123")
-                await ada.page.screenshot(path=ROOT / f"docs/images/sandbox{ending}.png", full_page=True)
-                await ask(ada, "drain", "narrow", "wide")
-                await ada.page.screenshot(path=ROOT / f"docs/images/impact{ending}.png", full_page=True)
-                if not ending:
-                    await ada.open(WORKERS)
-                    await ada.page.screenshot(path=ROOT / "docs/images/workers.png", full_page=True)
-                    await ada.page.locator("#result_list a", has_text="narrow").click()
-                    await ada.until(".field-standing", "online")
-                    await ada.page.screenshot(path=ROOT / "docs/images/worker.png", full_page=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.acceptance.processes import Server, finish, receive
-from tests.browser.conftest import Open, Viewer, working
+from tests.browser.conftest import HOSTILE, Open, Viewer, working
 
-ROOT = Path(__file__).resolve().parents[2]
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e'\"&\u0001"
+TEXT = f"{HOSTILE}\u0001"
 
 
 def page_of(task_id: str) -> str:
@@ -86,11 +84,11 @@ async def test_a_task_is_followed_from_its_submission_to_its_end(server: Server,
         async with server.worker("?task=tag&_name=w7") as socket:
             [task] = await receive(socket)
             await ada.until("#task-line", "attempt 1: running")
-            progress = {"kind": "progress", "task_id": task_id, "progress": 0.4, "message": HOSTILE}
+            progress = {"kind": "progress", "task_id": task_id, "progress": 0.4, "message": TEXT}
             await socket.send(json.dumps(progress))
             await ada.until("#progress-number", "40%")
             await ada.until("#progress-message", "<script>alert(1)</script>")
-            await finish(socket, task, {"found": [HOSTILE]})
+            await finish(socket, task, {"found": [TEXT]})
             await ada.until("#payload-result", "found")
         asked = []
         ada.page.on("request", lambda request: asked.append(request.url))
@@ -118,7 +116,7 @@ def text_of(file: Path) -> str:
 
 
 async def test_a_payload_can_be_copied_whole(server: Server, viewer: Open):
-    data = {"text": "x" * 200_000 + HOSTILE}
+    data = {"text": "x" * 200_000 + TEXT}
     [task_id] = await server.submit({"name": "tag", "data": data})
     async with viewer(permissions=["clipboard-read", "clipboard-write"]) as ada:
         await ada.open(page_of(task_id))
@@ -136,8 +134,8 @@ async def fail(server: Server, **task: Any) -> str:
     async with server.worker("?task=tag&_name=w7") as socket:
         [task_id] = await server.submit({"name": "tag", **task})
         await receive(socket)
-        error = f"{HOSTILE} first line\n" + "x" * 300_000
-        report = {"task_id": task_id, "result": "error", "error": error, "details": {"trace": HOSTILE * 100}}
+        error = f"{TEXT} first line\n" + "x" * 300_000
+        report = {"task_id": task_id, "result": "error", "error": error, "details": {"trace": TEXT * 100}}
         await socket.send(json.dumps(report))
         await server.task(task_id, wait=30)
     return task_id
@@ -148,9 +146,9 @@ async def test_hostile_tasks_do_nothing_and_the_page_is_open_to_all(
     server: Server, viewer: Open, width: int, scheme: str
 ):
     waiting, *_ = await server.submit(
-        {"name": "tag", "attrs": {"note": HOSTILE.replace("\u0001", "")}, "data": HOSTILE + "x" * 1_000_000},
+        {"name": "tag", "attrs": {"note": HOSTILE}, "data": TEXT + "x" * 1_000_000},
     )
-    failed = await fail(server, data={"deep": [[[HOSTILE]]]})
+    failed = await fail(server, data={"deep": [[[TEXT]]]})
     async with server.worker("?task=tag&note=other&_name=w1"), viewer(width=width, color_scheme=scheme) as ada:
         for task_id in (waiting, failed):
             await ada.open(page_of(task_id))
@@ -162,26 +160,6 @@ async def test_hostile_tasks_do_nothing_and_the_page_is_open_to_all(
                 await summary.focus()
             assert await ada.findings() == []
             ada.complaints.clear()  # what axe-core itself does to the page breaks the policy
-
-
-@pytest.mark.skipif(not os.environ.get("SCREENSHOTS"), reason="pictures for the docs: make screenshots")
-@pytest.mark.parametrize(("picture", "scheme"), [("task-waiting", "light"), ("task-failed", "dark")])
-async def test_pictures_for_the_docs(server: Server, viewer: Open, picture: str, scheme: str):
-    async with (
-        server.worker("?task=tag&cloud=aws,gcp&_name=w1"),
-        server.worker("?task=tag&cloud=aws&account=1&_name=w2"),
-        server.worker("?task=collect&_name=w3"),
-    ):
-        [task_id] = await server.submit(
-            {"name": "tag", "attrs": {"cloud": "azure"}, "data": {"resource": "vm-17", "tags": {"team": "ops"}}}
-        )
-        if picture == "task-failed":
-            task_id = await failed_after_retries(server)
-        async with viewer(color_scheme=scheme) as ada:
-            await ada.open(page_of(task_id))
-            await ada.until("#task-summary", "It")
-            target = ROOT / "docs/images" / f"{picture}.png"
-            await ada.page.screenshot(path=target, full_page=True)
 
 
 async def failed_after_retries(server: Server) -> str:

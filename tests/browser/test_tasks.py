@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import pytest
 from playwright.async_api import Page, expect
 
 from tests.acceptance.processes import Server
-from tests.browser.conftest import Open, working
+from tests.browser.conftest import HOSTILE, Open
 
-ROOT = Path(__file__).resolve().parents[2]
 TASKS = "/admin/queueapp/task/"
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e'\"&"
 ROWS = "#result_list tbody tr"
 
 
@@ -175,21 +170,3 @@ async def test_a_narrow_screen_has_room_for_the_bar(server: Server, viewer: Open
         assert box is not None
         assert box["width"] >= 200
         assert ada.complaints == []
-
-
-@pytest.mark.skipif(not os.environ.get("SCREENSHOTS"), reason="pictures for the docs: make screenshots")
-@pytest.mark.parametrize(
-    ("picture", "width", "scheme"),
-    [("tasks", 1280, "light"), ("tasks-dark", 1280, "dark"), ("tasks-narrow", 400, "light")],
-)
-async def test_pictures_of_the_task_list(server: Server, viewer: Open, picture: str, width: int, scheme: str):
-    async with working(server, "?task=tag&cloud=aws,gcp&_name=w7"):
-        await server.submit(*[{"name": "tag", "attrs": {"cloud": "aws", "account": str(n)}} for n in range(6)])
-        await server.submit(*[{"name": "tag", "attrs": {"cloud": "azure"}}] * 60)
-        async with viewer(width=width, color_scheme=scheme) as ada:
-            await ada.open(f"{TASKS}?q=name:tag+state:pending")
-            await ada.page.focus("#searchbar")
-            await ada.page.keyboard.press("End")
-            await ada.page.keyboard.type(" a")
-            target = ROOT / "docs/images" / f"{picture}.png"
-            await ada.page.screenshot(path=target)

@@ -30,6 +30,7 @@ from queueapp.link import Link
 from queueapp.passes import Inbox, Outbox, Pass
 from queueapp.protocol import RESTART_REASON, Ack, Cancel, CloseCode, DrainNotice, ServerMessage
 from queueapp.relay import Relay
+from queueapp.rollups import Counted
 from queueapp.sessions import Attachment, Closing
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Hub:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="hub-database")
         self._pass: Pass | None = None
         self._node_id: UUID | None = None
+        self._counted_before: Counted | None = Counted.so_far()
         self._next_tick = 0.0
         self._next_promotion: datetime | None = None
         self._gathers = False
@@ -269,7 +271,8 @@ class Hub:
         the database as it may have been."""
         entered_at = now()
         self._node_id = sessions.start_node(entered_at)
-        return Pass(self._node_id, reaps_from=sessions.lease_end(entered_at))
+        counted_before, self._counted_before = self._counted_before, None
+        return Pass(self._node_id, sessions.lease_end(entered_at), counted_before)
 
     async def _wait(self) -> None:
         """Until somebody wakes the hub, or the clock does."""

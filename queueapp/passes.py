@@ -20,7 +20,7 @@ from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
 from queueapp.lifecycle import Report, SignOfLife, Verdict
 from queueapp.queue_rollups import QueueRollups
-from queueapp.rollups import Rollups
+from queueapp.rollups import Counted, Rollups
 from queueapp.sessions import Attachment, Closing, Lease
 
 logger = logging.getLogger(__name__)
@@ -119,8 +119,11 @@ class Outbox:
 class Pass:
     """Runs the passes of one node, all on one thread."""
 
-    def __init__(self, node_id: UUID, reaps_from: datetime | None = None) -> None:
-        """`reaps_from`: when it may begin to take other nodes for dead (None: at once)."""
+    def __init__(
+        self, node_id: UUID, reaps_from: datetime | None = None, counted_before: Counted | None = None
+    ) -> None:
+        """`reaps_from`: when it may begin to take other nodes for dead (None: at once). `counted_before`: as in
+        `Rollups`."""
         self.node_id = node_id
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
@@ -128,7 +131,7 @@ class Pass:
         self._promote_at: datetime | None = None
         self._schedule_changed = True
         self._keys = access.Watch(node_id)
-        self._rollups = Rollups(node_id)
+        self._rollups = Rollups(node_id, counted_before)
         self._queue_rollups = QueueRollups(node_id)
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:

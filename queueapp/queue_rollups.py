@@ -66,10 +66,10 @@ class QueueRollups:
             self._write(now)
 
     def end(self, now: datetime) -> None:
-        """The process ends."""
-        if self._minute is not None:
-            self._close()
-            self._write(now)
+        """The process ends, perhaps before its first tick."""
+        self._minute = self._minute or floor(now, MINUTE_SECONDS)
+        self._close()
+        self._write(now)
 
     def _close(self) -> None:
         before, self._so_far = self._so_far, _Counted()

@@ -94,9 +94,10 @@ Interval = tuple[int, datetime]
 class Rollups:
     """Of one process, used by its database thread."""
 
-    def __init__(self, node_id: UUID) -> None:
+    def __init__(self, node_id: UUID, counted_before: Counted | None = None) -> None:
+        """`counted_before`: what this process had counted when it began to serve (None: until now)."""
         self._node_id = node_id
-        self._so_far = Counted.so_far()
+        self._so_far = Counted.so_far() if counted_before is None else counted_before
         self._intervals: list[Interval] = []
         """In which that began which is not counted into one yet, since the first tick."""
         self._counted: dict[Interval, Counted] = {}
@@ -118,10 +119,10 @@ class Rollups:
                 _prune(now)
 
     def end(self, now: datetime) -> None:
-        """The process ends."""
-        if self._intervals:
-            with carrying_on():
-                self._write(now)
+        """The process ends, perhaps before its first tick."""
+        self._intervals = self._intervals or _intervals_of(now)
+        with carrying_on():
+            self._write(now)
 
     def _write(self, now: datetime) -> None:
         """All that was counted until now, in the intervals in which that began."""

@@ -13,7 +13,7 @@ from rows import NOW, after, assigned, done, error, pending, session
 from queueapp import lifecycle, rollups
 from queueapp.domain import spreads
 from queueapp.models import Node, Rollup
-from queueapp.rollups import PRUNE_EVERY, Rollups, history
+from queueapp.rollups import PRUNE_EVERY, Counted, Rollups, history
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,6 +63,15 @@ class TestAProcess:
         pending(2)
         counting.end(after(3))
         assert row(10).submitted == 2
+
+    def test_counts_what_it_did_before_its_first_tick_too(self, node):
+        """Requests are answered while it enters as a node."""
+        counted_before = Counted.so_far()
+        pending(2)
+        counting = Rollups(node.id, counted_before)
+        pending(3)
+        counting.end(after(1))
+        assert row(10).submitted == 5
 
     def test_sees_how_many_wait_and_for_how_long(self, node):
         counting = Rollups(node.id)

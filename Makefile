@@ -40,7 +40,7 @@ test: $(VENV)/development
 	@status=0; \
 	for database in sqlite postgresql; do \
 		echo "Tests on $$database:"; \
-		$(BIN)/python -m pytest -n auto -q --durations=15 --database=$$database $(ARGS) || \
+		$(BIN)/python -m pytest -n auto --dist worksteal -q --durations=15 --database=$$database $(ARGS) || \
 			{ [ $$? = 5 ] && [ -n "$(ARGS)" ]; } || status=1; \
 	done; \
 	exit $$status

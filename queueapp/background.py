@@ -42,6 +42,9 @@ class _Background:
                 _carry_all_on()
             except DATABASE_AWAY as error:
                 logger.warning("Operations wait for the database: %s", error)
+            except Exception:
+                # This thread ends as one that may be started again: else nobody would carry on anything any more.
+                logger.exception("Operations were left where they are; the next tick goes on with them.")
             finally:
                 connections.close_all()
 

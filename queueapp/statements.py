@@ -160,8 +160,7 @@ def execute(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, .
         # A plan that was kept, and a column that has another type since. In a transaction its end would mend that.
         if connection.in_atomic_block:
             raise
-        with connection.cursor() as cursor:
-            cursor.execute("DEALLOCATE ALL")  # the driver hears of it, and forgets them too
+        _executed("DEALLOCATE ALL", ())  # by this cursor, whose driver hears of it and forgets them too
         return _executed(statement, parameters)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from html import unescape
 from typing import Any
 
@@ -33,7 +35,7 @@ def groups(client: Client, window: str = "24h") -> list[dict[str, Any]]:
 
 class TestAGroup:
     def test_is_shown_with_its_numbers_and_its_last_error(self, admin_client: Client, fleet: Fleet, worker: Any):
-        fleet.failed(worker, "disk 7 full\nof 8")
+        replace(fleet, now=fleet.now - timedelta(seconds=1)).failed(worker, "disk 7 full\nof 8")
         last = fleet.failed(worker, "disk 8 full\nof 9")
         page = shown(admin_client, ERRORS)
         assert "disk &lt;n&gt; full" in page

@@ -28,7 +28,7 @@ async def test_a_filter_is_typed_and_taken_away_again(server: Server, viewer: Op
         await expect(ada.page.locator(ROWS)).to_have_count(3)
         await expect(ada.page.locator("#chips bdi")).to_have_text(["attr.cloud:azure", "state:pending"])
         await expect(ada.page.locator("#with-all > a")).to_have_attribute(
-            "href", "/admin/bulk/?filter=%7B%22attr.cloud%22%3A+%22azure%22%2C+%22state%22%3A+%22pending%22%7D"
+            "href", "/admin/bulk/?filter=%7B%22attr.cloud%22%3A%22azure%22%2C%22state%22%3A%22pending%22%7D"
         )
         await ada.page.get_by_label("Without attr.cloud:azure").click()
         await expect(ada.page.locator(ROWS)).to_have_count(4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -136,26 +137,15 @@ class ApiKeyAdmin(OperatorAdmin[ApiKey]):
 
     # ---- its page
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        response = super().change_view(request, object_id, form_url, extra_context)
-        if isinstance(response, TemplateResponse) and response.context_data:
-            key = response.context_data["original"]
-            response.context_data |= {
-                "use": key_use.uses([key.pk])[key.pk],
-                "sessions": key_use.sessions_of(key.pk),
-                "all_sessions": list_of(WorkerSession, api_key__id__exact=key.pk, state="all"),
-                "submitted": key_use.submitted_by(key.pk),
-                "looked_at": key_use.TASKS_LOOKED_AT,
-            }
-            if key.revoked_at:
-                response.context_data["buttons"] = []
-        return response
+    def page_context(self, request: HttpRequest, key: ApiKey, context: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "use": key_use.uses([key.pk])[key.pk],
+            "sessions": key_use.sessions_of(key.pk),
+            "all_sessions": list_of(WorkerSession, api_key__id__exact=key.pk, state="all"),
+            "submitted": key_use.submitted_by(key.pk),
+            "looked_at": key_use.TASKS_LOOKED_AT,
+            "buttons": [] if key.revoked_at else context["buttons"],
+        }
 
     def subject(self, row: ApiKey) -> str:
         return row.prefix

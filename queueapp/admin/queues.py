@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -125,27 +125,17 @@ class QueueAdmin(OperatorAdmin[Queue]):
             *super().get_urls(),
         ]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        response = super().change_view(request, object_id, form_url, extra_context)
-        if isinstance(response, TemplateResponse) and response.context_data:
-            queue = response.context_data["original"]
-            routes = standing.why_it_waits(vars(queue)["routes"], vars(queue)["read_at"])
-            steers = self.has_steer_permission(request)
-            response.context_data |= {
-                "buttons": [("resume", "Resume")] if steers and queue.paused else [],
-                "pause": pause_text(queue),
-                "may_pause": steers and not queue.paused,
-                "routes": [_row_of(each, vars(queue)["read_at"]) for each in routes],
-                "routes_left_out": max(0, len(vars(queue)["routes"].routes) - len(routes)),
-                "mishaps": standing.mishaps(queue.name, vars(queue)["read_at"]),
-            }
-        return response
+    def page_context(self, request: HttpRequest, queue: Queue, context: Mapping[str, Any]) -> dict[str, Any]:
+        routes = standing.why_it_waits(vars(queue)["routes"], vars(queue)["read_at"])
+        steers = self.has_steer_permission(request)
+        return {
+            "buttons": [("resume", "Resume")] if steers and queue.paused else [],
+            "pause": pause_text(queue),
+            "may_pause": steers and not queue.paused,
+            "routes": [_row_of(each, vars(queue)["read_at"]) for each in routes],
+            "routes_left_out": max(0, len(vars(queue)["routes"].routes) - len(routes)),
+            "mishaps": standing.mishaps(queue.name, vars(queue)["read_at"]),
+        }
 
     def past_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The curves of the page, as JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.utils.text import smart_split
 
 from queueapp import audit, database
@@ -134,7 +135,15 @@ class OperatorAdmin(_ModelAdmin[M]):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         buttons = {"buttons": [(name, name.capitalize().replace("_", " ")) for name in self.get_actions(request)]}
-        return super().change_view(request, object_id, form_url, buttons | (extra_context or {}))
+        response = super().change_view(request, object_id, form_url, buttons | (extra_context or {}))
+        if isinstance(response, TemplateResponse) and response.context_data:
+            row = response.context_data["original"]
+            response.context_data |= self.page_context(request, row, response.context_data)
+        return response
+
+    def page_context(self, request: HttpRequest, row: M, context: Mapping[str, Any]) -> dict[str, Any]:
+        """What the template of a row's page is given beside the context that there is."""
+        return {}
 
     # ---- actions
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,19 +55,9 @@ class TaskPage(ReadOnlyAdmin[Task]):
             *super().get_urls(),
         ]
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        response = super().change_view(request, object_id, form_url, extra_context)
-        context = getattr(response, "context_data", None)
-        if context and isinstance(context.get("original"), Task):
-            context.update(_context(context["original"], request.user, database.now()))
-            context["buttons"] = [button for button in context["buttons"] if _fits(button[0], context["original"])]
-        return response
+    def page_context(self, request: HttpRequest, task: Task, context: Mapping[str, Any]) -> dict[str, Any]:
+        buttons = [button for button in context["buttons"] if _fits(button[0], task)]
+        return {**_context(task, request.user, database.now()), "buttons": buttons}
 
     def _now(self, request: HttpRequest, task_id: UUID) -> HttpResponse:
         """What changes of a task while one looks at it, small: it is asked for every second."""

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from queueapp import lifecycle
 from queueapp.domain.submission import Limits, Submission, parse_submission
-from queueapp.lifecycle import Choice, Report
+from queueapp.lifecycle import Choice, Report, activity
 from queueapp.models import Node, Task, WorkerSession
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
@@ -58,6 +58,13 @@ def done(worker: WorkerSession, task_id: UUID, **fields: Any) -> Report:
 
 def error(worker: WorkerSession, task_id: UUID, text: str = "broken", **fields: Any) -> Report:
     return Report(worker.id, task_id, done=False, error=text, **fields)
+
+
+def after_the_tick(worker: WorkerSession) -> WorkerSession:
+    """The worker's row, once what was noted of it is written there."""
+    activity.write_noted()
+    worker.refresh_from_db()
+    return worker
 
 
 def row(task_id: UUID) -> Task:

@@ -15,6 +15,7 @@ from rest_framework.test import APIClient
 from queueapp import access, database, idempotency, lifecycle, maintenance
 from queueapp.api.base import off_loop
 from queueapp.auth import create_key
+from queueapp.lifecycle import activity
 from queueapp.models import IdempotentRequest, Task, new_id
 from queueapp.waiting import number_waiting
 from tests.asking import asking
@@ -137,7 +138,7 @@ class TestAnAnswer:
     def test_is_kept_for_a_day(self, producer: APIClient) -> None:
         first = post(producer, {"name": "tag"})
         age(timedelta(hours=23, minutes=59))
-        maintenance.tick(database.now(), access.Watch(new_id()))
+        maintenance.tick(database.now(), access.Watch(new_id()), activity.Books())
         assert post(producer, {"name": "tag"}).content == first.content
 
     def test_is_forgotten_after_a_day(self, producer: APIClient) -> None:
@@ -152,7 +153,7 @@ class TestAnAnswer:
         post(producer, {"name": "tag"}, "old")
         age(idempotency.KEPT)
         post(producer, {"name": "tag"}, "new")
-        maintenance.tick(database.now(), access.Watch(new_id()))
+        maintenance.tick(database.now(), access.Watch(new_id()), activity.Books())
         assert IdempotentRequest.objects.get().key == "new"
 
 

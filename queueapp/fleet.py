@@ -6,7 +6,7 @@ remembered is no truth: each pass has the database tell what has changed since i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -38,7 +38,7 @@ class _Online(NamedTuple):
     number: int
     rows: list[Row]
     are_all: bool
-    used: list[tuple[SessionKey, Any]]
+    used: Sequence[tuple[SessionKey, Any]]
     seen: int
 
 

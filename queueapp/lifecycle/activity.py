@@ -62,7 +62,7 @@ def sessions_in(noted: bytes) -> list[bytes]:
     return [noted[start : start + 16] for start in range(0, len(noted), 16)]
 
 
-def lock_sessions(session_ids: Iterable[UUID | str]) -> None:
+def lock_sessions(session_ids: Iterable[UUID]) -> None:
     """By id, and before tasks wherever both are locked, so that two transactions cannot wait for each other."""
     if database.is_postgresql():
         statements.rows_of(
@@ -99,7 +99,7 @@ def write_noted() -> None:
         by_minute[minute_of(at)].append((kind, at, sessions_in(sessions)))
     if by_minute:
         noted = (each for rows in by_minute.values() for _, _, sessions in rows for each in sessions)
-        lock_sessions({session.hex() for session in noted})
+        lock_sessions({UUID(bytes=session) for session in set(noted)})
     for minute in sorted(by_minute):
         _add(minute, by_minute[minute])
 

@@ -87,7 +87,8 @@ def _agree_on_workers(model: Model, rows: list[dict[str, Any]], held: Counter[UU
         row["stale_results"] += stale
         assert row["outstanding"] == held[worker.id] == by_model[worker.id]
         said = row["state"], row["max_outstanding"], row["stale_results"], row["idle_since"], row["node_id"]
-        assert said == (worker.state, worker.max_outstanding, worker.stale, worker.idle_since, worker.node)
+        expected = worker.state, worker.max_outstanding, worker.stale, worker.idle_since, worker.node
+        assert said == expected, f"{worker}: the row says {said} instead of {expected}"
     assert len(rows) == len(model.workers)
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from queueapp import doorbell
 from queueapp.doorbell import Ring
-from queueapp.models import Attempt, ChangedKey, Node, Queue, Route, Subscription, Task, WorkerSession
+from queueapp.models import Activity, Attempt, ChangedKey, Node, Queue, Route, Subscription, Task, WorkerSession
 from stateful.audit import Ended, audit
 from stateful.clock import Clock
 from stateful.model import LEASE, Model, ModelNode, ModelWorker
@@ -98,5 +98,5 @@ class _Complaints(logging.Handler):
 
 def _clean() -> None:
     """Rows of the example before. Plain deletions: a few rows do not repay PostgreSQL's TRUNCATE."""
-    for model in (Attempt, ChangedKey, Task, Subscription, WorkerSession, Route, Queue, Node):
+    for model in (Activity, Attempt, ChangedKey, Task, Subscription, WorkerSession, Route, Queue, Node):
         model.objects.all()._raw_delete("default")

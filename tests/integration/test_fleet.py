@@ -95,6 +95,16 @@ class TestWithoutBeingTold:
         assert given_to(elsewhere, name="u") == first
         assert given_to(fleet) == second
 
+    def test_a_row_that_changes_does_not_make_its_worker_idle_since_longer(self, fleet):
+        """Guard: a row may be behind what was noted of its worker."""
+        first, second = fleet.attach("task=t,u", "task=t")
+        assert given_to(fleet, name="u") == first
+        Task.objects.update(state="succeeded", worker=None, deadline=None, result="1", finished_at=database.now())
+        until_nobody_is_at_work()
+        fleet.run(roster=True)
+        fleet.run(capacities=[(first, 99)])
+        assert given_to(fleet) == second
+
     def test_a_pass_whose_choice_came_to_nothing_leaves_nothing_behind(self, fleet):
         """Assigned by nobody: the tasks were cancelled between the choice and the assignment."""
         first, _ = fleet.attach("task=t", "task=t")
@@ -178,9 +188,10 @@ class TestWhatAPassReads:
                 read.append(context["cursor"].rowcount)
             return result
 
+        until_nobody_is_at_work()
+        given_to(fleet)
         with connection.execute_wrapper(count):
             for _ in range(2):
-                until_nobody_is_at_work()
                 given_to(fleet)
         assert all(number < 10 for number in read), read
 

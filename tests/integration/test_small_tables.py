@@ -1,0 +1,24 @@
+"""Plans are kept for as long as a connection lives, and tables grow meanwhile."""
+
+from __future__ import annotations
+
+import pytest
+from rows import session
+
+from queueapp import database, statements
+
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.only_on("postgresql", reason="SQLite never reads a whole table where it has an index"),
+]
+
+
+def test_a_plan_that_is_made_while_a_table_is_small_does_not_read_all_of_it() -> None:
+    """Guard: `enable_seqscan` of a brief transaction. By the statistics a row costs less to find by reading the
+    one page that there is."""
+    worker = session()
+    statements.execute("ANALYZE queueapp_workersession")
+    wanted = f"EXPLAIN SELECT name FROM queueapp_workersession WHERE id = '{worker.pk}'"
+    assert "Seq Scan" in str(statements.execute(wanted))
+    with database.brief_transaction():
+        assert "queueapp_workersession_pkey" in str(statements.execute(wanted))

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from rows import NOW, assigned, error, pending, row, session
 
-from queueapp import lifecycle, operations, searching
+from queueapp import lifecycle, operations, portions, searching
 from queueapp.domain.errors import InvalidFilter
 from queueapp.domain.states import Action
 from queueapp.models import Task
@@ -76,7 +76,7 @@ def test_an_operation_retries_the_group_and_nothing_else(worker):
 
 def test_the_operators_search_goes_through_the_group_alone(worker, monkeypatch):
     monkeypatch.setattr(searching, "FIRST_PORTION", 20)
-    monkeypatch.setattr(searching, "SEARCH_SECONDS", 0)
+    monkeypatch.setattr(portions, "SECONDS", 0)
     mine = failed(worker, count=3)
     failed(worker, "no answer", count=100)
     page = searching.page({"error_group": str(row(mine[0]).error_group)}, NOW)

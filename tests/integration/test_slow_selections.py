@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from rows import NOW, pending, row
 
-from queueapp import bulk, lifecycle, operations
+from queueapp import bulk, lifecycle, operations, portions
 from queueapp.domain.states import Action
 from queueapp.models import Operation
 
@@ -52,8 +52,7 @@ def slow_over(few: int) -> Iterator[list[int]]:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (bulk, operations):
-        monkeypatch.setattr(module, "SMALLEST_PORTION", 2)
+    monkeypatch.setattr(portions, "SMALLEST", 2)
 
 
 def ended(count: int) -> None:
@@ -62,7 +61,7 @@ def ended(count: int) -> None:
 
 class TestAPreview:
     def test_goes_on_with_smaller_portions(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bulk, "SECONDS", 60)
+        monkeypatch.setattr(portions, "SECONDS", 60)
         ended(25)
         with slow_over(20) as sizes:
             found = bulk.preview(Action.RETRY, {"name": "tag"})
@@ -109,9 +108,9 @@ class TestAnOperation:
     def test_takes_the_smallest_step_however_long_it_takes(self) -> None:
         pending(3)
         operation = operations.start(Action.CANCEL, {"name": "tag"}, **UNBOUND, now=NOW)
-        with slow_over(operations.SMALLEST_PORTION) as sizes:
+        with slow_over(portions.SMALLEST) as sizes:
             while operations.carry_on(operation.id):
                 pass
-        assert sizes[-1] == operations.SMALLEST_PORTION
+        assert sizes[-1] == portions.SMALLEST
         operation.refresh_from_db()
         assert (operation.state, operation.done) == ("done", 3)

@@ -12,7 +12,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from queueapp import background, bulk, lifecycle, operations
+from queueapp import background, bulk, lifecycle, operations, portions
 from queueapp.domain.submission import Submission
 from queueapp.models import AuditEntry, Operation, Task
 
@@ -134,13 +134,14 @@ class TestThePreview:
     def test_ends_at_a_bound(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bulk, "COUNTED", 5)
         monkeypatch.setattr(bulk, "FIRST_PORTION", 3)
+        monkeypatch.setattr(portions, "SECONDS", 60)
         Fleet.started().tasks(9)
         for few in (bulk.FEW, 2):
             monkeypatch.setattr(bulk, "FEW", few)
             assert count_said(admin_client, name="tag") == "More than 5 tasks"
 
     def test_ends_when_the_time_is_over(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bulk, "SECONDS", 0)
+        monkeypatch.setattr(portions, "SECONDS", 0)
         monkeypatch.setattr(bulk, "FEW", 2)
         monkeypatch.setattr(bulk, "FIRST_PORTION", 3)
         fleet = Fleet.started()
@@ -164,7 +165,7 @@ class TestThePreview:
     def test_goes_on_through_portions(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bulk, "FIRST_PORTION", 2)
         monkeypatch.setattr(bulk, "FEW", 2)
-        monkeypatch.setattr(bulk, "SECONDS", 60)
+        monkeypatch.setattr(portions, "SECONDS", 60)
         fleet = Fleet.started()
         for _ in range(5):
             fleet.task(), fleet.task("other")

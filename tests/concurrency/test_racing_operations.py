@@ -13,7 +13,7 @@ from queueapp.models import Operation
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, interleave
 from tests.concurrency.test_stopped_process import stopping_before
 from tests.integration import rows
-from tests.integration.rows import NOW, row
+from tests.integration.rows import NOW, carry_out, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,15 +25,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start(**filters: str) -> UUID:
     """Of a cancellation."""
-    return operations.start(
-        Action.CANCEL, filters or {"all": True}, tasks_of=None, names=None, asked_by="a test", now=NOW
-    ).id
-
-
-def carry_out(operation_id: UUID) -> Operation:
-    while operations.carry_on(operation_id):
-        pass
-    return Operation.objects.get(pk=operation_id)
+    return rows.begin_operation(Action.CANCEL, **filters).id
 
 
 def cancelled(task_ids: list[UUID]) -> int:

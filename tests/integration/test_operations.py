@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
-from rows import NOW, after, assigned, done, pending, row, session, submission
+from rows import NOW, after, assigned, begin_operation, carry_out, done, pending, row, session, submission
 
 from queueapp import background, database, lifecycle, maintenance, operations
 from queueapp.access import Watch
@@ -29,14 +29,7 @@ def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def start(action: Action = Action.CANCEL, **filters: Any) -> UUID:
-    unbound: dict[str, Any] = {"tasks_of": None, "names": None, "asked_by": "a test"}
-    return operations.start(action, filters or {"all": True}, **unbound, now=NOW).id
-
-
-def carry_out(operation_id: UUID) -> Operation:
-    while operations.carry_on(operation_id):
-        pass
-    return Operation.objects.get(pk=operation_id)
+    return begin_operation(action, **filters).id
 
 
 def progress(operation: Operation) -> tuple[str, int, int, int]:

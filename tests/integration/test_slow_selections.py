@@ -8,16 +8,13 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from rows import NOW, pending, row
+from rows import NOW, begin_operation, carry_out, pending, row
 
 from queueapp import bulk, lifecycle, operations, portions
 from queueapp.domain.states import Action
 from queueapp.models import Operation
 
 pytestmark = pytest.mark.django_db
-
-UNBOUND: dict[str, Any] = {"tasks_of": None, "names": None, "asked_by": "a test"}
-
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0"
 
@@ -86,31 +83,27 @@ class TestAnOperation:
     def test_begins_though_its_tasks_cannot_be_counted_at_once(self) -> None:
         tasks = pending(5)
         with slow_over(2):
-            operation = operations.start(Action.CANCEL, {"name": "tag"}, **UNBOUND, now=NOW)
-            assert (operation.total, operation.counted_at, operation.position) == (0, None, None)
-            while operations.carry_on(operation.id):
-                pass
-        operation.refresh_from_db()
-        assert (operation.state, operation.total, operation.done) == ("done", 5, 5)
+            begun = begin_operation(Action.CANCEL, name="tag")
+            assert (begun.total, begun.counted_at, begun.position) == (0, None, None)
+            carried_out = carry_out(begun.id)
+        assert (carried_out.state, carried_out.total, carried_out.done) == ("done", 5, 5)
         assert {row(task_id).state for task_id in tasks} == {"cancelled"}
 
     def test_takes_smaller_steps_where_larger_ones_take_too_long(self) -> None:
         pending(30)
-        operation = operations.start(Action.CANCEL, {"name": "tag"}, **UNBOUND, now=NOW)
+        begun = begin_operation(Action.CANCEL, name="tag")
         while Operation.objects.filter(counted_at__isnull=True).exists():
-            operations.carry_on(operation.id)
+            operations.carry_on(begun.id)
         with slow_over(10) as sizes:
-            assert operations.carry_on(operation.id)
+            assert operations.carry_on(begun.id)
         assert sizes[:4] == [5000, 500, 50, 5]
-        operation.refresh_from_db()
-        assert (operation.done, operation.state) == (sizes[-1], "running")
+        begun.refresh_from_db()
+        assert (begun.done, begun.state) == (sizes[-1], "running")
 
     def test_takes_the_smallest_step_however_long_it_takes(self) -> None:
         pending(3)
-        operation = operations.start(Action.CANCEL, {"name": "tag"}, **UNBOUND, now=NOW)
+        begun = begin_operation(Action.CANCEL, name="tag")
         with slow_over(portions.SMALLEST) as sizes:
-            while operations.carry_on(operation.id):
-                pass
+            carried_out = carry_out(begun.id)
         assert sizes[-1] == portions.SMALLEST
-        operation.refresh_from_db()
-        assert (operation.state, operation.done) == ("done", 3)
+        assert (carried_out.state, carried_out.done) == ("done", 3)

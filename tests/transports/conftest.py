@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from admin_rows import Scene, scene
 from django.contrib.auth import get_user_model
 from django.test import AsyncClient, Client
 from rest_framework.test import APIClient
 
-from queueapp import database, lifecycle
+from queueapp import background, database, lifecycle
 from queueapp.auth import create_key
 from queueapp.domain.matching import Subscription
 from queueapp.lifecycle import Choice, Report
@@ -30,6 +31,19 @@ def fleet(db: None) -> Iterator[Fleet]:
     fleet = Fleet()
     yield fleet
     fleet.unlisten()
+
+
+@pytest.fixture
+def rows(db: None) -> Scene:
+    return scene()
+
+
+@pytest.fixture
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """No operation goes on by itself: here is how often its thread was woken."""
+    woken: list[None] = []
+    monkeypatch.setattr(background, "wake", lambda: woken.append(None))
+    return woken
 
 
 @pytest.fixture(autouse=True)

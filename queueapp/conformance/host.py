@@ -22,6 +22,7 @@ from websockets.typing import Subprotocol
 
 from queueapp.conformance.stories import Deviation, NotApplicable, expect
 from queueapp.domain.errors import RegistrationError
+from queueapp.domain.times import as_rfc3339
 from queueapp.protocol import (
     SUBPROTOCOL,
     Drain,
@@ -83,7 +84,7 @@ class Guest:
             "data": self._worker.data,
             "attempt": attempt,
             "timeout": TIMEOUT_SECONDS,
-            "deadline": deadline.isoformat().replace("+00:00", "Z"),
+            "deadline": as_rfc3339(deadline),
             "priority": 0,
             **changes,
         }

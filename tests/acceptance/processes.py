@@ -254,6 +254,23 @@ def cluster(prepared: Server, directory: Path, size: int, **environment: str) ->
         yield servers
 
 
+def started_on(stack: ExitStack, directory: Path, size: int, **environment: str) -> list[Server]:
+    """Several over the empty database that the environment names, which the first of them prepares."""
+    servers: list[Server] = []
+    for number in range(size):
+        data_dir = directory / f"server-{number}"
+        data_dir.mkdir()
+        server = Server(data_dir, **environment)
+        if servers:
+            server.keys = servers[0].keys
+        else:
+            server.prepare()
+        server.start()
+        stack.callback(server.kill_if_running)
+        servers.append(server)
+    return servers
+
+
 async def receive(socket: ClientConnection, count: int = 1) -> list[dict[str, Any]]:
     """The next frames of a worker that reads one object each."""
     async with asyncio.timeout(PATIENCE_SECONDS):

@@ -23,17 +23,9 @@ from websockets.typing import Subprotocol
 from queueapp.conformance.stories import Deviation, NotApplicable, expect
 from queueapp.domain.errors import RegistrationError
 from queueapp.domain.times import as_rfc3339
-from queueapp.protocol import (
-    SUBPROTOCOL,
-    Drain,
-    Release,
-    Result,
-    Unusable,
-    WorkerMessage,
-    parse_auth,
-    parse_frame,
-)
+from queueapp.protocol import SUBPROTOCOL, Drain, Release, Result, Unusable, WorkerMessage
 from queueapp.registration import Offer, Query, parse_first_message, parse_query
+from queueapp.worker_frames import parse_auth, parse_frame
 
 WORKER_PATH = "/work/queue"
 TOKEN = "wq_conformance"

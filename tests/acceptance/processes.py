@@ -216,6 +216,15 @@ def backing(template: str = "template1") -> Iterator[dict[str, str]]:
 
 
 @contextmanager
+def prepared_in(directory: Path) -> Iterator[Server]:
+    """A server that is never started: its database and keys, to be copied."""
+    with backing() as environment:
+        server = Server(directory, **environment)
+        server.prepare()
+        yield server
+
+
+@contextmanager
 def started_copy(prepared: Server, directory: Path, **environment: str) -> Iterator[Server]:
     """A server of its own, with the database and the keys of the prepared one."""
     with copied(prepared, directory, **environment) as server:

@@ -140,7 +140,7 @@ def _may_be_beyond() -> str:
 def _end_some(now: datetime, of: str, parameters: Sequence[Any], named: Iterable[UUID] | None = None) -> int:
     """Look at some of the sessions for which `of` holds and whose key has changed; end those beyond its reach, and
     note of the others what was found. Returns how many were looked at. `named`: what `of` may speak of."""
-    with database.brief_transaction():
+    with database.brief_transaction(database.DISPATCH_LOCK):
         statement = f"""
             SELECT session.id, apikey.revoked_at IS NOT NULL, apikey.task_globs, apikey.bounds
             FROM {_SESSIONS_WITH_KEYS} WHERE {of} AND session.gone_at IS NULL AND {_may_be_beyond()}

@@ -215,6 +215,9 @@ def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
     # Until the end of this transaction: a setting of the session would stay in a pooled connection.
     statement = "SELECT set_config('idle_in_transaction_session_timeout', %s, true); "
     statement += "SELECT set_config('lock_timeout', %s, true); "
+    # A plan that was made and kept when a table was small would read the whole of it for ever. Where a table is
+    # read as a whole all the same, that is now thought to be so dear that the plan would be compiled.
+    statement += "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true); "
     parameters: list[Any] = [str(round(lease_ms / 3)), str(round(lease_ms / 2))]
     if not waits_for_disk:
         statement += "SELECT set_config('synchronous_commit', 'off', true); "

@@ -13,7 +13,7 @@ from uuid import UUID
 from queueapp import database, statements
 from queueapp.domain.choice import Chooser, Load
 from queueapp.domain.matching import Profile, Subscription
-from queueapp.lifecycle import Choice
+from queueapp.lifecycle import Choice, activity
 from queueapp.ready import Spill
 from queueapp.statements import NAMED
 
@@ -33,12 +33,13 @@ OLDEST_SNAPSHOT = 2**30
 
 class _Online(NamedTuple):
     """The number of sessions that are online, and the rows of those that changed since an earlier look, if not of
-    all. `snapshot`: what to give for the next one."""
+    all; and what was noted of sessions since then, as (session, time). `seen`: what to give for the next look."""
 
     number: int
     rows: list[Row]
     are_all: bool
-    snapshot: int | None = None
+    used: list[tuple[SessionKey, Any]]
+    seen: int
 
 
 class Fleet:
@@ -53,7 +54,7 @@ class Fleet:
         self._room: dict[Profile, int] = {}
         self._room_of_tier: dict[Tier, int] = {}
         self._tiers: dict[Tier, tuple[SessionKey, ...]] = {}
-        self._snapshot: int | None = None
+        self._seen: int | None = None
         self._chooser: Chooser[SessionKey] = Chooser()
 
     @property
@@ -65,23 +66,39 @@ class Fleet:
     def muster(self) -> None:
         """Become what the rows say, which cost what has changed. In the transaction of the pass, before it writes
         anything; after one that failed, what is remembered is of no use."""
-        online = _online(self._snapshot)
+        online = _online(self._seen)
         come = [row for row in online.rows if row[0] not in self._rows]
         if not online.are_all and len(self._rows) + len(come) != online.number:
             online = _online(None)  # Somebody has gone, and of those that have there is no row.
             come = [row for row in online.rows if row[0] not in self._rows]
-        self._snapshot = online.snapshot
+        self._seen = online.seen
         gone: Collection[SessionKey] = ()
         if len(self._rows) + len(come) != online.number:
             gone = self._rows.keys() - {row[0] for row in online.rows}
-        changed = {row[0] for row in online.rows if self._rows.get(row[0]) != row}
-        self._rows.update((row[0], row) for row in online.rows)
+        changed = self._note(online)
         self._leave(gone)
         self._join([row[0] for row in come])
         outstanding = _outstanding()
         changed.update(session for session, _ in outstanding.items() ^ self._outstanding.items())
         self._outstanding = outstanding
         self._load(changed, gone)
+
+    def _note(self, online: _Online) -> set[SessionKey]:
+        """The sessions that are not as they were. What a row says of its last use may be behind what was noted."""
+        changed: set[SessionKey] = set()
+        for row in online.rows:
+            known = self._rows.get(row[0])
+            if known is not None and known[2] > row[2]:
+                row = (row[0], row[1], known[2])
+            if row != known:
+                self._rows[row[0]] = row
+                changed.add(row[0])
+        for session, used_at in online.used:
+            known = self._rows.get(session)
+            if known is not None and known[2] < used_at:
+                self._rows[session] = (session, known[1], used_at)
+                changed.add(session)
+        return changed
 
     def _leave(self, gone: Collection[SessionKey]) -> None:
         for session in gone:
@@ -176,31 +193,44 @@ class Fleet:
         return line
 
 
-def _online(snapshot: int | None) -> _Online:
-    """Those whose rows have changed since the snapshot; all of them without one, and on SQLite, where a row does
-    not say who wrote it."""
+def _online(seen: int | None) -> _Online:
+    """Those whose rows have changed since `seen`; all of them without it, and on SQLite, where a row does not say
+    who wrote it."""
     if not database.is_postgresql():
-        # As text, which is in the order of time: as a column of its type each value would go through Python.
-        rows = statements.execute(
-            "SELECT id, max_outstanding, idle_since || '' FROM queueapp_workersession "
-            "WHERE gone_at IS NULL AND state = 'online'"
-        )
-        return _Online(len(rows), rows, are_all=True)
-    found = _changed_since(snapshot)
+        return _online_on_sqlite(seen or 0)
+    found = _changed_since(seen)
     number, until = found[0][:2]
-    if snapshot is not None and not 0 <= until - snapshot <= OLDEST_SNAPSHOT:
-        snapshot, found = None, _changed_since(None)
+    if seen is not None and not 0 <= until - seen <= OLDEST_SNAPSHOT:
+        seen, found = None, _changed_since(None)
         number, until = found[0][:2]
-    rows = [row[2:] for row in found if row[2] is not None]
-    return _Online(number, rows, snapshot is None, until)
+    rows = [row[2:] for row in found if row[3] is not None]
+    noted = [(row[2], row[4]) for row in found if row[3] is None and row[2] is not None]
+    used = [(session, at) for sessions, at in noted for session in set(activity.sessions_in(sessions))]
+    return _Online(number, rows, seen is None, used, until)
+
+
+def _online_on_sqlite(seen: int) -> _Online:
+    """What is noted has a number there, in the order of the commits, for there is one writer at a time."""
+    # As text, which is in the order of time: as a column of its type each value would go through Python.
+    rows = statements.execute(
+        "SELECT id, max_outstanding, idle_since || '' FROM queueapp_workersession "
+        "WHERE gone_at IS NULL AND state = 'online'"
+    )
+    noted = statements.execute(
+        "SELECT id, sessions, at || '' FROM queueapp_activity WHERE id > %s AND kind <> 'stale' ORDER BY id",
+        [seen],
+    )
+    used = [(session.hex(), at) for _, sessions, at in noted for session in set(activity.sessions_in(sessions))]
+    return _Online(len(rows), rows, True, used, noted[-1][0] if noted else seen)
 
 
 def _changed_since(snapshot: int | None) -> list[tuple[Any, ...]]:
-    """(number of all, the oldest transaction that is not over, *row), once with an empty row if none has changed.
+    """(number of all, the oldest transaction that is not over, *row), once with an empty row if nothing has
+    changed. A row is a session's, or what was noted: (sessions, None, time).
 
     What a snapshot does not see was written by a transaction that was not over, or not begun, when it was taken.
     """
-    changed = "true" if snapshot is None else "age(changed.writer) <= age(%s::text::xid)"
+    is_new = "true" if snapshot is None else "age(writer) <= age(%s::text::xid)"
     return statements.execute(
         f"""
         WITH online AS MATERIALIZED (
@@ -208,11 +238,16 @@ def _changed_since(snapshot: int | None) -> list[tuple[Any, ...]]:
             FROM queueapp_workersession WHERE gone_at IS NULL AND state = 'online'
         ), seen AS (
             SELECT COUNT(*) AS number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS until FROM online
+        ), changed AS (
+            SELECT session, max_outstanding, idle_since FROM online WHERE {is_new}
+            UNION ALL
+            SELECT sessions, NULL, at FROM (
+                SELECT sessions, at, kind, xmin AS writer FROM queueapp_activity
+            ) AS noted WHERE kind <> 'stale' AND {is_new}
         )
-        SELECT seen.number, seen.until, changed.session, changed.max_outstanding, changed.idle_since
-        FROM seen LEFT JOIN online AS changed ON {changed}
+        SELECT seen.number, seen.until, changed.* FROM seen LEFT JOIN changed ON true
         """,
-        [] if snapshot is None else [str(snapshot % 2**32)],
+        [] if snapshot is None else [str(snapshot % 2**32)] * 2,
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 
 from queueapp import access, background, database, doorbell, idempotency, lifecycle, sessions, statements
+from queueapp.lifecycle import activity
 
 _DUE = """
     SELECT
@@ -18,15 +19,17 @@ _DUE = """
         {state_of_keys},
         EXISTS (SELECT 1 FROM queueapp_idempotentrequest WHERE created_at <= %s),
         EXISTS (SELECT 1 FROM queueapp_operation WHERE state = 'running'),
+        EXISTS (SELECT 1 FROM queueapp_activity),
         EXISTS (SELECT 1 FROM queueapp_delivery WHERE state = 'pending' AND next_attempt_at <= %s),
         EXISTS (SELECT 1 FROM queueapp_changedkey)
     """
 """Only asked whether there is any; each step then asks for its rows again, under its locks."""
 
 
-def tick(now: datetime, keys: access.Watch, reap: bool = True) -> None:
+def tick(now: datetime, keys: access.Watch, books: activity.Books, reap: bool = True) -> None:
     """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready;
-    the sessions ended that their `keys` do not allow any more; answers forgotten that were kept long enough;
+    the sessions ended that their `keys` do not allow any more; what was noted of sessions written into their rows
+    (`books`); answers forgotten that were kept long enough;
     operations carried on, on a thread of their own; a bell rung for callbacks that are due.
 
     Nearly always nothing of this is due, which one statement tells. Each step is a transaction of its own and
@@ -35,9 +38,9 @@ def tick(now: datetime, keys: access.Watch, reap: bool = True) -> None:
     """
     due = _DUE.format(state_of_keys=access.state_of_keys())
     times = [database.adapt(time) for time in (now, now, now, now, now - idempotency.KEPT, now)]
-    [(dead, overdue, expired, delayed, state, kept, operating, *bells)] = statements.execute(due, times)
+    [(dead, overdue, expired, delayed, state, kept, operating, noted, *bells)] = statements.execute(due, times)
     if dead and reap:
-        _briefly(sessions.reap_dead_nodes, now)
+        _briefly(sessions.reap_dead_nodes, now, database.DISPATCH_LOCK)
     if keys_are_due := keys.is_due(state, now):
         _repeat(partial(keys.look, state), now)
     if overdue:
@@ -48,6 +51,8 @@ def tick(now: datetime, keys: access.Watch, reap: bool = True) -> None:
         _repeat(lifecycle.promote, now)
     if kept:
         _repeat(idempotency.prune, now)
+    if noted:
+        books.tick()
     if operating:  # perhaps by a process that is no more
         background.wake()
     callbacks, changed_keys = bells
@@ -67,6 +72,6 @@ def _repeat(step: Callable[[datetime], int], now: datetime, times: int = 10) -> 
             return
 
 
-def _briefly(step: Callable[[datetime], int], now: datetime) -> int:
-    with database.brief_transaction():
+def _briefly(step: Callable[[datetime], int], now: datetime, lock: int | None = None) -> int:
+    with database.brief_transaction(lock):
         return step(now)

@@ -2,7 +2,7 @@
 
 A pass is two transactions, however many frames there were. What came in is committed before tasks are
 assigned: a process that held locks on tasks while it waits for the dispatch lock could wait for a dispatcher
-that waits for it.
+that waits for it. What has workers go waits for that lock first, and results wait for nobody.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from queueapp.database import DATABASE_AWAY
 from queueapp.dispatch import Assignment, Dispatcher
 from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
-from queueapp.lifecycle import Report, SignOfLife, Verdict
+from queueapp.lifecycle import Report, SignOfLife, Verdict, activity
 from queueapp.queue_rollups import QueueRollups
 from queueapp.rollups import Counted, Rollups
 from queueapp.sessions import Attachment, Closing, Lease
@@ -82,12 +82,15 @@ class Inbox:
         """The sessions with the tasks of which they say that they are done with them."""
         return {(report.session_id, report.task_id) for report in self.reports} | set(self.releases)
 
+    def moves_workers(self) -> bool:
+        """Whether it changes who may be given tasks, or how many: not while somebody decides on that."""
+        return bool(self.capacities or self.drains or self.closings)
+
     def concerned(self) -> tuple[set[UUID], set[UUID], set[UUID]]:
-        """The sessions and the tasks that the items name, and the sessions that end."""
-        named = self.spoken_of() | {(sign.session_id, sign.task_id) for sign in self.signs}
+        """The sessions that are changed, the tasks that the items name, and the sessions that end."""
+        named = {task_id for _, task_id in self.spoken_of()} | {sign.task_id for sign in self.signs}
         ending = {closing.session_id for closing in self.closings}
-        steered = {session_id for session_id, _ in self.capacities} | set(self.drains)
-        return {session_id for session_id, _ in named} | steered | ending, {t for _, t in named}, ending
+        return {session_id for session_id, _ in self.capacities} | set(self.drains) | ending, named, ending
 
     def singly(self) -> Iterator[Inbox]:
         """Each item in an inbox of its own, to find the one that cannot be dealt with. What only says where to
@@ -131,6 +134,7 @@ class Pass:
         self._promote_at: datetime | None = None
         self._schedule_changed = True
         self._keys = access.Watch(node_id)
+        self._books = activity.Books()
         self._rollups = Rollups(node_id, counted_before)
         self._queue_rollups = QueueRollups(node_id)
 
@@ -161,8 +165,9 @@ class Pass:
         return outbox
 
     def end(self) -> None:
-        """After the last pass: what was counted since the tick that wrote last."""
-        now = database.now()
+        """After the last pass: what was noted and counted since the tick that wrote last."""
+        with database.brief_transaction() as now:
+            activity.write_noted()
         self._rollups.end(now)
         self._queue_rollups.end(now)
 
@@ -174,7 +179,7 @@ class Pass:
             if lease is Lease.LAPSED:
                 # The database was away, or this process: then others may be as late as it is, and not dead.
                 self.reaps_from = sessions.lease_end(now)
-            maintenance.tick(now, self._keys, reap=self.reaps_from is None or now >= self.reaps_from)
+            maintenance.tick(now, self._keys, self._books, reap=self.reaps_from is None or now >= self.reaps_from)
             self._dispatcher.poll(now)
             self._rollups.tick(now)
             self._queue_rollups.tick(now)
@@ -192,7 +197,8 @@ class Pass:
             self._write_singly(inbox, outbox)
 
     def _write(self, inbox: Inbox, outbox: Outbox) -> None:
-        with doorbell.held() as rings, database.brief_transaction() as now:
+        lock = database.DISPATCH_LOCK if inbox.moves_workers() else None
+        with doorbell.held() as rings, database.brief_transaction(lock) as now:
             verdicts = _perform(self.node_id, inbox, now)
         outbox.attached += inbox.attachments
         self._keys.attached(each.session_id for each in inbox.attachments if each.api_key)

@@ -1,4 +1,8 @@
-"""Worker sessions and the server processes that hold them: attach, drain, close; leases and their reaping."""
+"""Worker sessions and the server processes that hold them: attach, drain, close; leases and their reaping.
+
+What has a session be given no more tasks, or fewer, is done under the dispatch lock: who decides on assignments
+has no need to lock the sessions that it chooses.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +100,7 @@ def drain(session_ids: Collection[UUID], leaving: bool = False) -> set[UUID]:
 
     `leaving`: not by an operator's word, but because the workers or their process leave: nobody resumes them.
     """
-    with database.brief_transaction():
+    with database.brief_transaction(database.DISPATCH_LOCK):
         attached = WorkerSession.objects.attached().filter(pk__in=list(session_ids)).order_by("id")
         states = dict(attached.select_for_update().values_list("id", "state"))
         drained = {session_id for session_id, state in states.items() if state == SessionState.ONLINE}
@@ -132,13 +136,11 @@ def close(closings: Iterable[Closing], now: datetime) -> set[UUID]:
     by_id = {closing.session_id: closing for closing in closings}
     with transaction.atomic(savepoint=False):
         ended = _lock(WorkerSession.objects.attached().filter(pk__in=list(by_id)))
-        for session_id in sorted(ended):
-            closing = by_id[session_id]
-            WorkerSession.objects.filter(pk=session_id).update(
-                state=str(SessionState.GONE),
-                gone_at=now,
-                close_code=closing.code,
-                close_reason=closing.reason[:200],
+        causes = {(by_id[session_id].code, by_id[session_id].reason) for session_id in ended}
+        for code, reason in sorted(causes):
+            of_it = [i for i in ended if (by_id[i].code, by_id[i].reason) == (code, reason)]
+            WorkerSession.objects.filter(pk__in=of_it).update(
+                state=str(SessionState.GONE), gone_at=now, close_code=code, close_reason=reason[:200]
             )
         for outcome in sorted({by_id[session_id].outcome for session_id in ended}):
             lifecycle.rescue((i for i in ended if by_id[i].outcome is outcome), outcome, now)
@@ -151,7 +153,7 @@ def disconnect(session_ids: Collection[UUID], now: datetime) -> set[UUID]:
     """An operator's word: end the sessions, release their tasks uncounted, close with 4409."""
     reason = "Disconnected by an operator."
     code = CloseCode.DISCONNECTED
-    with database.brief_transaction():
+    with database.brief_transaction(database.DISPATCH_LOCK):
         ended = close([Closing(i, Outcome.RELEASED, code, reason) for i in session_ids], now)
         doorbell.ring(closed=tuple((session_id, int(code), reason) for session_id in sorted(ended)))
         return ended
@@ -164,7 +166,7 @@ def disconnect(session_ids: Collection[UUID], now: datetime) -> set[UUID]:
 def start_node(now: datetime) -> UUID:
     """Enter this process, with a lease. Its predecessors here that died are reaped at once."""
     host, pid = socket.gethostname(), os.getpid()
-    with database.brief_transaction():
+    with database.brief_transaction(database.DISPATCH_LOCK):
         reap([node for node in Node.objects.running().filter(host=host) if _is_dead(node.pid, pid)], now)
         node = Node.objects.create(host=host, pid=pid, started_at=now, lease_until=lease_end(now))
         return node.pk
@@ -197,7 +199,7 @@ def renew_lease(node_id: UUID, now: datetime) -> Lease:
 @database.retried
 def stop_node(node_id: UUID, now: datetime) -> None:
     """An orderly end: the node's sessions are closed, their tasks released."""
-    with database.brief_transaction():
+    with database.brief_transaction(database.DISPATCH_LOCK):
         reap(list(Node.objects.running().filter(pk=node_id)), now)
 
 

@@ -64,62 +64,38 @@ class Given:
             rows = _with_times_adapted(rows, self._times)
         return _encode_for_sqlite([self._array(*row) for row in rows]).decode()
 
-    def update_tasks(self, assignments: str, condition: str, returning: str) -> str:
+    def update_tasks(
+        self, assignments: str, condition: str, returning: str, among: str = "", beside: str = ""
+    ) -> str:
         """An `UPDATE` of the tasks named by the column `task_id`, where the condition holds, as `task`.
 
         Tasks are locked in the order of their ids, whatever the plan: two batches that share some would deadlock
         otherwise. The row that was locked is then found by its place, which costs a third of finding it by its id
         again. One that somebody else changed while this statement waited for it is locked and not updated, for the
         statement does not see its new version: who must know asks again for what is missing.
+
+        The rest is PostgreSQL's, where each statement is an answer that is waited for, and then waited for the
+        interpreter, which the event loop has. `among`: a condition on which of the given rows count; `beside`: a
+        table more, that writes something else from what was `changed`.
         """
         if is_postgresql():
-            changed = self._changed(assignments, condition, returning)
-            return f"WITH {self.table}, {changed} SELECT * FROM changed"
+            tables = [self.table, self._changed(assignments, condition, returning, among)]
+            if beside:
+                tables.append(beside)
+            return f"WITH {', '.join(tables)} SELECT * FROM changed"
         return f"""
             WITH {self.table}
             UPDATE queueapp_task AS task SET {assignments} FROM {self.name}
             WHERE task.id = {self.name}.task_id AND {condition} RETURNING {returning}
             """
 
-    def update_held_tasks(
-        self, assignments: str, condition: str, returning: str, among: str = "", noting: str = ""
-    ) -> str:
-        """The same for tasks that the sessions in the column `session_id` get or had; these are idle from now on.
-        The first parameter is what `rows()` returns, the last the time.
-
-        The sessions are locked before the tasks, in the order of their ids, wherever both are: for the first task
-        to be locked, all of them must have been read. In one statement, because each answer is waited for, and
-        then waited for the interpreter, which the event loop has. `RETURNING` must give the session as
-        `last_worker_id`. `among`: which rows count, a condition that may speak of the locked sessions, `holder`.
-        `noting`: assignments to the sessions beside, which may speak of how many tasks of each were changed,
-        `holder.number`, and of the time, `holder.at`. (On SQLite nothing needs to be locked; there
-        `holders` writes what is noted of sessions.)
-        """
-        if not is_postgresql():
-            return self.update_tasks(assignments, condition, returning)
+    def _changed(self, assignments: str, condition: str, returning: str, among: str) -> str:
         # IS TRUE: else it would be made a join, and one without an index, for the planner expects few rows.
-        among = f"({among or f'{self.name}.session_id IN (SELECT id FROM holder)'}) IS TRUE"
-        return f"""
-            WITH {self.table}, holder AS MATERIALIZED (
-                SELECT * FROM queueapp_workersession WHERE id IN (SELECT session_id FROM {self.name})
-                ORDER BY id FOR UPDATE
-            ), {self._changed(assignments, condition, returning, among)}, used AS (
-                UPDATE queueapp_workersession AS session SET {noting and f"{noting}, "}idle_since = holder.at
-                FROM (
-                    SELECT last_worker_id AS id, COUNT(*) AS number, %s::timestamptz AS at
-                    FROM changed GROUP BY last_worker_id
-                ) AS holder
-                WHERE session.id = holder.id
-            )
-            SELECT * FROM changed
-            """
-
-    def _changed(self, assignments: str, condition: str, returning: str, among: str = "true") -> str:
         return f"""
             locked AS MATERIALIZED (
                 SELECT task.ctid AS place, {self.name}.*
                 FROM {self.name} JOIN queueapp_task AS task ON task.id = {self.name}.task_id
-                WHERE {among} ORDER BY task.id FOR UPDATE OF task
+                WHERE ({among or "true"}) IS TRUE ORDER BY task.id FOR UPDATE OF task
             ), changed AS (
                 UPDATE queueapp_task AS task SET {assignments} FROM locked AS {self.name}
                 WHERE task.ctid = {self.name}.place AND {condition} RETURNING {returning}

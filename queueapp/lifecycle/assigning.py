@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from queueapp import counters, database, statements
-from queueapp.lifecycle.holders import note_use
+from queueapp.lifecycle import activity
 from queueapp.statements import NAMED, Given
 
 LARGE_BYTES = 32 * 1024
@@ -22,7 +22,9 @@ _CHOICES = Given("choice", task_id="uuid", session_id="uuid", until="timestamptz
 ANY = 0
 """In place of a capacity: whatever it is."""
 
-_ONLINE = "gone_at IS NULL AND state = 'online'"
+_ONLINE = "state = 'online'"
+"""Without `gone_at IS NULL`, which it implies: else a session would be looked for among all that are attached, in
+the partial index of those."""
 
 
 class WorkersChanged(Exception):
@@ -57,9 +59,9 @@ def assign(
 ) -> list[Assigned]:
     """Give each task to the worker chosen for it; those that are no longer ready are left out.
 
-    The caller holds the dispatch lock, so that no other decision uses the same room. The workers are locked first,
-    so that none of them goes before its tasks are its own. `capacities`: what they were counted on to hold.
-    WorkersChanged: one of them is not online any more, or has another; then nothing is to be committed.
+    The caller holds the dispatch lock, so that no other decision uses the same room, and none of the workers goes
+    before its tasks are its own. `capacities`: what they were counted on to hold. WorkersChanged: one of them is
+    not online any more, or has another; then nothing is to be committed.
     """
     if not choices:
         return []
@@ -75,7 +77,7 @@ def assign(
         since = (database.as_datetime(row[-2]) for row in written)
         counters.waits.add_after_commit((now - each).total_seconds() for each in since)
         if not database.is_postgresql():
-            note_use({task.session_id for task in assigned}, now)
+            activity.note(activity.GIVEN, {task.session_id for task in assigned}, now)
     return assigned
 
 
@@ -89,7 +91,7 @@ def _check(capacities: Mapping[UUID, int]) -> None:
 
 
 def _statement() -> str:
-    return _CHOICES.update_held_tasks(
+    return _CHOICES.update_tasks(
         """
         state = 'assigned', worker_id = choice.session_id, last_worker_id = choice.session_id,
         attempt = task.attempt + 1, assigned_at = %s, deadline = choice.until,
@@ -100,12 +102,11 @@ def _statement() -> str:
         id, route_id, name, {data_unless_large()} AS data, attempt, timeout_seconds, priority, traceparent,
         waiting_since, last_worker_id
         """,
-        f"""
-        (choice.session_id, choice.capacity) IN (
-            SELECT id, max_outstanding FROM holder WHERE {_ONLINE}
-            UNION ALL SELECT id, {ANY} FROM holder WHERE {_ONLINE}
-        )
+        among=f"""
+        (SELECT choice.capacity IN ({ANY}, holder.max_outstanding) FROM queueapp_workersession AS holder
+        WHERE holder.id = choice.session_id AND {_ONLINE})
         """,
+        beside=activity.noting(activity.GIVEN),
     )
 
 

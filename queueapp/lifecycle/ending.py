@@ -16,8 +16,8 @@ from queueapp.domain.payloads import json_text
 from queueapp.domain.retries import Again, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.submission import backoff_of
+from queueapp.lifecycle import activity
 from queueapp.lifecycle.attempts import Ending, error_groups, keep, revoked
-from queueapp.lifecycle.holders import lock_holders
 from queueapp.lifecycle.keys import note_keys
 from queueapp.models import Task
 from queueapp.querysets import TaskQuerySet
@@ -156,7 +156,7 @@ def lock(session_ids: Iterable[UUID], task_ids: Iterable[UUID], ending: Iterable
     """Lock the sessions, then the tasks, and with them those that the `ending` sessions hold. Who calls several
     verbs in one transaction begins with this: each verb locks its rows by id, but one verb after another does not.
     """
-    lock_holders(session_ids)
+    activity.lock_sessions(session_ids)
     if database.is_postgresql():
         tasks = Task.objects.filter(Q(pk__in=list(task_ids)) | Q(worker__in=list(ending)))
         list(tasks.order_by("id").select_for_update().values_list("id"))

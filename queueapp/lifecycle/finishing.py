@@ -12,9 +12,9 @@ from django.db import transaction
 
 from queueapp import callbacks, counters, database, doorbell, statements
 from queueapp.domain.states import Outcome, TaskState
+from queueapp.lifecycle import activity
 from queueapp.lifecycle.attempts import Ending
 from queueapp.lifecycle.ending import end_attempts, locked
-from queueapp.lifecycle.holders import counting, lock_holders, note_results
 from queueapp.lifecycle.keys import note_keys
 from queueapp.models import Attempt, Task
 from queueapp.statements import Given
@@ -22,10 +22,6 @@ from queueapp.statements import Given
 Verdict = Literal["accepted", "stale", "unknown"]
 
 _REPORTS = Given("report", task_id="uuid", session_id="uuid", number="integer", payload="text")
-_MINUTE = "FLOOR(EXTRACT(EPOCH FROM holder.at) / 60)::integer"
-"""By the time that is a parameter: with the minute in its text the statement would be a new one each minute, whose
-plan nobody has kept."""
-_STALE = Given("stale", session_id="uuid", number="integer")
 
 
 class _Done(NamedTuple):
@@ -66,17 +62,14 @@ def finish(reports: Sequence[Report], now: datetime) -> list[Verdict]:
     """Take workers' results: a verdict for each. Only the holder of the current attempt is accepted, and of
     several reports on a task the first that may be."""
     with transaction.atomic(savepoint=False):
-        if not all(report.done for report in reports):
-            lock_holders({report.session_id for report in reports})
         accepted: list[Report] = []
         for a_report_a_task in _rounds(reports):
             done = _succeed([report for report in a_report_a_task if report.done], now)
             done |= _fail([report for report in a_report_a_task if not report.done], now)
             accepted += [report for report in a_report_a_task if report.task_id in done]
         verdicts = _verdicts(reports, accepted)
-        _count_stale(reports, verdicts)
-        is_noted = database.is_postgresql()
-        note_results(((r.session_id, r.done) for r in accepted if not (r.done and is_noted)), now)
+        _count_stale(reports, verdicts, now)
+        activity.note(activity.ERROR, [report.session_id for report in accepted if not report.done], now)
     return verdicts
 
 
@@ -109,7 +102,7 @@ def _succeed(reports: Sequence[Report], now: datetime) -> set[UUID]:
 def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datetime) -> list[_Done]:
     """What was written. A task that changed while the statement waited for it is looked at once more: it may be
     the holder's still, with a longer deadline."""
-    statement = _REPORTS.update_held_tasks(
+    statement = _REPORTS.update_tasks(
         """
         state = 'succeeded', result = report.payload, error = '', finished_at = %s,
         attempts_used = attempts_used + 1, worker_id = NULL, deadline = NULL
@@ -119,7 +112,7 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
         "id, last_worker_id, attempt, assigned_at, name, callback_url, concurrency_key, waiting_since",
-        noting=counting("holder.number", "0", _MINUTE),
+        beside=activity.noting(activity.DONE),
     )
     at = database.adapt(now)
     times = [at, at] if database.is_postgresql() else [at]
@@ -129,6 +122,8 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
             rows += map(_Done.of, statements.execute(statement, [_REPORTS.rows(reports), *times]))
             written = {row.task_id for row in rows}
             reports = [report for report in reports if report[0] not in written]
+    if not database.is_postgresql():
+        activity.note(activity.DONE, [row.session_id for row in rows], now)
     return rows
 
 
@@ -187,16 +182,8 @@ def _as_they_are(task_ids: Collection[UUID]) -> dict[UUID, tuple[str, UUID | Non
     return {task_id: (state, holder, attempt) for task_id, state, holder, attempt in rows}
 
 
-def _count_stale(reports: Sequence[Report], verdicts: Sequence[Verdict]) -> None:
-    """Of sessions that are locked already."""
-    stale = Counter(r.session_id for r, verdict in zip(reports, verdicts, strict=True) if verdict == "stale")
+def _count_stale(reports: Sequence[Report], verdicts: Sequence[Verdict], now: datetime) -> None:
+    stale = [r.session_id for r, verdict in zip(reports, verdicts, strict=True) if verdict == "stale"]
     if stale:
-        transaction.on_commit(lambda: counters.stale.add(number=stale.total()), robust=True)
-        statements.execute(
-            f"""
-            WITH {_STALE.table}
-            UPDATE queueapp_workersession AS session SET stale_results = stale_results + stale.number
-            FROM stale WHERE session.id = stale.session_id
-            """,
-            [_STALE.rows(stale.items())],
-        )
+        transaction.on_commit(lambda: counters.stale.add(number=len(stale)), robust=True)
+        activity.note(activity.STALE, stale, now)

@@ -10,12 +10,13 @@ from queueapp.models.keys import ApiKey
 from queueapp.models.queues import Queue, Route
 from queueapp.models.requests import Delivery, IdempotentRequest, Operation
 from queueapp.models.rollups import QueueRollup, Rollup
-from queueapp.models.sessions import Node, Subscription, WorkerSession
+from queueapp.models.sessions import Activity, Node, Subscription, WorkerSession
 from queueapp.models.tasks import Attempt, ChangedKey, Task
 from queueapp.models.views import SavedView
 
 __all__ = [
     "NAME_LENGTH",
+    "Activity",
     "ApiKey",
     "Attempt",
     "AuditEntry",

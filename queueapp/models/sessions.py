@@ -83,6 +83,27 @@ class WorkerSession(models.Model):
         return self.name or str(self.id)
 
 
+class Activity(models.Model):
+    """What a batch says of worker sessions: that they were given tasks, or what became of their results. It is
+    written into their rows with the next tick (`lifecycle.activity`).
+
+    `sessions`: their ids, 16 bytes each; with results one for each result.
+    """
+
+    class Kind(models.TextChoices):
+        GIVEN = "given"
+        DONE = "done"
+        ERROR = "error"
+        STALE = "stale"
+
+    kind = models.CharField(max_length=5, choices=Kind.choices)
+    at = models.DateTimeField()
+    sessions = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"{self.kind} at {self.at}"
+
+
 class Subscription(models.Model):
     """A task name and a filter that a worker session offers. Never changed: a session re-attaches instead."""
 

@@ -21,7 +21,7 @@ from queueapp import access, database, doorbell, lifecycle, maintenance, queues,
 from queueapp.database import DATABASE_AWAY
 from queueapp.domain.states import Outcome
 from queueapp.domain.submission import Limits, parse_submission
-from queueapp.lifecycle import Report, SignOfLife
+from queueapp.lifecycle import Report, SignOfLife, activity
 from queueapp.models import Node, new_id
 from queueapp.passes import Inbox, Pass
 from queueapp.registration import parse_query
@@ -260,7 +260,7 @@ class Party:
         return 1
 
     def tick(self) -> int:
-        maintenance.tick(database.now(), access.Watch(self.passes.node_id))
+        maintenance.tick(database.now(), access.Watch(self.passes.node_id), activity.Books())
         return 1
 
     def lose_lease(self) -> int:

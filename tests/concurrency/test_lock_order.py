@@ -12,21 +12,15 @@ from django.db import connection, transaction
 from queueapp import database, lifecycle, sessions
 from queueapp.domain.states import Outcome
 from queueapp.lifecycle import SignOfLife
-from queueapp.lifecycle.holders import lock_holders
-from queueapp.lifecycle.submitting import route_id_of
 from queueapp.models import Task
 from queueapp.passes import Inbox, Pass
 from queueapp.sessions import Closing
-from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, before, interleave
+from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, interleave
 from tests.integration import rows
-from tests.integration.fleet import Fleet, holders, submit
+from tests.integration.fleet import Fleet, submit
 from tests.integration.rows import NOW, done, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-CHOSEN = before("WITH choice")
-"""A dispatcher has chosen, and is about to lock whom it has chosen."""
 
 
 def lock(task_id):
@@ -108,36 +102,6 @@ class TestOnePassOfManyVerbs:
         busy = self.run(releases=[(worker.id, last), (worker.id, first)])
         interleave(busy, after("UPDATE queueapp_task"), lambda: lifecycle.cancel([first, last], database.now()))
         assert [row(first).state, row(last).state] == ["cancelled", "cancelled"]
-
-
-class TestADispatcherThatChoosesAnew:
-    def test_lets_go_of_the_workers_that_it_had_locked_for_its_first_choice(self, here):
-        """Guard: `run_pass` begins a new transaction for each choice. It held the later worker otherwise, while it
-        waits for the earlier one, whose holder wants the later one too."""
-        early, late = here.attach("task=t&_max_outstanding=1", "task=t")
-        assert early < late
-        submit(2)
-        here.run()
-        assert holders() == {early: 1, late: 1}
-        [task_id] = submit()
-        here.process._dispatcher.hear([route_id_of("t", {})])
-
-        def both_one_by_one():
-            with transaction.atomic():
-                lock_holders([early])
-                lock_holders([late])
-
-        with Party(here.process._dispatcher.run_pass, CHOSEN) as dispatcher:
-            dispatcher.until_it_stops()
-            sessions.set_capacity(early, 2)
-            sessions.set_capacity(late, 99)
-            with Party(both_one_by_one, after("queueapp_workersession")) as other:
-                other.until_it_stops()
-                dispatcher.go_on()
-                dispatcher.until_it_waits()
-                other.go_on()
-                other.result()
-            assert [each.task.task_id for each in dispatcher.result().assignments] == [task_id]
 
 
 class TestTwoDeadNodes:

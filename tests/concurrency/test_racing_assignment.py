@@ -12,7 +12,7 @@ from queueapp.domain.states import Outcome
 from queueapp.doorbell import merged
 from queueapp.lifecycle.submitting import route_id_of
 from queueapp.models import Queue, Task
-from queueapp.passes import Inbox
+from queueapp.passes import Inbox, Outbox, Pass
 from queueapp.sessions import Closing
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, interleave
 from tests.integration.fleet import holder_of, holders, submit
@@ -21,8 +21,9 @@ from tests.integration.rows import attempts, row
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LOCKED_THE_SESSIONS = after("FROM queueapp_workersession")
+CHANGED_THE_SESSION = after("UPDATE queueapp_workersession")
 ASSIGNED = after("UPDATE queueapp_task")
-"""The tasks and the sessions are written and locked."""
+"""The tasks are written and locked."""
 
 
 def ids(assignments) -> list:
@@ -37,8 +38,8 @@ def dispatch(fleet):
 
 class TestTwoDispatchers:
     def test_one_free_slot_is_used_once(self, here, there):
-        """Guards, each enough: the dispatch lock; the sessions' locks (FOR UPDATE). Whoever comes second counts
-        what the workers hold after he has them. They look at different tasks, so that no task's row decides."""
+        """Guard: the dispatch lock. Whoever comes second counts what the workers hold after he has it. They look
+        at different tasks, so that no task's row decides."""
         [worker] = here.attach("task=t&_max_outstanding=1")
         there.run(roster=True)
         [first] = submit(attrs={"for": "here"})
@@ -63,30 +64,36 @@ class TestTwoDispatchers:
 
 
 class TestAssignmentAgainstTheEndOfItsSession:
+    """Guards: who has a worker go, or take less, holds the dispatch lock meanwhile."""
+
     def close(self, worker):
-        return sessions.close([Closing(worker, Outcome.LOST, 1006)], database.now())
+        return self.elsewhere(closings=[Closing(worker, Outcome.LOST, 1006)])
+
+    def elsewhere(self, **inbox):
+        """As a pass of another process takes it in."""
+        Pass(sessions.start_node(database.now()))._write(Inbox(**inbox), Outbox())
 
     def test_what_a_worker_was_given_as_it_went_is_given_back(self, here):
-        """Guard: the pass locks the sessions (FOR UPDATE) until it has committed."""
+        """Guard: `passes._write` of an inbox with closings."""
         [worker] = here.attach("task=t")
         [task_id] = submit()
         here.process._dispatcher.hear([route_id_of("t", {})])
-        assigned, closed = interleave(dispatch(here), ASSIGNED, lambda: self.close(worker))
-        assert (assigned, closed) == ([task_id], {worker})
+        assigned, _ = interleave(dispatch(here), ASSIGNED, lambda: self.close(worker))
+        assert assigned == [task_id]
         assert row(task_id).state == "pending"
         assert attempts(task_id) == [(1, "lost")]
 
     def test_a_worker_that_goes_first_is_given_nothing(self, here):
-        """Guard: the same lock, after which `online` is looked at again."""
+        """Guard: the same, and that workers are looked at only under the lock."""
         [worker] = here.attach("task=t")
         [task_id] = submit()
         here.process._dispatcher.hear([route_id_of("t", {})])
-        closed, assigned = interleave(lambda: self.close(worker), BEFORE_COMMIT, dispatch(here))
-        assert (closed, assigned) == ({worker}, [])
+        _, assigned = interleave(lambda: self.close(worker), CHANGED_THE_SESSION, dispatch(here))
+        assert assigned == []
         assert row(task_id).state == "pending"
 
     def test_a_worker_that_is_draining_is_given_nothing_more(self, here):
-        """Guard: the same lock."""
+        """Guard: `sessions.drain` holds the lock."""
         [worker] = here.attach("task=t")
         submit()
         here.process._dispatcher.hear([route_id_of("t", {})])
@@ -94,7 +101,7 @@ class TestAssignmentAgainstTheEndOfItsSession:
         assert (drained, assigned) == ({worker}, [])
 
     def test_a_drain_is_over_only_when_the_pass_before_it_is(self, here):
-        """Guard: `sessions._lock` (FOR UPDATE) against the pass's: whoever drained sees what it has given."""
+        """Guard: the same: whoever drained sees what was given before."""
         [worker] = here.attach("task=t")
         submit()
         here.process._dispatcher.hear([route_id_of("t", {})])
@@ -106,11 +113,13 @@ class TestAssignmentAgainstTheEndOfItsSession:
         assert interleave(dispatch(here), ASSIGNED, drain)[1] == 1
 
     def test_no_more_is_given_than_a_capacity_that_has_just_been_lowered(self, here):
-        """Guard: the same lock, by which `max_outstanding` is read as it is now."""
+        """Guard: `passes._write` of an inbox with capacities."""
         [worker] = here.attach("task=t")
         submit(3)
         here.process._dispatcher.hear([route_id_of("t", {})])
-        _, assigned = interleave(lambda: sessions.set_capacity(worker, 1), BEFORE_COMMIT, dispatch(here))
+        _, assigned = interleave(
+            lambda: self.elsewhere(capacities=[(worker, 1)]), CHANGED_THE_SESSION, dispatch(here)
+        )
         assert len(assigned) == 1
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from queueapp import lifecycle, operations
 from queueapp.domain.states import Action
 from queueapp.domain.submission import Limits, Submission, parse_submission
-from queueapp.lifecycle import Choice, Report
+from queueapp.lifecycle import Choice, Report, activity
 from queueapp.models import Node, Operation, Task, WorkerSession
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
@@ -72,6 +72,13 @@ def carry_out(operation_id: UUID) -> Operation:
     while operations.carry_on(operation_id):
         pass
     return Operation.objects.get(pk=operation_id)
+
+
+def after_the_tick(worker: WorkerSession) -> WorkerSession:
+    """The worker's row, once what was noted of it is written there."""
+    activity.write_noted()
+    worker.refresh_from_db()
+    return worker
 
 
 def row(task_id: UUID) -> Task:

@@ -16,6 +16,7 @@ from queueapp.access import Watch
 from queueapp.api.documents import task_document
 from queueapp.callbacks import as_ended
 from queueapp.domain.states import Outcome
+from queueapp.lifecycle import activity
 from queueapp.models import Delivery, Task, new_id
 from tests.asking import asking
 
@@ -193,12 +194,12 @@ class TestTheHotPath:
 
     def test_has_the_tick_ask_for_due_callbacks_in_the_statement_that_asks_for_all(self):
         keys = Watch(new_id())
-        maintenance.tick(NOW, keys)
+        maintenance.tick(NOW, keys, activity.Books())
         with CaptureQueriesContext(connection) as idle, doorbell.held() as rings:
-            maintenance.tick(NOW, keys)
+            maintenance.tick(NOW, keys, activity.Books())
         assert not doorbell.merged(rings).callbacks
         cancelled_while_pending()
         with CaptureQueriesContext(connection) as due, doorbell.held() as rings:
-            maintenance.tick(NOW, keys)
+            maintenance.tick(NOW, keys, activity.Books())
         assert doorbell.merged(rings).callbacks
         assert len(idle) == len(due) == 1

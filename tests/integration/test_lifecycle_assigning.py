@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from rows import NOW, after, assign, assigned, content, done, pending, row, session
+from rows import NOW, after, after_the_tick, assign, assigned, content, done, pending, row, session
 
 from queueapp import lifecycle
 from queueapp.domain.states import Outcome
@@ -42,9 +42,7 @@ class TestAnAssignedTask:
     def test_makes_its_worker_idle_since_now(self):
         busy, other = session(), session()
         assign(pending(), busy, after(5))
-        busy.refresh_from_db()
-        other.refresh_from_db()
-        assert (busy.idle_since, other.idle_since) == (after(5), NOW)
+        assert (after_the_tick(busy).idle_since, after_the_tick(other).idle_since) == (after(5), NOW)
 
 
 class TestLeftOutIs:
@@ -60,8 +58,7 @@ class TestLeftOutIs:
         before = content([task_id])
         assert assign([task_id], late, after(1)) == []
         assert content([task_id]) == before
-        late.refresh_from_db()
-        assert late.idle_since == NOW
+        assert after_the_tick(late).idle_since == NOW
 
     @pytest.mark.parametrize("end", ["succeeded", "cancelled", "expired"])
     def test_a_task_that_is_terminal(self, end):

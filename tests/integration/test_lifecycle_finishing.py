@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from rows import NOW, after, assign, assigned, attempts, content, done, error, row, session
+from rows import NOW, after, after_the_tick, assign, assigned, attempts, content, done, error, row, session
 
 from queueapp import lifecycle
 from queueapp.domain.states import Outcome
@@ -20,8 +20,7 @@ def finish(*reports, now=NOW):
 
 
 def stale_results(worker) -> int:
-    worker.refresh_from_db()
-    return worker.stale_results
+    return after_the_tick(worker).stale_results
 
 
 class TestADoneResult:
@@ -55,8 +54,7 @@ class TestADoneResult:
         worker = session()
         (task_id,) = assigned(worker)
         finish(done(worker, task_id), now=after(9))
-        worker.refresh_from_db()
-        assert worker.idle_since == after(9)
+        assert after_the_tick(worker).idle_since == after(9)
 
 
 class TestAStaleResult:

@@ -15,6 +15,7 @@ from rows import NOW, after, assigned, begin_operation, carry_out, done, pending
 from queueapp import background, database, lifecycle, maintenance, operations
 from queueapp.access import Watch
 from queueapp.domain.states import Action
+from queueapp.lifecycle import activity
 from queueapp.models import Operation, Task, new_id
 
 SMALL = 3
@@ -163,21 +164,21 @@ class TestInTheBackground:
     def test_the_tick_finds_what_nobody_carries_on(self, until_idle: Callable[[], None]) -> None:
         tasks = pending(2 * SMALL)
         start()
-        maintenance.tick(database.now(), Watch(new_id()))
+        maintenance.tick(database.now(), Watch(new_id()), activity.Books())
         until_idle()
         assert progress(Operation.objects.get()) == ("done", len(tasks), len(tasks), 0)
         assert states(tasks) == ["cancelled"] * len(tasks)
 
     def test_the_tick_does_nothing_of_it_itself(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Guard: the thread, for which a pass does not wait. With none running there is no statement more."""
-        maintenance.tick(database.now(), Watch(new_id()))
+        maintenance.tick(database.now(), Watch(new_id()), activity.Books())
         woken: list[bool] = []
         monkeypatch.setattr(background, "wake", lambda: woken.append(True))
         with CaptureQueriesContext(connection) as idle:
-            maintenance.tick(database.now(), Watch(new_id()))
+            maintenance.tick(database.now(), Watch(new_id()), activity.Books())
         start()
         with CaptureQueriesContext(connection) as busy:
-            maintenance.tick(database.now(), Watch(new_id()))
+            maintenance.tick(database.now(), Watch(new_id()), activity.Books())
         assert len(busy) == len(idle)
         assert woken == [True]
 

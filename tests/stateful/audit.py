@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from queueapp.models import Attempt, Node, Task, WorkerSession
+from queueapp.models import Activity, Attempt, Node, Task, WorkerSession
 from stateful.model import Model, ModelTask
 
 Ended = dict[UUID, dict[str, Any]]
@@ -78,12 +79,31 @@ def _agree_on_attempts(model: Model) -> None:
 
 def _agree_on_workers(model: Model, rows: list[dict[str, Any]], held: Counter[UUID | None]) -> None:
     by_model = Counter(task.holder for task in model.tasks.values())
+    noted = _noted()
     for row in rows:
         worker = model.workers[row["id"]]
+        used_at, stale = noted[worker.id]
+        row["idle_since"] = max([row["idle_since"], *used_at])
+        row["stale_results"] += stale
         assert row["outstanding"] == held[worker.id] == by_model[worker.id]
         said = row["state"], row["max_outstanding"], row["stale_results"], row["idle_since"], row["node_id"]
         assert said == (worker.state, worker.max_outstanding, worker.stale, worker.idle_since, worker.node)
     assert len(rows) == len(model.workers)
+
+
+def _noted() -> dict[UUID, tuple[list[datetime], int]]:
+    """What is not written into the rows of the workers yet: when they were used, and their stale results."""
+    noted: dict[UUID, tuple[list[datetime], int]] = defaultdict(lambda: ([], 0))
+    for kind, at, sessions in Activity.objects.values_list("kind", "at", "sessions"):
+        for start in range(0, len(sessions), 16):
+            worker_id = UUID(bytes=bytes(sessions[start : start + 16]))
+            used_at, stale = noted[worker_id]
+            if kind == "stale":
+                noted[worker_id] = used_at, stale + 1
+            else:
+                used_at.append(at)
+                noted[worker_id] = used_at, stale
+    return noted
 
 
 def _differences(said: dict[str, Any], expected: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from waiting_requests import LONG, cancel_all, until_waiting
 
 from queueapp import access, database, idempotency, lifecycle, maintenance
 from queueapp.api.base import off_loop
+from queueapp.lifecycle import activity
 from queueapp.models import IdempotentRequest, Task, new_id
 from tests.asking import asking
 from tests.transports.conftest import Caller, assert_problem, state_of, submit
@@ -134,7 +135,7 @@ class TestAnAnswer:
     def test_is_kept_for_a_day(self, producer: APIClient) -> None:
         first = post(producer, {"name": "tag"})
         age(timedelta(hours=23, minutes=59))
-        maintenance.tick(database.now(), access.Watch(new_id()))
+        maintenance.tick(database.now(), access.Watch(new_id()), activity.Books())
         assert post(producer, {"name": "tag"}).content == first.content
 
     def test_is_forgotten_after_a_day(self, producer: APIClient) -> None:
@@ -149,7 +150,7 @@ class TestAnAnswer:
         post(producer, {"name": "tag"}, "old")
         age(idempotency.KEPT)
         post(producer, {"name": "tag"}, "new")
-        maintenance.tick(database.now(), access.Watch(new_id()))
+        maintenance.tick(database.now(), access.Watch(new_id()), activity.Books())
         assert IdempotentRequest.objects.get().key == "new"
 
 

@@ -1,0 +1,138 @@
+"""What worker sessions were given and what they reported: noted in one row a batch, and with the next tick written
+into the sessions' rows.
+
+To write it there at once would cost as much as the tasks themselves where each has a worker of its own, and have
+whoever deals with results and whoever assigns wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from queueapp import database, statements
+from queueapp.domain.minutes import minute_of
+from queueapp.models import Activity
+from queueapp.statements import NAMED, Given
+
+GIVEN, DONE, ERROR, STALE = Activity.Kind.GIVEN, Activity.Kind.DONE, Activity.Kind.ERROR, Activity.Kind.STALE
+
+PAUSES = 20
+"""To write it for thousands of sessions takes a tenth of a second. Then it is written less often than with every
+tick: so many times as long as it takes, nothing is written after it."""
+
+_TALLIES = Given(
+    "tally",
+    session_id="uuid",
+    minute="integer",
+    used_at="timestamptz",
+    given_done="bigint",
+    given_errors="bigint",
+    given_stale="integer",
+)
+
+
+def noting(kind: Activity.Kind) -> str:
+    """PostgreSQL: a table beside an update of tasks that returns `last_worker_id`; its parameter is the time."""
+    distinct = "DISTINCT " if kind is GIVEN else ""
+    return f"""
+        noted AS (
+            INSERT INTO queueapp_activity (kind, at, sessions)
+            SELECT '{kind}', %s::timestamptz, string_agg({distinct}uuid_send(last_worker_id), ''::bytea)
+            FROM changed HAVING COUNT(*) > 0
+        )
+        """
+
+
+def note(kind: Activity.Kind, session_ids: Iterable[UUID], now: datetime) -> None:
+    """The same in a statement of its own. Results: a session as often as it has some."""
+    if sessions := b"".join(session_id.bytes for session_id in session_ids):
+        statements.execute(
+            "INSERT INTO queueapp_activity (kind, at, sessions) VALUES (%s, %s, %s)",
+            [str(kind), database.adapt(now), sessions],
+        )
+
+
+def sessions_in(noted: bytes) -> list[bytes]:
+    """The ids in a row."""
+    return [noted[start : start + 16] for start in range(0, len(noted), 16)]
+
+
+def lock_sessions(session_ids: Iterable[UUID | str]) -> None:
+    """By id, and before tasks wherever both are locked, so that two transactions cannot wait for each other."""
+    if database.is_postgresql():
+        statements.rows_of(
+            session_ids, f"SELECT id FROM queueapp_workersession WHERE id IN ({NAMED}) ORDER BY id FOR UPDATE"
+        )
+
+
+class Books:
+    """Of one process: when it next writes what was noted, by whichever process."""
+
+    def __init__(self) -> None:
+        self._next_at = 0.0
+
+    def tick(self) -> None:
+        begun_at = monotonic()
+        if begun_at >= self._next_at:
+            with database.brief_transaction():
+                write_noted()
+            self._next_at = monotonic() + PAUSES * (monotonic() - begun_at)
+
+
+def write_noted() -> None:
+    """Write all that is noted into the rows of the sessions. What another process is writing is left to it."""
+    skip_locked = "FOR UPDATE SKIP LOCKED" if database.is_postgresql() else ""
+    rows = statements.execute(
+        f"""
+        DELETE FROM queueapp_activity WHERE id IN (SELECT id FROM queueapp_activity ORDER BY id {skip_locked})
+        RETURNING kind, at, sessions
+        """
+    )
+    by_minute: dict[int, list[tuple[str, datetime, list[bytes]]]] = defaultdict(list)
+    for kind, at, sessions in rows:
+        at = database.as_datetime(at)
+        by_minute[minute_of(at)].append((kind, at, sessions_in(sessions)))
+    if by_minute:
+        noted = (each for rows in by_minute.values() for _, _, sessions in rows for each in sessions)
+        lock_sessions({session.hex() for session in noted})
+    for minute in sorted(by_minute):
+        _add(minute, by_minute[minute])
+
+
+def _add(minute: int, noted: Sequence[tuple[str, datetime, list[bytes]]]) -> None:
+    """What was noted within one minute since 1970: a session's row tells its results of two apart."""
+    counted: dict[str, Counter[bytes]] = defaultdict(Counter)
+    used_at: dict[bytes, datetime | None] = {}
+    for kind, at, sessions in noted:
+        if kind != GIVEN:
+            counted[kind].update(sessions)
+        for session in sessions:
+            before = used_at.setdefault(session, None)
+            if kind != STALE:  # A word on what it does not hold is no use of it.
+                used_at[session] = at if before is None else max(at, before)
+    tallies: list[tuple[Any, ...]] = [
+        (session.hex(), minute, at, counted[DONE][session], counted[ERROR][session], counted[STALE][session])
+        for session, at in used_at.items()
+    ]
+    latest = "GREATEST" if database.is_postgresql() else "MAX"
+    statements.execute(
+        f"""
+        WITH {_TALLIES.table}
+        UPDATE queueapp_workersession AS session SET
+            idle_since = {latest}(idle_since, COALESCE(tally.used_at, idle_since)),
+            done = done + tally.given_done, errors = errors + tally.given_errors,
+            stale_results = stale_results + tally.given_stale,
+            ended_in_previous = CASE tally.minute - counted_minute
+                WHEN 0 THEN ended_in_previous WHEN 1 THEN ended_in_minute ELSE 0 END,
+            ended_in_minute = CASE counted_minute WHEN tally.minute THEN ended_in_minute ELSE 0 END
+                + tally.given_done + tally.given_errors,
+            counted_minute = tally.minute
+        FROM tally WHERE session.id = tally.session_id
+        """,
+        [_TALLIES.rows(tallies)],
+    )

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from rows import NOW, after, assigned, begin_operation, carry_out, done, pending, row, session, submission
 
-from queueapp import background, database, lifecycle, maintenance, operations
+from queueapp import background, database, lifecycle, maintenance, operations, portions
 from queueapp.access import Watch
 from queueapp.domain.states import Action
 from queueapp.lifecycle import activity
@@ -27,6 +27,8 @@ def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "COUNTED_AT_ONCE", SMALL)
     monkeypatch.setattr(operations, "LOOKED_AT_ONCE", SMALL)
     monkeypatch.setattr(operations, "CHANGED_AT_ONCE", SMALL - 1)
+    # On a busy machine reading takes long, and portions would get smaller still.
+    monkeypatch.setattr(portions, "STATEMENT_SECONDS", 60)
 
 
 def start(action: Action = Action.CANCEL, **filters: Any) -> UUID:

@@ -62,7 +62,7 @@ def _those_over(model: type[Model], over: Callable[[datetime], Q]) -> Callable[[
 
     def prune(keys: Collection[Any], until: datetime) -> int:
         rows = model._default_manager.filter(over(until), pk__in=list(keys)).order_by("pk")
-        locked = list(rows.select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True))
+        locked = list(rows.select_for_update(skip_locked=True).values_list("pk", flat=True))
         model._default_manager.filter(pk__in=locked).delete()
         return len(locked)
 

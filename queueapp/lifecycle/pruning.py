@@ -20,7 +20,7 @@ def prune(task_ids: Collection[UUID], ended_by: datetime) -> set[UUID]:
     Left alone is what a callback is still owed for, and what somebody else is just changing: an explicit retry.
     """
     with transaction.atomic(savepoint=False):
-        ended = Task.objects.terminal().filter(pk__in=list(task_ids), finished_at__lte=ended_by)
+        ended = Task.objects.filter(pk__in=list(task_ids), finished_at__lte=ended_by)
         locked = list(ended.order_by("id").select_for_update(skip_locked=True).values_list("id", flat=True))
         if not locked:
             return set()

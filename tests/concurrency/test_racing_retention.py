@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from queueapp import callbacks, lifecycle
+from queueapp import callbacks, lifecycle, retention
 from queueapp.callbacks import Result
 from queueapp.models import Delivery, Task
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, interleave
@@ -37,6 +37,18 @@ def test_who_retries_one_keeps_it_and_holds_up_nobody(tasks: list[UUID]):
         one.go_on()
         assert one.result() == {retried}
     assert row(retried).state == "pending"
+
+
+def test_a_callback_that_is_just_tried_again_stays_and_holds_up_nobody(tasks: list[UUID]):
+    """Guard: SKIP LOCKED of the other kinds."""
+    delivery = Delivery.objects.get(task=tasks[0]).id
+    with Party(lambda: callbacks.try_again([delivery], NOW), BEFORE_COMMIT) as one:
+        one.until_it_stops()
+        for _ in retention.a_round(LATER):
+            pass
+        assert list(Delivery.objects.values_list("id", flat=True)) == [delivery]
+        one.go_on()
+        assert one.result() == {delivery}
 
 
 def test_a_callback_that_is_tried_again_is_delivered_with_its_task(tasks: list[UUID]):

@@ -11,8 +11,9 @@ grows. The tasks are counted first, so that progress has an end to be measured a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import nullcontext
 from datetime import datetime
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -32,9 +33,12 @@ LOOKED_AT_ONCE = 5_000
 CHANGED_AT_ONCE = 500
 SMALLEST_PORTION = 20
 SHRINKING = 10
+GROWTH = 4
 STATEMENT_SECONDS = 0.5
 """What reads a portion takes no longer: a filter, as of a value inside the data, may be slow, and a step holds the
 row of its operation, for which whoever stops it waits."""
+QUICK_SECONDS = STATEMENT_SECONDS / GROWTH**2
+"""After a portion that took less the next one may be larger, and should still be far from too large."""
 
 R = TypeVar("R")
 
@@ -75,9 +79,13 @@ def start(
             asked_by=asked_by,
             created_at=now,
         )
-        with suppress(deadlines.CutOff):
+        try:
             with deadlines.within(STATEMENT_SECONDS):
                 counted = _counted(operation, COUNTED_AT_ONCE)
+        except deadlines.CutOff:
+            operation.portion = COUNTED_AT_ONCE // SHRINKING
+            _write(operation)
+        else:
             _write_counted(operation, counted, now)
     operation.refresh_from_db()
     return operation
@@ -155,16 +163,24 @@ def _write_counted(operation: Operation, counted: tuple[UUID | None, int], now: 
         _write(operation, total=operation.total + more, position=end)
 
 
-def _in_time(read: Callable[[Operation, int], R], operation: Operation, size: int) -> R:
+def _in_time(read: Callable[[Operation, int], R], operation: Operation, largest: int) -> R:
     """What is read of a portion of that size, or of a smaller one where that takes too long. The smallest takes
-    what it takes: an operation gets on, however slow its filter is."""
-    while size > SMALLEST_PORTION:
+    what it takes: an operation gets on, however slow its filter is.
+
+    The operation remembers what was found good, for its next steps, whoever takes them.
+    """
+    size = min(operation.portion or largest, largest)
+    while True:
+        begun = monotonic()
         try:
-            with deadlines.within(STATEMENT_SECONDS):
-                return read(operation, size)
+            with deadlines.within(STATEMENT_SECONDS) if size > SMALLEST_PORTION else nullcontext():
+                found = read(operation, size)
         except deadlines.CutOff:
             size = max(size // SHRINKING, SMALLEST_PORTION)
-    return read(operation, size)
+        else:
+            is_quick = monotonic() - begun < QUICK_SECONDS
+            operation.portion = min(size * GROWTH, largest) if is_quick else size
+            return found
 
 
 def _change(operation: Operation, now: datetime) -> None:
@@ -226,7 +242,7 @@ def _selection(operation: Operation) -> TaskQuerySet:
 
 
 def _write(operation: Operation, **columns: Any) -> None:
-    Operation.objects.filter(pk=operation.pk).update(**columns)
+    Operation.objects.filter(pk=operation.pk).update(portion=operation.portion, **columns)
 
 
 def refuse_states_out_of_reach(action: Action, document: Mapping[str, Any]) -> None:

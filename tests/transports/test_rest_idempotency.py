@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.conf import settings as project_settings
 from django.test import AsyncClient
 from rest_framework.test import APIClient
 
@@ -172,6 +174,10 @@ class TestWithPreferWait:
     def key(self) -> str:
         return create_key("p", "producer")[1]
 
+    @pytest.fixture
+    def _slow_poll(self, settings: Any) -> None:
+        settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=PATIENCE_SECONDS)
+
     async def post(self, key: str, wait: float) -> Any:
         headers = {"authorization": f"Bearer {key}", "idempotency-key": "k", "prefer": f"wait={wait}"}
         return await AsyncClient().post(TASKS, '{"name": "tag"}', "application/json", headers=headers)
@@ -188,6 +194,17 @@ class TestWithPreferWait:
         assert answers[0].json()["state"] == "cancelled"
         assert answers[0].content == answers[1].content
 
+    @pytest.mark.usefixtures("_slow_poll")
+    async def test_a_task_that_has_ended_meanwhile_is_answered_at_once(self, key: str) -> None:
+        """Guard: the first answer, given again, says that it is pending."""
+        first = await self.post(key, 0)
+        await off_loop(cancel_all)
+        async with asyncio.timeout(PATIENCE_SECONDS / 2):
+            again = await self.post(key, PATIENCE_SECONDS)
+        assert (again.status_code, again["Location"]) == (201, first["Location"])
+        assert (first.json()["state"], again.json()["state"]) == ("pending", "cancelled")
+
+    @pytest.mark.usefixtures("_slow_poll")
     async def test_a_task_that_is_no_more_is_not_waited_for(self, key: str) -> None:
         first = await self.post(key, 0)
         await off_loop(lambda: Task.objects.all().delete())

@@ -140,7 +140,7 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
         submitted = response.data
         task_id = UUID(submitted["id"] if "id" in submitted else submitted["ids"][0])
         answer_anew = partial(_answer_anew, response, task_id)
-        # An answer that is given again tells of the task as it was: it may have ended before anybody listened here.
+        # An answer that is given again tells of the task as it was: it may have ended before anybody listened.
         is_current = "Idempotency-Key" not in request.headers or await off_loop(answer_anew)
         if response.data.get("state") not in TERMINAL_STATES:
             if is_current:

@@ -11,8 +11,9 @@ grows. The tasks are counted first, so that progress has an end to be measured a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import nullcontext
 from datetime import datetime
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -31,6 +32,8 @@ ASKED_BY_LENGTH = 200
 COUNTED_AT_ONCE = 20_000
 LOOKED_AT_ONCE = 5_000
 CHANGED_AT_ONCE = 500
+QUICK_SECONDS = portions.STATEMENT_SECONDS / portions.GROWTH**2
+"""After a portion that took less the next one may be larger, and should still be far from too large."""
 
 R = TypeVar("R")
 
@@ -71,9 +74,13 @@ def start(
             asked_by=asked_by,
             created_at=now,
         )
-        with suppress(deadlines.CutOff):
+        try:
             with deadlines.within(portions.STATEMENT_SECONDS):
                 counted = _counted(operation, COUNTED_AT_ONCE)
+        except deadlines.CutOff:
+            operation.portion = portions.smaller(COUNTED_AT_ONCE)
+            _write(operation)
+        else:
             _write_counted(operation, counted, now)
     operation.refresh_from_db()
     return operation
@@ -151,15 +158,26 @@ def _write_counted(operation: Operation, counted: tuple[UUID | None, int], now: 
         _write(operation, total=operation.total + more, position=end)
 
 
-def _in_time(read: Callable[[Operation, int], R], operation: Operation, size: int) -> R:
+def _in_time(read: Callable[[Operation, int], R], operation: Operation, largest: int) -> R:
     """What is read of a portion of that size, or of a smaller one where that takes too long: a step holds the row
     of its operation, for which whoever stops it waits. The smallest takes what it takes: an operation gets on,
-    however slow its filter is."""
-    while smaller := portions.smaller(size):
-        with suppress(deadlines.CutOff), deadlines.within(portions.STATEMENT_SECONDS):
-            return read(operation, size)
-        size = smaller
-    return read(operation, size)
+    however slow its filter is.
+
+    The operation remembers what was found good, for its next steps, whoever takes them.
+    """
+    size = min(operation.portion or largest, largest)
+    while True:
+        smaller = portions.smaller(size)
+        begun = monotonic()
+        try:
+            with deadlines.within(portions.STATEMENT_SECONDS) if smaller else nullcontext():
+                found = read(operation, size)
+        except deadlines.CutOff:
+            size = smaller
+        else:
+            is_quick = monotonic() - begun < QUICK_SECONDS
+            operation.portion = min(size * portions.GROWTH, largest) if is_quick else size
+            return found
 
 
 def _change(operation: Operation, now: datetime) -> None:
@@ -210,7 +228,7 @@ def _selection(operation: Operation) -> TaskQuerySet:
 
 
 def _write(operation: Operation, **columns: Any) -> None:
-    Operation.objects.filter(pk=operation.pk).update(**columns)
+    Operation.objects.filter(pk=operation.pk).update(portion=operation.portion, **columns)
 
 
 def refuse_states_out_of_reach(action: Action, document: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from queueapp.lifecycle.assigning import Assigned, Choice, WorkersChanged, assig
 from queueapp.lifecycle.ending import lock, release, rescue, time_out
 from queueapp.lifecycle.finishing import Report, Verdict, finish
 from queueapp.lifecycle.keys import mark, note_waiting_keys
+from queueapp.lifecycle.pruning import prune
 from queueapp.lifecycle.steering import SignOfLife, cancel, expire, prioritise, prolong, promote, retry
 from queueapp.lifecycle.submitting import Receipt, submit
 
@@ -30,6 +31,7 @@ __all__ = [
     "prioritise",
     "prolong",
     "promote",
+    "prune",
     "release",
     "rescue",
     "retry",

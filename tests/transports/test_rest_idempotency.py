@@ -182,6 +182,17 @@ class TestWithPreferWait:
         assert answers[0].json()["state"] == "cancelled"
         assert answers[0].content == answers[1].content
 
+    @pytest.mark.usefixtures("slow_poll")
+    async def test_a_task_that_has_ended_meanwhile_is_answered_at_once(self, key: str) -> None:
+        """Guard: the first answer, given again, says that it is pending."""
+        first = await self.post(key, 0)
+        await off_loop(cancel_all)
+        async with asyncio.timeout(LONG / 2):
+            again = await self.post(key, LONG)
+        assert (again.status_code, again["Location"]) == (201, first["Location"])
+        assert (first.json()["state"], again.json()["state"]) == ("pending", "cancelled")
+
+    @pytest.mark.usefixtures("slow_poll")
     async def test_a_task_that_is_no_more_is_not_waited_for(self, key: str) -> None:
         first = await self.post(key, 0)
         await off_loop(lambda: Task.objects.all().delete())

@@ -16,6 +16,7 @@ help:
 	@echo "make demo    workers, real tasks, one worker killed half-way; ends by itself"
 	@echo "make test    all tests, on SQLite and on real PostgreSQL and Redis"
 	@echo "make check   formatting, lint, types, import layers, migrations"
+	@echo "make format  mends what of these can be mended by a program"
 	@echo "make screenshots  the pictures in docs/images, made anew by the browser's tests"
 	@echo "make chaos   five minutes of faults, an audit; outages and silences as long as is promised"
 	@echo "make restarts  a thousand restarts of servers and workers at random moments, and what became of every task"
@@ -26,6 +27,7 @@ help:
 	@echo 'make bench   benchmarks: ratios measured in one run, half an hour (ARGS="--quick": minutes; ARGS="--help")'
 	@echo "make recovery   how soon work goes on after something dies, each time beside its limit"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
+	@echo "make clean   removes the environments, and all that is kept under $(DATA_DIR)/"
 
 run: $(VENV)/runtime $(DATA_DIR)/secret_key
 	@$(MANAGE) migrate --verbosity 0

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from queueapp.checks import DEAD_NODE_SECONDS, DEAD_PEER_SECONDS
 from queueapp.conf import Config
-from tests.acceptance.processes import HoldingWorker, Server, eventually, finish, receive
+from tests.acceptance.processes import HoldingWorker, Server, eventually, finish, receive, started_on
 from tests.servers import PostgresServer, RedisServer
 
 SERVERS = 3
@@ -46,19 +46,9 @@ class Site:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.postgres = stack.enter_context(PostgresServer())
         self.redis = stack.enter_context(RedisServer())
-        self.servers: list[Server] = []
         self._numbers = count()
-        for number in range(SERVERS):
-            data_dir = directory / str(number)
-            data_dir.mkdir()
-            server = Server(data_dir, DATABASE_URL=self.postgres.url, REDIS_URL=self.redis.url)
-            if self.servers:
-                server.keys = self.servers[0].keys
-            else:
-                server.prepare()
-            server.start()
-            stack.callback(server.kill_if_running)
-            self.servers.append(server)
+        backed = {"DATABASE_URL": self.postgres.url, "REDIS_URL": self.redis.url}
+        self.servers = started_on(stack, directory, SERVERS, **backed)
 
     def name(self) -> str:
         """Of a queue in which nobody else has tasks."""

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from queueapp.domain import filter_text
 from queueapp.domain.filter_values import ATTRIBUTE
+from queueapp.domain.names import attrs_in_words
 from queueapp.domain.states import TaskState
 from queueapp.domain.supply import Demand
 
@@ -46,7 +47,7 @@ def with_query(address: str, **parameters: str) -> str:
 
 
 def attributes(demand: Demand) -> str:
-    return " ".join(f"{criterion}={value}" for criterion, value in sorted(demand.attrs.items()))
+    return attrs_in_words(demand.attrs)
 
 
 def lines(attrs: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ They read settings and touch neither the network nor the database.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from django.apps import AppConfig
@@ -29,6 +29,7 @@ DEAD_NODE_SECONDS = 10.0
 """Within which the tasks of a server process that died are with others (contract, section 4)."""
 DEAD_PEER_SECONDS = 25.0
 """Within which the tasks of a worker that answers no more are with others."""
+LONGEST_RETENTION_DAYS = 36_500.0
 SHORTEST_PING_TIMEOUT_SECONDS = 1.0
 """Autobahn rounds the end of the time down to a whole second: less than one may be none at all."""
 
@@ -84,6 +85,7 @@ def faults(setup: Setup) -> Iterator[CheckMessage]:
     yield from _of_the_layer(setup)
     yield from _of_times(setup.config)
     yield from _of_callbacks(setup.config)
+    yield from _of_retention(setup.config)
 
 
 def _of_sqlite(setup: Setup) -> Iterator[CheckMessage]:
@@ -202,3 +204,14 @@ def _of_callbacks(config: Config) -> Iterator[CheckMessage]:
             hint="Set WORKQUEUE_CALLBACK_TIMEOUT_SECONDS above 0.",
             id="workqueue.E012",
         )
+
+
+def _of_retention(config: Config) -> Iterator[CheckMessage]:
+    for field in fields(config):
+        name, days = field.name, getattr(config, field.name)
+        if name.endswith("_retention_days") and not 0 <= days <= LONGEST_RETENTION_DAYS:
+            yield Error(
+                f"Nothing can be kept for {days:g} days.",
+                hint=f"Set WORKQUEUE_{name.upper()} from 0, for ever, to {LONGEST_RETENTION_DAYS:g}.",
+                id="workqueue.E013",
+            )

@@ -55,6 +55,16 @@ class Config:
     """Networks that are not of the public internet and that callbacks may go to: `10.0.0.0/8 127.0.0.1/32`."""
     callback_timeout_seconds: float = 10.0
     """How long one attempt to deliver a callback may take, from the look-up of the name to the answer."""
+    task_retention_days: float = 0.0
+    """For how long a task is kept once it has ended, with its attempts and callbacks. 0: for ever; so for the
+    next four."""
+    callback_retention_days: float = 30.0
+    """Once a callback is delivered or given up."""
+    operation_retention_days: float = 30.0
+    """Once an operation has ended."""
+    worker_retention_days: float = 30.0
+    """Once a worker session is gone or a server process has stopped."""
+    audit_retention_days: float = 365.0
     channel_prefix: str = "workqueue"
     """Begins the names of this installation's channels in Redis, so that several may share one."""
     database_pool_size: int = 16

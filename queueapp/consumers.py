@@ -44,11 +44,10 @@ from queueapp.protocol import (
     Unusable,
     WorkerMessage,
     close_reason,
-    parse_auth,
-    parse_frame,
 )
 from queueapp.registration import Offer, Query, parse_first_message, parse_query
 from queueapp.sessions import Attachment
+from queueapp.worker_frames import parse_auth, parse_frame
 
 logger = logging.getLogger(__name__)
 

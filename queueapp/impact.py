@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from queueapp import backlog, database, roster, statements
+from queueapp.domain.names import route_in_words
 from queueapp.domain.supply import Demand, Loss, Losses, Supply, cover, losses
 from queueapp.domain.verdicts import Worker
 from queueapp.statements import NAMED
@@ -102,15 +103,8 @@ def _thinned(loss: Loss) -> str:
     demand = loss.demand
     left = "1 worker" if loss.after == 1 else f"{loss.after} workers"
     of_them = f", {loss.candidates_after} of them most specific" if loss.candidates_after < loss.after else ""
-    return (
-        f"{_tasks(demand.waiting, demand.is_exact, 'waiting')} {words(demand)} would be left with {left}{of_them}."
-    )
-
-
-def words(demand: Demand) -> str:
-    """A route as the overview names it."""
-    attrs = " ".join(f"{name}={value}" for name, value in sorted(demand.attrs.items()))
-    return f"“{demand.name}”{f' ({attrs})' if attrs else ''}"
+    what = f"{_tasks(demand.waiting, demand.is_exact, 'waiting')} {route_in_words(demand.name, demand.attrs)}"
+    return f"{what} would be left with {left}{of_them}."
 
 
 def _is_exact(found: Sequence[Loss]) -> bool:

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from queueapp.dispatch import Assignment
+from queueapp.domain.times import as_rfc3339
 from queueapp.protocol import ServerMessage, TaskFrame, Welcome, serialise, serialise_many
 
 logger = logging.getLogger(__name__)
@@ -175,4 +176,4 @@ def task_frame(assignment: Assignment, data: str) -> TaskFrame:
 @lru_cache(maxsize=64)
 def _rfc3339(time: datetime) -> str:
     """Kept, for the tasks of a pass have a deadline for each timeout, and not for each task."""
-    return time.isoformat().replace("+00:00", "Z")
+    return as_rfc3339(time)

@@ -11,18 +11,20 @@ grows. The tasks are counted first, so that progress has an end to be measured a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import nullcontext
 from datetime import datetime
+from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
 
-from queueapp import audit, database, deadlines, lifecycle
+from queueapp import audit, database, deadlines, lifecycle, portions
 from queueapp.domain.errors import FieldError, InvalidFilter
 from queueapp.domain.payloads import json_text
 from queueapp.domain.states import CHANGEABLE, Action, OperationState
 from queueapp.models import ApiKey, Operation, Task
+from queueapp.portions import Portion, Walk
 from queueapp.querysets import TaskQuerySet
 from queueapp.task_filters import selected, text_of
 
@@ -30,11 +32,8 @@ ASKED_BY_LENGTH = 200
 COUNTED_AT_ONCE = 20_000
 LOOKED_AT_ONCE = 5_000
 CHANGED_AT_ONCE = 500
-SMALLEST_PORTION = 20
-SHRINKING = 10
-STATEMENT_SECONDS = 0.5
-"""What reads a portion takes no longer: a filter, as of a value inside the data, may be slow, and a step holds the
-row of its operation, for which whoever stops it waits."""
+QUICK_SECONDS = portions.STATEMENT_SECONDS / portions.GROWTH**2
+"""After a portion that took less the next one may be larger, and should still be far from too large."""
 
 R = TypeVar("R")
 
@@ -75,9 +74,13 @@ def start(
             asked_by=asked_by,
             created_at=now,
         )
-        with suppress(deadlines.CutOff):
-            with deadlines.within(STATEMENT_SECONDS):
+        try:
+            with deadlines.within(portions.STATEMENT_SECONDS):
                 counted = _counted(operation, COUNTED_AT_ONCE)
+        except deadlines.CutOff:
+            operation.portion = portions.smaller(COUNTED_AT_ONCE)
+            _write(operation)
+        else:
             _write_counted(operation, counted, now)
     operation.refresh_from_db()
     return operation
@@ -143,8 +146,8 @@ def _count(operation: Operation, now: datetime) -> None:
 
 def _counted(operation: Operation, size: int) -> tuple[UUID | None, int]:
     """Up to where, and how many are to be changed there."""
-    end = _end_of_portion(operation, size)
-    return end, _portion(operation, end).count()
+    portion = _next_portion(operation, size)
+    return portion.end, portion.of(_selection(operation)).count()
 
 
 def _write_counted(operation: Operation, counted: tuple[UUID | None, int], now: datetime) -> None:
@@ -155,16 +158,26 @@ def _write_counted(operation: Operation, counted: tuple[UUID | None, int], now: 
         _write(operation, total=operation.total + more, position=end)
 
 
-def _in_time(read: Callable[[Operation, int], R], operation: Operation, size: int) -> R:
-    """What is read of a portion of that size, or of a smaller one where that takes too long. The smallest takes
-    what it takes: an operation gets on, however slow its filter is."""
-    while size > SMALLEST_PORTION:
+def _in_time(read: Callable[[Operation, int], R], operation: Operation, largest: int) -> R:
+    """What is read of a portion of that size, or of a smaller one where that takes too long: a step holds the row
+    of its operation, for which whoever stops it waits. The smallest takes what it takes: an operation gets on,
+    however slow its filter is.
+
+    The operation remembers what was found good, for its next steps, whoever takes them.
+    """
+    size = min(operation.portion or largest, largest)
+    while True:
+        smaller = portions.smaller(size)
+        begun = monotonic()
         try:
-            with deadlines.within(STATEMENT_SECONDS):
-                return read(operation, size)
+            with deadlines.within(portions.STATEMENT_SECONDS) if smaller else nullcontext():
+                found = read(operation, size)
         except deadlines.CutOff:
-            size = max(size // SHRINKING, SMALLEST_PORTION)
-    return read(operation, size)
+            size = smaller
+        else:
+            is_quick = monotonic() - begun < QUICK_SECONDS
+            operation.portion = min(size * portions.GROWTH, largest) if is_quick else size
+            return found
 
 
 def _change(operation: Operation, now: datetime) -> None:
@@ -187,9 +200,9 @@ def _change(operation: Operation, now: datetime) -> None:
 def _locked(operation: Operation, size: int) -> tuple[UUID | None, list[UUID]]:
     """Up to where, and the first of those that are to be changed there. Locked as they are looked at: a task that
     another state took meanwhile is not the one that was asked for."""
-    end = _end_of_portion(operation, size)
-    tasks = _portion(operation, end).order_by("id").select_for_update(of=("self",))
-    return end, list(tasks.values_list("id", flat=True)[:CHANGED_AT_ONCE])
+    portion = _next_portion(operation, size)
+    tasks = portion.of(_selection(operation)).select_for_update(of=("self",))
+    return portion.end, list(tasks.values_list("id", flat=True)[:CHANGED_AT_ONCE])
 
 
 def _verb_of(operation: Operation) -> Verb:
@@ -199,20 +212,9 @@ def _verb_of(operation: Operation) -> Verb:
     return lambda task_ids, _: lifecycle.prioritise(task_ids, priority)
 
 
-def _end_of_portion(operation: Operation, size: int) -> UUID | None:
-    """The last id of the next portion of all tasks; None if fewer are left than make one."""
-    ids = _from_here(operation, Task.objects.all()).order_by("id").values_list("id", flat=True)
-    return next(iter(ids[size - 1 : size]), None)
-
-
-def _portion(operation: Operation, end: UUID | None) -> TaskQuerySet:
-    """The tasks up to that id that are to be changed."""
-    tasks = _from_here(operation, _selection(operation))
-    return tasks if end is None else tasks.filter(id__lte=end)
-
-
-def _from_here(operation: Operation, tasks: TaskQuerySet) -> TaskQuerySet:
-    return tasks if operation.position is None else tasks.filter(id__gt=operation.position)
+def _next_portion(operation: Operation, size: int) -> Portion:
+    """Of all tasks; which of them are to be changed is asked of these."""
+    return Walk(operation.position, upwards=True).portion(Task.objects.all(), size)
 
 
 def _selection(operation: Operation) -> TaskQuerySet:
@@ -226,7 +228,7 @@ def _selection(operation: Operation) -> TaskQuerySet:
 
 
 def _write(operation: Operation, **columns: Any) -> None:
-    Operation.objects.filter(pk=operation.pk).update(**columns)
+    Operation.objects.filter(pk=operation.pk).update(portion=operation.portion, **columns)
 
 
 def refuse_states_out_of_reach(action: Action, document: Mapping[str, Any]) -> None:

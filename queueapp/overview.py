@@ -16,8 +16,10 @@ from django.db.models import Count
 from queueapp import database, rollups, statements
 from queueapp.domain import spreads
 from queueapp.domain.explanation import Explanation
+from queueapp.domain.names import route_in_words
 from queueapp.domain.reasons import Cause
 from queueapp.domain.states import SessionState
+from queueapp.domain.times import as_rfc3339
 from queueapp.domain.verdicts import Standing
 from queueapp.explaining import explain_task
 from queueapp.models import Node, Queue, Subscription, Task, WorkerSession
@@ -304,8 +306,7 @@ def waits_too_long(now: datetime, waiting: Backlogs) -> list[Problem]:
 
 
 def _waits(route: Backlog, explanation: Explanation) -> Problem:
-    attrs = " ".join(f"{name}={value}" for name, value in sorted(route.attrs.items()))
-    what = f"{_tasks(route.waiting)} “{route.name}”{f' ({attrs})' if attrs else ''}"
+    what = f"{_tasks(route.waiting)} {route_in_words(route.name, route.attrs)}"
     reason = next(iter(explanation.reasons), None)
     why = _why(explanation) or (reason.message if reason else explanation.summary)
     cause = str(reason.cause) if reason else "waits"
@@ -338,4 +339,4 @@ def _tasks(number: int) -> str:
 
 
 def _text(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return as_rfc3339(time, "milliseconds")

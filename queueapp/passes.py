@@ -20,6 +20,7 @@ from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
 from queueapp.lifecycle import Report, SignOfLife, Verdict, activity
 from queueapp.queue_rollups import QueueRollups
+from queueapp.retention import Retention
 from queueapp.rollups import Counted, Rollups
 from queueapp.sessions import Attachment, Closing, Lease
 
@@ -137,6 +138,7 @@ class Pass:
         self._books = activity.Books()
         self._rollups = Rollups(node_id, counted_before)
         self._queue_rollups = QueueRollups(node_id)
+        self._retention = Retention()
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
         """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
@@ -183,6 +185,7 @@ class Pass:
             self._dispatcher.poll(now)
             self._rollups.tick(now)
             self._queue_rollups.tick(now)
+            self._retention.tick(now)
         self._hear(rings)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:

@@ -33,11 +33,26 @@ class TaskQuerySet(models.QuerySet["rows.Task"]):
         """Pending, not delayed and not held back: what a worker could take now."""
         return self.pending().filter(delayed_until__isnull=True, held_back=False)
 
+    def delayed(self) -> TaskQuerySet:
+        return self.pending().filter(delayed_until__isnull=False)
+
+    def held_back(self) -> TaskQuerySet:
+        """Pending and due, but others of their concurrency key come first."""
+        return self.pending().filter(delayed_until__isnull=True, held_back=True, concurrency_key__isnull=False)
+
     def assigned(self) -> TaskQuerySet:
         return self.filter(state=Literal(TaskState.ASSIGNED), worker__isnull=False)
 
     def live(self) -> TaskQuerySet:
         return self.filter(state__in=[Literal(state) for state in LIVE_STATES])
+
+    def parts_of_pending(self) -> list[TaskQuerySet]:
+        """All that are pending, in parts for each of which there is a partial index."""
+        return [self.ready(), self.delayed(), self.held_back()]
+
+    def parts_of_live(self) -> list[TaskQuerySet]:
+        """The same of all that are live."""
+        return [*self.parts_of_pending(), self.assigned()]
 
     def terminal(self) -> TaskQuerySet:
         return self.filter(state__in=[Literal(state) for state in TERMINAL_STATES])

@@ -20,25 +20,18 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
-from django.db.models.functions import Greatest
-
-from queueapp import deadlines
+from queueapp import deadlines, portions
 from queueapp.domain.filter_values import ANYTHING
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES, UNSUCCESSFUL_STATES, TaskState
 from queueapp.models import Route, Task
 from queueapp.models.fields import first_id_at
 from queueapp.operator_filters import created_within, held_by, values_of
+from queueapp.portions import Portion, TimedWalk, Walk
 from queueapp.querysets import TaskQuerySet
 from queueapp.task_filters import selected
 
 PAGE_SIZE = 50
-SEARCH_SECONDS = 0.15
-"""After which no further portion is begun."""
-STATEMENT_SECONDS = 0.5
 FIRST_PORTION = 10_000
-SMALLEST_PORTION = 20
-GROWTH = 4
 FEW_TASKS = 100_000
 """So many entries of an index are looked through in one statement."""
 FIRST_OF_FEW = 1_000
@@ -74,11 +67,11 @@ def page(
     document = document or {"all": True}
     selected(Task.objects.none(), document, at=at)
     if after is None:
-        return _older(_search(document, at, _Walk(before)), before)
-    found = _search(document, at, _Walk(after, upwards=True))
+        return _older(_search(document, at, Walk(before)), before)
+    found = _search(document, at, Walk(after, upwards=True))
     if len(found.ids) < PAGE_SIZE and found.broken_off_at is None:
         # The newest page: a full one, and not what was left over of it.
-        return _older(_search(document, at, _Walk(None)), None)
+        return _older(_search(document, at, Walk(None)), None)
     ids = found.ids[:PAGE_SIZE][::-1]
     return Page(
         ids,
@@ -97,34 +90,6 @@ class _Found:
     broken_off_at: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Walk:
-    """From a task, which is left out, to older or newer ones; from the newest where there is none."""
-
-    start: UUID | None
-    upwards: bool = False
-
-    def ahead(self, tasks: TaskQuerySet) -> TaskQuerySet:
-        """Those of the tasks that lie ahead, in their order."""
-        if self.start is not None:
-            tasks = tasks.filter(**{"id__gt" if self.upwards else "id__lt": self.start})
-        return tasks.order_by("id" if self.upwards else "-id")
-
-    def ahead_of_few(self, tasks: TaskQuerySet) -> TaskQuerySet:
-        """The same where the tasks are few. The id stands in an expression, so that they are found by what else is
-        known of them, and not by going through all ids in search of them."""
-        place = Greatest("id", "id")
-        if self.start is not None:
-            tasks = tasks.annotate(place=place).filter(
-                **{"place__gt" if self.upwards else "place__lt": self.start}
-            )
-        return tasks.order_by(place.asc() if self.upwards else place.desc())
-
-    def portion(self, tasks: TaskQuerySet, end: UUID | None) -> TaskQuerySet:
-        tasks = self.ahead(tasks)
-        return tasks if end is None else tasks.filter(**{"id__lte" if self.upwards else "id__gte": end})
-
-
 def _older(found: _Found, before: UUID | None) -> Page:
     ids = found.ids[:PAGE_SIZE]
     newest = ids[0] if ids else before
@@ -136,7 +101,7 @@ def _older(found: _Found, before: UUID | None) -> Page:
     )
 
 
-def _search(document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
+def _search(document: Mapping[str, Any], at: datetime, walk: Walk) -> _Found:
     few = _few(document)
     if few is not None:
         try:
@@ -171,31 +136,23 @@ def _few(document: Mapping[str, Any]) -> list[TaskQuerySet] | None:
         return None
     parts = []
     if TaskState.PENDING in states:
-        parts.append(_ready(document))
+        ready, *others = Task.objects.all().parts_of_pending()
+        parts.append(_of_the_routes(ready, document))
         if "waiting" not in document:
-            pending = Task.objects.pending()
-            parts.append(pending.filter(delayed_until__isnull=False))
-            held_back = Q(delayed_until__isnull=True, held_back=True, concurrency_key__isnull=False)
-            parts.append(pending.filter(held_back))
+            parts += others
     if TaskState.ASSIGNED in states:
-        held = Task.objects.filter(worker__isnull=False)
+        held = Task.objects.assigned()
         workers = values_of(document["worker"]) if "worker" in document else None
         parts.append(held if workers is None else held.filter(held_by(workers)))
-    left = FEW_TASKS
     try:
-        with deadlines.within(STATEMENT_SECONDS):
-            for part in parts:
-                left -= part.order_by().values("pk")[: left + 1].count()
-                if left < 0:
-                    return None
+        with deadlines.within(portions.STATEMENT_SECONDS):
+            return parts if portions.are_few(parts, FEW_TASKS) else None
     except deadlines.CutOff:
         return None
-    return parts
 
 
-def _ready(document: Mapping[str, Any]) -> TaskQuerySet:
-    """On the routes of the names that are asked for, if these are not too many."""
-    ready = Task.objects.ready()
+def _of_the_routes(ready: TaskQuerySet, document: Mapping[str, Any]) -> TaskQuerySet:
+    """Those on the routes of the names that are asked for, if these are not too many."""
     names = [name for text in values_of(document.get("name", "*")) for name in text.split(",")]
     if any(name.endswith(ANYTHING) for name in names):
         return ready
@@ -203,14 +160,14 @@ def _ready(document: Mapping[str, Any]) -> TaskQuerySet:
     return ready if len(routes) > FEW_ROUTES else ready.filter(route__in=list(routes))
 
 
-def _among(parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
+def _among(parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datetime, walk: Walk) -> _Found:
     """The next ones come from the indexes alone, and what else is asked for is asked of these."""
-    until = monotonic() + SEARCH_SECONDS
+    until = monotonic() + portions.SECONDS
     ids: list[UUID] = []
     looked_at, size = 0, FIRST_OF_FEW
     while True:
         try:
-            with deadlines.within(STATEMENT_SECONDS):
+            with deadlines.within(portions.STATEMENT_SECONDS):
                 ahead = [walk.ahead_of_few(part).values_list("id", flat=True)[:size] for part in parts]
                 next_ones = sorted(chain.from_iterable(ahead), reverse=not walk.upwards)[:size]
                 matching = selected(Task.objects.filter(pk__in=next_ones), document, at=at)
@@ -221,11 +178,11 @@ def _among(parts: Sequence[TaskQuerySet], document: Mapping[str, Any], at: datet
             return _Found(ids, looked_at, broken_off_at=walk.start)
         if len(next_ones) < size or len(ids) > PAGE_SIZE:
             return _Found(ids[: PAGE_SIZE + 1])
-        walk = _Walk(next_ones[-1], walk.upwards)
+        walk = walk.beyond(next_ones[-1])
         looked_at += size
         if monotonic() > until:
             return _Found(ids, looked_at, broken_off_at=walk.start)
-        size = FIRST_OF_FEW * GROWTH
+        size = FIRST_OF_FEW * portions.GROWTH
 
 
 def _made_in_time(tasks: TaskQuerySet, document: Mapping[str, Any], at: datetime) -> TaskQuerySet:
@@ -245,30 +202,19 @@ def _moved(moment: datetime, by: timedelta) -> datetime:
         return moment
 
 
-def _in_portions(all_tasks: TaskQuerySet, document: Mapping[str, Any], at: datetime, walk: _Walk) -> _Found:
-    until = monotonic() + SEARCH_SECONDS
+def _in_portions(all_tasks: TaskQuerySet, document: Mapping[str, Any], at: datetime, walk: Walk) -> _Found:
     matching = selected(all_tasks, document, at=at)
     ids: list[UUID] = []
-    looked_at, size = 0, FIRST_PORTION
-    while True:
-        begun = monotonic()
-        try:
-            with deadlines.within(STATEMENT_SECONDS):
-                end = next(iter(walk.ahead(all_tasks).values_list("id", flat=True)[size - 1 : size]), None)
-                wanted = PAGE_SIZE + 1 - len(ids)
-                ids += walk.portion(matching, end).values_list("id", flat=True)[:wanted]
-        except deadlines.CutOff:
-            size //= 10
-            if size < SMALLEST_PORTION or monotonic() > until + STATEMENT_SECONDS:
-                return _Found(ids, looked_at, broken_off_at=walk.start or BEHIND_ALL)
-            continue
-        if end is None or len(ids) > PAGE_SIZE:
-            return _Found(ids, looked_at)
-        walk = _Walk(end, walk.upwards)
-        looked_at += size
-        now = monotonic()
-        # As many as there is time for at the pace of these.
-        next_size = min(size * GROWTH, round(size * (until - now) / max(now - begun, 1e-6)))
-        if next_size < min(size, FIRST_PORTION):
-            return _Found(ids, looked_at, broken_off_at=end)
-        size = next_size
+
+    def read(portion: Portion) -> list[UUID]:
+        wanted = PAGE_SIZE + 1 - len(ids)
+        return list(portion.of(matching).values_list("id", flat=True)[:wanted])
+
+    in_time = TimedWalk(walk, all_tasks, FIRST_PORTION)
+    for found in in_time.read(read):
+        ids += found
+        if len(ids) > PAGE_SIZE:
+            return _Found(ids)
+    if in_time.is_complete:
+        return _Found(ids)
+    return _Found(ids, in_time.looked_at, broken_off_at=in_time.walk.start or BEHIND_ALL)

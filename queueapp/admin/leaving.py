@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from queueapp import addresses, impact
 from queueapp.admin.display import list_of, page_of
 from queueapp.admin.readonly import STEERED_ROWS
+from queueapp.domain.names import route_in_words
 from queueapp.querysets import WorkerSessionQuerySet
 
 CONFIRMED = "confirmed"
@@ -44,7 +45,7 @@ def asked_first(
         "workers": found.workers[:WORKERS_SHOWN],
         "workers_left_out": max(0, number - WORKERS_SHOWN),
         "stranded": [
-            (loss, impact.words(loss.demand), addresses.tasks_of(loss.demand.name, loss.demand.attrs))
+            (loss, route_in_words(*loss.demand[:2]), addresses.tasks_of(*loss.demand[:2]))
             for loss in found.waiting.stranded
         ][:ROUTES_SHOWN],
         "stranded_left_out": max(0, len(found.waiting.stranded) - ROUTES_SHOWN),

@@ -8,17 +8,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path, reverse
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from queueapp import database
+from queueapp import audit, database, lifecycle
 from queueapp.admin.display import age, attributes, indented, page_of, worker_link
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.admin.remedies import remedies
+from queueapp.bulk import usable_priority
+from queueapp.domain.errors import InvalidFilter, StateForbids
 from queueapp.domain.explanation import Explanation
-from queueapp.domain.states import TERMINAL_STATES
+from queueapp.domain.states import TERMINAL_STATES, Action
+from queueapp.domain.submission import PRIORITIES
 from queueapp.domain.verdicts import Verdict
 from queueapp.explaining import explain_task
 from queueapp.models import Attempt, Task, WorkerSession
@@ -50,6 +55,11 @@ class TaskPage(ReadOnlyAdmin[Task]):
         text = "text/<str:member>"
         return [
             path("<uuid:task_id>/now", read(self._now), name="queueapp_task_now"),
+            path(
+                "<uuid:task_id>/priority",
+                self.admin_site.admin_view(require_POST(self._prioritise)),
+                name="queueapp_task_priority",
+            ),
             path(f"<uuid:key>/{text}", read(self._text_of_task), name="queueapp_task_text"),
             path(f"attempt/<int:key>/{text}", read(self._text_of_attempt), name="queueapp_attempt_text"),
             *super().get_urls(),
@@ -57,7 +67,40 @@ class TaskPage(ReadOnlyAdmin[Task]):
 
     def page_context(self, request: HttpRequest, task: Task, context: Mapping[str, Any]) -> dict[str, Any]:
         buttons = [button for button in context["buttons"] if _fits(button[0], task)]
-        return {**_context(task, request.user, database.now()), "buttons": buttons}
+        own = _context(task, request.user, database.now())
+        may_prioritise = self.has_steer_permission(request) and not own["is_over"]
+        return {**own, "buttons": buttons, "may_prioritise": may_prioritise}
+
+    def _prioritise(self, request: HttpRequest, task_id: UUID) -> HttpResponse:
+        if not self.has_steer_permission(request):
+            raise PermissionDenied
+        level, told = self._prioritised(request, task_id)
+        self.message_user(request, told, level)
+        return HttpResponseRedirect(page_of(Task, task_id))
+
+    def _prioritised(self, request: HttpRequest, task_id: UUID) -> tuple[int, str]:
+        """What is to be said of it, and how loud."""
+        try:
+            priority = usable_priority(request.POST.get("priority", ""))
+        except InvalidFilter as refusal:
+            return messages.ERROR, f"The priority {refusal.errors[0].message}."
+        changed = audit.carried_out(
+            audit.actor_of(request),
+            str(Action.PRIORITISE),
+            lambda: lifecycle.prioritise([task_id], priority),
+            kind=self.noun,
+            detail=f"priority={priority}",
+        )
+        task = Task.objects.filter(pk=task_id).defer("data", "result", "error").first()
+        if task is None:
+            raise Http404
+        if changed:
+            assert request.user.pk is not None
+            LogEntry.objects.log_actions(request.user.pk, [task], CHANGE, f"Given priority {priority}")
+            return messages.SUCCESS, f"The task has priority {priority} now."
+        if task.state in TERMINAL_STATES:
+            return messages.ERROR, str(StateForbids("given another priority", task.state))
+        return messages.WARNING, f"The task has priority {priority} already."
 
     def _now(self, request: HttpRequest, task_id: UUID) -> HttpResponse:
         """What changes of a task while one looks at it, small: it is asked for every second."""
@@ -109,6 +152,7 @@ def _context(task: Task, user: Any, now: datetime) -> dict[str, Any]:
         "steps": [_shown(step) for step in line.steps],
         "left_out": line.left_out,
         "payloads": list(_payloads(task)),
+        "priorities": PRIORITIES,
         "now_address": reverse("admin:queueapp_task_now", args=[task.pk]),
         "percent": None if task.progress is None else f"{task.progress:.0%}",
     }

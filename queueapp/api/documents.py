@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, overload
 from uuid import UUID
 
 from queueapp.api.figures import RATE_WINDOW, Figures
 from queueapp.domain.states import Outcome, TaskState
+from queueapp.domain.times import as_rfc3339
 from queueapp.models import Attempt, Operation, Queue, Subscription, Task, WorkerSession
 
 Document = dict[str, Any]
@@ -24,9 +25,7 @@ def rfc3339(time: datetime) -> str: ...
 def rfc3339(time: datetime | None) -> str | None: ...
 def rfc3339(time: datetime | None) -> str | None:
     """Always with microseconds, so that the texts sort as the times do."""
-    if time is None:
-        return None
-    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return None if time is None else as_rfc3339(time, "microseconds")
 
 
 def task_document(task: Task) -> Document:

@@ -138,10 +138,15 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
         if not seconds or not isinstance(response, Response) or "Location" not in response:
             return response
         submitted = response.data
-        if submitted.get("state") not in TERMINAL_STATES:
-            task_id = UUID(submitted["id"] if "id" in submitted else submitted["ids"][0])
-            await ends.until_terminal(task_id, seconds)
-            if not await off_loop(lambda: _answer_anew(response, task_id)):
+        task_id = UUID(submitted["id"] if "id" in submitted else submitted["ids"][0])
+        answer_anew = partial(_answer_anew, response, task_id)
+        # An answer that is given again tells of the task as it was: it may have ended before anybody listened.
+        is_current = "Idempotency-Key" not in request.headers or await off_loop(answer_anew)
+        if response.data.get("state") not in TERMINAL_STATES:
+            if is_current:
+                await ends.until_terminal(task_id, seconds)
+                is_current = await off_loop(answer_anew)
+            if not is_current:
                 ended = await off_loop(lambda: _submitted_task(request, task_id=task_id))
                 if not isinstance(ended, Response) or ended.status_code not in (200, 404):
                     return ended

@@ -3,6 +3,7 @@ steer them. A key for certain names sees the workers that offer one of these, an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 from django.db.models import Prefetch
@@ -58,9 +59,7 @@ class DrainWorker(ApiView):
 
     @described("Drain a worker", {200: Answer("Worker")}, refuses=[404, 409])
     def post(self, request: Request, session_id: UUID) -> Response:
-        _require_attached(request, session_id)
-        steered(request, "drain", "worker", lambda: sessions.drain([session_id]))
-        return Response(_document(request, _visible_session(request, session_id)))
+        return _steer(request, session_id, "drain", lambda: sessions.drain([session_id]))
 
 
 class DisconnectWorker(ApiView):
@@ -71,9 +70,7 @@ class DisconnectWorker(ApiView):
 
     @described("Disconnect a worker", {200: Answer("Worker")}, refuses=[404, 409])
     def post(self, request: Request, session_id: UUID) -> Response:
-        _require_attached(request, session_id)
-        steered(request, "disconnect", "worker", lambda: sessions.disconnect([session_id], database.now()))
-        return Response(_document(request, _visible_session(request, session_id)))
+        return _steer(request, session_id, "disconnect", lambda: sessions.disconnect([session_id], database.now()))
 
 
 def _visible_sessions(request: Request) -> WorkerSessionQuerySet:
@@ -93,6 +90,12 @@ def _visible_session(request: Request, session_id: UUID) -> WorkerSession:
     if session is None:
         raise NotFound(f"There is no worker {session_id}.")
     return session
+
+
+def _steer(request: Request, session_id: UUID, action: str, verb: Callable[[], set[UUID]]) -> Response:
+    _require_attached(request, session_id)
+    steered(request, action, "worker", verb)
+    return Response(_document(request, _visible_session(request, session_id)))
 
 
 def _require_attached(request: Request, session_id: UUID) -> None:

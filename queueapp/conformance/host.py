@@ -22,17 +22,10 @@ from websockets.typing import Subprotocol
 
 from queueapp.conformance.stories import Deviation, NotApplicable, expect
 from queueapp.domain.errors import RegistrationError
-from queueapp.protocol import (
-    SUBPROTOCOL,
-    Drain,
-    Release,
-    Result,
-    Unusable,
-    WorkerMessage,
-    parse_auth,
-    parse_frame,
-)
+from queueapp.domain.times import as_rfc3339
+from queueapp.protocol import SUBPROTOCOL, Drain, Release, Result, Unusable, WorkerMessage
 from queueapp.registration import Offer, Query, parse_first_message, parse_query
+from queueapp.worker_frames import parse_auth, parse_frame
 
 WORKER_PATH = "/work/queue"
 TOKEN = "wq_conformance"
@@ -83,7 +76,7 @@ class Guest:
             "data": self._worker.data,
             "attempt": attempt,
             "timeout": TIMEOUT_SECONDS,
-            "deadline": deadline.isoformat().replace("+00:00", "Z"),
+            "deadline": as_rfc3339(deadline),
             "priority": 0,
             **changes,
         }

@@ -1,9 +1,9 @@
-"""What a task name and an attribute may look like (contract, sections 2 and 5)."""
+"""What a task name and an attribute may look like (contract, sections 2 and 5), and how they are written."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 
 TASK_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
@@ -37,3 +37,11 @@ def attribute_problem(name: str, value: str) -> str | None:
 def name_allowed(name: str, globs: Collection[str]) -> bool:
     """Whether a key restricted to `globs` may touch tasks of this name; no globs allow every name."""
     return not globs or any(fnmatchcase(name, glob) for glob in globs)
+
+
+def attrs_in_words(attrs: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(attrs.items()))
+
+
+def route_in_words(name: str, attrs: Mapping[str, str]) -> str:
+    return f"“{name}” ({attrs_in_words(attrs)})" if attrs else f"“{name}”"

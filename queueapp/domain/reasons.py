@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from queueapp.domain.choice import tiers_allowed
 from queueapp.domain.states import TERMINAL_STATES, TaskState
+from queueapp.domain.times import as_rfc3339
 from queueapp.domain.verdicts import Group, Standing, Verdict, nearest_miss, tiers_of
 
 
@@ -318,4 +319,4 @@ def _excerpt(text: str, length: int = 200) -> str:
 
 
 def _utc(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return as_rfc3339(time, "seconds")

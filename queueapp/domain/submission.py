@@ -147,23 +147,13 @@ class _Parser:
         return text
 
     def priority(self, value: Any) -> int:
-        if not _is_whole(value) or value not in PRIORITIES:
-            raise ValueError(f"must be a whole number from {PRIORITIES[0]} to {PRIORITIES[-1]}")
-        return int(value)
+        return _whole(value, PRIORITIES[0], PRIORITIES[-1])
 
     def max_attempts(self, value: Any) -> int | None:
-        if value is None:
-            return None
-        if not _is_whole(value) or not 1 <= value <= MAX_ATTEMPTS:
-            raise ValueError(f"must be a whole number from 1 to {MAX_ATTEMPTS}")
-        return int(value)
+        return None if value is None else _whole(value, 1, MAX_ATTEMPTS)
 
     def concurrency(self, value: Any) -> int | None:
-        if value is None:
-            return None
-        if not _is_whole(value) or not 1 <= value <= MAX_CONCURRENCY:
-            raise ValueError(f"must be a whole number from 1 to {MAX_CONCURRENCY}, or null")
-        return int(value)
+        return None if value is None else _whole(value, 1, MAX_CONCURRENCY, ", or null")
 
     def retry_on(self, value: Any) -> list[str]:
         known = sorted(str(outcome) for outcome in RETRYABLE_OUTCOMES)
@@ -190,18 +180,10 @@ class _Parser:
         return None if value is None else self.duration(value)
 
     def spill_after(self, value: Any) -> float | None:
-        if value is None:
-            return None
-        if not _is_number(value) or not 0 <= value <= MAX_SECONDS:
-            raise ValueError(f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}, or null")
-        return float(value)
+        return None if value is None else _seconds(value, ", or null")
 
     def after(self, value: Any) -> datetime | None:
-        if value is None:
-            return None
-        if not _is_number(value) or not 0 <= value <= MAX_SECONDS:
-            raise ValueError(f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}")
-        return self.now + timedelta(seconds=value)
+        return None if value is None else self.now + timedelta(seconds=_seconds(value))
 
     def time(self, value: Any) -> datetime | None:
         if value is None:
@@ -242,6 +224,19 @@ def _is_number(value: Any) -> bool:
 def _is_whole(value: Any) -> bool:
     """JSON has one kind of number: 1.0 is as whole as 1."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0
+
+
+def _whole(value: Any, least: int, most: int, or_else: str = "") -> int:
+    """`or_else` is said too where it is none."""
+    if not _is_whole(value) or not least <= value <= most:
+        raise ValueError(f"must be a whole number from {least} to {most}{or_else}")
+    return int(value)
+
+
+def _seconds(value: Any, or_else: str = "") -> float:
+    if not _is_number(value) or not 0 <= value <= MAX_SECONDS:
+        raise ValueError(f"must be a number of seconds from 0 to {MAX_SECONDS:.0f}{or_else}")
+    return float(value)
 
 
 def _text(value: Any, length: int) -> str:

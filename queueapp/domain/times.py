@@ -1,4 +1,4 @@
-"""Times as they come from outside: RFC 3339, and nothing else that Python would also read."""
+"""Times as they come from outside and are said there: RFC 3339, and nothing else that Python would also read."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def parse_rfc3339(text: str) -> datetime:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z") from None
+
+
+def as_rfc3339(time: datetime, timespec: str = "auto") -> str:
+    """In UTC, as precise as Python's `isoformat` makes it with that `timespec`."""
+    return time.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -5,8 +5,10 @@ holder, attempt); who lost a race changes nothing and is told so. News leaves th
 """
 
 from queueapp.lifecycle.assigning import Assigned, Choice, WorkersChanged, assign, data_unless_large
-from queueapp.lifecycle.ending import Report, Verdict, finish, lock, release, rescue, time_out
+from queueapp.lifecycle.ending import lock, release, rescue, time_out
+from queueapp.lifecycle.finishing import Report, Verdict, finish
 from queueapp.lifecycle.keys import mark, note_waiting_keys
+from queueapp.lifecycle.pruning import prune
 from queueapp.lifecycle.steering import SignOfLife, cancel, expire, prioritise, prolong, promote, retry
 from queueapp.lifecycle.submitting import Receipt, submit
 
@@ -29,6 +31,7 @@ __all__ = [
     "prioritise",
     "prolong",
     "promote",
+    "prune",
     "release",
     "rescue",
     "retry",

@@ -17,6 +17,7 @@ from queueapp.lifecycle.attempts import keep_cancelled
 from queueapp.lifecycle.keys import note_keys
 from queueapp.lifecycle.submitting import by_unique_key, live_by_unique_key
 from queueapp.models import Attempt, Task
+from queueapp.querysets import TaskQuerySet
 from queueapp.statements import Given
 
 PER_TRANSACTION = 1000
@@ -41,13 +42,7 @@ class SignOfLife:
 def cancel(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
     """Cancel what is pending or assigned, and tell the holders. Returns the ids that were cancelled."""
     with transaction.atomic(savepoint=False):
-        tasks = list(
-            Task.objects.live()
-            .filter(pk__in=list(task_ids))
-            .order_by("id")
-            .select_for_update()
-            .defer("data", "result")
-        )
+        tasks = _locked(Task.objects.live(), task_ids)
         held = [task for task in tasks if task.worker_id is not None]
         revoked = keep_cancelled(held, now)
         cancelled = {task.id for task in tasks}
@@ -73,13 +68,7 @@ def retry(task_ids: Collection[UUID], now: datetime) -> set[UUID]:
     A task whose unique key a live task has meanwhile taken stays as it is.
     """
     with transaction.atomic(savepoint=False):
-        tasks = list(
-            Task.objects.terminal()
-            .filter(pk__in=list(task_ids))
-            .order_by("id")
-            .select_for_update()
-            .defer("data", "result")
-        )
+        tasks = _locked(Task.objects.terminal(), task_ids)
         made_pending = [task for task in tasks if task.unique_key is None]
         _make_pending(made_pending, now)
         made_pending += _make_pending_by_key([task for task in tasks if task.unique_key is not None], now)
@@ -172,6 +161,12 @@ def _write_signs(rows: Sequence[tuple[Any, ...]]) -> None:
     )
     if rows:
         statements.execute(statement, [_SIGNS.rows(rows)])
+
+
+def _locked(tasks: TaskQuerySet, task_ids: Collection[UUID]) -> list[Task]:
+    """Those of the tasks with these ids, in their order. What is large of them is left in the database."""
+    rows = tasks.filter(pk__in=list(task_ids)).order_by("id").select_for_update()
+    return list(rows.defer("data", "result"))
 
 
 def _make_pending_by_key(tasks: Sequence[Task], now: datetime) -> list[Task]:

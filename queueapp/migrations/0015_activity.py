@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("queueapp", "0013_shared_views_stay")]
+    dependencies = [("queueapp", "0014_operation_portion")]
 
     operations = [
         migrations.CreateModel(

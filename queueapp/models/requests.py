@@ -41,7 +41,8 @@ class Operation(models.Model):
 
     `tasks_of`: only tasks of this key; `names`: only tasks with these names. None is no such bound. `position` is
     the id of the last task that was looked at: first to count them, then, from `counted_at` on, to change them.
-    `priority`: which one the tasks get, of an operation that gives them one.
+    `priority`: which one the tasks get, of an operation that gives them one. `portion`: how many tasks the next
+    step may look at, by what the last ones took; None: as many as ever.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -58,6 +59,7 @@ class Operation(models.Model):
     counted_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     position = models.UUIDField(null=True)
+    portion = models.PositiveIntegerField(null=True)
     total = models.PositiveIntegerField(default=0)
     done = models.PositiveIntegerField(default=0)
     unchanged = models.PositiveIntegerField(default=0)

@@ -10,15 +10,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from processes import Server, backing, started_copy
+from processes import Server, prepared_in, started_copy
 
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that is never started: its database and keys, to be copied."""
-    with backing() as environment:
-        prepared = Server(tmp_path_factory.mktemp("prepared"), **environment)
-        prepared.prepare()
+    with prepared_in(tmp_path_factory.mktemp("prepared")) as prepared:
         yield prepared
 
 

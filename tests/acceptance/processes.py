@@ -216,6 +216,15 @@ def backing(template: str = "template1") -> Iterator[dict[str, str]]:
 
 
 @contextmanager
+def prepared_in(directory: Path) -> Iterator[Server]:
+    """A server that is never started: its database and keys, to be copied."""
+    with backing() as environment:
+        server = Server(directory, **environment)
+        server.prepare()
+        yield server
+
+
+@contextmanager
 def started_copy(prepared: Server, directory: Path, **environment: str) -> Iterator[Server]:
     """A server of its own, with the database and the keys of the prepared one."""
     with copied(prepared, directory, **environment) as server:
@@ -252,6 +261,23 @@ def cluster(prepared: Server, directory: Path, size: int, **environment: str) ->
             stack.callback(server.kill_if_running)
             servers.append(server)
         yield servers
+
+
+def started_on(stack: ExitStack, directory: Path, size: int, **environment: str) -> list[Server]:
+    """Several over the empty database that the environment names, which the first of them prepares."""
+    servers: list[Server] = []
+    for number in range(size):
+        data_dir = directory / f"server-{number}"
+        data_dir.mkdir()
+        server = Server(data_dir, **environment)
+        if servers:
+            server.keys = servers[0].keys
+        else:
+            server.prepare()
+        server.start()
+        stack.callback(server.kill_if_running)
+        servers.append(server)
+    return servers
 
 
 async def receive(socket: ClientConnection, count: int = 1) -> list[dict[str, Any]]:

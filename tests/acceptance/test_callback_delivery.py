@@ -1,4 +1,4 @@
-"""Callbacks and events of real servers: a receiver of its own, and whoever delivers may be killed."""
+"""Callbacks of real servers: a receiver of its own, and whoever delivers may be killed."""
 
 from __future__ import annotations
 
@@ -176,77 +176,6 @@ async def test_an_address_inside_is_refused_unless_it_is_allowed(prepared: Serve
                 assert answer.status_code == 400, url
                 (error,) = answer.json()["errors"]
                 assert error["pointer"] == "/callback_url"
-
-
-class TestEvents:
-    @pytest.mark.parametrize("options", [(), ("--daphne",)], ids=["uvicorn", "daphne"])
-    async def test_of_a_task_until_its_result(self, server: Server, options: tuple[str, ...]):
-        if options:
-            server.terminate()
-            server.options = options
-            server.start()
-        (task_id,) = await server.submit({"name": "t"})
-        async with (
-            server.api("producer") as api,
-            asyncio.timeout(PATIENCE_SECONDS),
-            api.stream("GET", f"/tasks/{task_id}/events", headers={"Accept": "text/event-stream"}) as stream,
-        ):
-            assert stream.headers["content-type"] == "text/event-stream"
-            lines = stream.aiter_lines()
-            assert await _next_event(lines) == ("state", "pending")
-            async with server.worker("?task=t") as worker:
-                (task,) = await receive(worker)
-                assert await _next_event(lines) == ("state", "assigned")
-                await finish(worker, task, "done")
-                assert await _next_event(lines) == ("state", "succeeded")
-                assert await _next_event(lines) == ("result", "succeeded")
-            assert [line async for line in lines] == []
-
-    @pytest.mark.only_on("postgresql", reason="it takes several processes")
-    async def test_are_heard_of_a_task_that_ends_in_another_process(self, prepared: Server, tmp_path: Path):
-        with cluster(prepared, tmp_path / "cluster", 2) as (first, second):
-            (task_id,) = await first.submit({"name": "t"})
-            async with (
-                first.api("producer") as api,
-                asyncio.timeout(PATIENCE_SECONDS),
-                api.stream("GET", f"/tasks/{task_id}/events") as stream,
-            ):
-                lines = stream.aiter_lines()
-                assert await _next_event(lines) == ("state", "pending")
-                async with second.api("producer") as other:
-                    assert (await other.post(f"/tasks/{task_id}/cancel")).status_code == 200
-                assert await _next_event(lines) == ("state", "cancelled")
-                assert await _next_event(lines) == ("result", "cancelled")
-
-    @pytest.mark.parametrize("options", [(), ("--daphne",)], ids=["uvicorn", "daphne"])
-    async def test_end_with_the_server(self, server: Server, options: tuple[str, ...]):
-        if options:
-            server.terminate()
-            server.options = options
-            server.start()
-        (task_id,) = await server.submit({"name": "t"})
-        async with (
-            server.api("producer") as api,
-            asyncio.timeout(PATIENCE_SECONDS),
-            api.stream("GET", f"/tasks/{task_id}/events") as stream,
-        ):
-            lines = stream.aiter_lines()
-            assert await _next_event(lines) == ("state", "pending")
-            ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-            assert [line async for line in lines] == []
-            assert await ending == 0
-
-
-async def _next_event(lines: Any) -> tuple[str, str]:
-    """The next event and the state in its data."""
-    fields: dict[str, str] = {}
-    async for line in lines:
-        if not line and fields:
-            return fields["event"], json.loads(fields["data"])["state"]
-        if line and not line.startswith(":"):
-            name, _, value = line.partition(": ")
-            fields[name] = value
-    raise AssertionError("The stream has ended.")
 
 
 async def _is(condition: Any) -> bool:

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from processes import PATIENCE_SECONDS, Server, eventually, finish, receive
+from processes import PATIENCE_SECONDS, Server, eventually, finish, receive, started_on
 from redis.asyncio import Redis
 from websockets.protocol import State
 
@@ -33,24 +33,15 @@ class Site:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.postgres = stack.enter_context(PostgresServer())
         self.redis = stack.enter_context(RedisServer())
-        environment = {
-            "DATABASE_URL": self.postgres.url,
-            "REDIS_URL": self.redis.url,
-            "WORKQUEUE_LEASE_SECONDS": str(LEASE_SECONDS),
-            "WORKQUEUE_POLL_INTERVAL_SECONDS": "0.3",
-        }
-        self.servers = []
-        for number in range(2):
-            data_dir = directory / str(number)
-            data_dir.mkdir()
-            server = Server(data_dir, **environment)
-            if self.servers:
-                server.keys = self.servers[0].keys
-            else:
-                server.prepare()
-            server.start()
-            stack.callback(server.kill)
-            self.servers.append(server)
+        self.servers = started_on(
+            stack,
+            directory,
+            2,
+            DATABASE_URL=self.postgres.url,
+            REDIS_URL=self.redis.url,
+            WORKQUEUE_LEASE_SECONDS=str(LEASE_SECONDS),
+            WORKQUEUE_POLL_INTERVAL_SECONDS="0.3",
+        )
 
 
 @pytest.fixture

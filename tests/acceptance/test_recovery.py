@@ -1,6 +1,6 @@
 """What follows when a process is killed or frozen: who has its tasks then, and what it has cost them.
 
-How soon is measured by `make bench`; with `--long` the times that decide are those of the default settings.
+How soon is measured by `make recovery`; with `--long` the times that decide are those of the default settings.
 """
 
 from __future__ import annotations

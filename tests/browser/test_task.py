@@ -111,6 +111,47 @@ async def test_what_is_unfolded_and_focused_stays_so_while_the_page_changes(serv
             assert not await ada.page.locator("#payload-data pre").is_visible()
 
 
+async def test_a_task_that_is_behind_others_is_brought_forward(server: Server, viewer: Open):
+    async with viewer() as ada:
+        first, second = await server.submit(*[{"name": "tag"}] * 2)
+        await ada.open(page_of(second))
+        await ada.page.locator("#priority").fill("50")
+        await ada.page.keyboard.press("Enter")
+        await ada.until(".messagelist .success", "The task has priority 50 now.")
+        assert await ada.page.locator("#priority").input_value() == "50"
+        async with server.worker("?task=tag&_max_outstanding=1") as socket:
+            for task_id in (second, first):
+                [task] = await receive(socket)
+                assert task["task_id"] == task_id
+                await finish(socket, task)
+        await ada.until("#task-summary .state", "succeeded")
+        await ada.page.locator("#priority").wait_for(state="detached")  # what is over has no place in line
+        assert ada.complaints == []
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
+async def test_a_priority_that_is_typed_while_the_task_ends_is_refused_with_the_reason(
+    server: Server, viewer: Open, width: int, scheme: str
+):
+    async with viewer(width=width, color_scheme=scheme) as ada:
+        [task_id] = await server.submit({"name": "tag"})
+        await ada.open(page_of(task_id))
+        await ada.until("#task-priority", "The highest goes first")
+        assert await ada.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert await ada.findings() == []
+        ada.complaints.clear()  # what axe-core itself does to the page breaks the policy
+        await ada.page.locator("#priority").fill("50")
+        await ada.page.locator("#priority").blur()
+        async with server.worker("?task=tag") as socket:
+            [task] = await receive(socket)
+            await finish(socket, task)
+        await ada.until("#task-summary .state", "succeeded")
+        assert await ada.page.locator("#priority").input_value() == "50"
+        await ada.page.locator("#task-priority button").click()
+        await ada.until(".messagelist .error", "A task that is succeeded cannot be given another priority.")
+        assert ada.complaints == []
+
+
 def text_of(file: Path) -> str:
     return file.read_text()
 

@@ -9,7 +9,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.acceptance.processes import PATIENCE_SECONDS, ROOT, Server
+from tests.acceptance.processes import PATIENCE_SECONDS, ROOT, Server, started_on
 from tests.servers import Leash, PostgresServer, RedisServer
 
 SERVERS = 3
@@ -65,28 +65,17 @@ class Site:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.postgres = stack.enter_context(PostgresServer())
         self.redis = stack.enter_context(RedisServer())
-        self.servers: list[Server] = []
+        self.servers = started_on(
+            stack,
+            directory,
+            SERVERS,
+            DATABASE_URL=self.postgres.url,
+            REDIS_URL=self.redis.url,
+            WORKQUEUE_DRAIN_GRACE_SECONDS="3",
+        )
         self.workers: list[WorkerProcess] = []
-        for number in range(SERVERS):
-            self._add_server(directory / f"server-{number}", stack)
         for number in range(WORKERS):
             worker = WorkerProcess(directory, number, self.servers[number % SERVERS])
             stack.callback(worker.close)
             worker.start()
             self.workers.append(worker)
-
-    def _add_server(self, data_dir: Path, stack: ExitStack) -> None:
-        data_dir.mkdir()
-        server = Server(
-            data_dir,
-            DATABASE_URL=self.postgres.url,
-            REDIS_URL=self.redis.url,
-            WORKQUEUE_DRAIN_GRACE_SECONDS="3",
-        )
-        if self.servers:
-            server.keys = self.servers[0].keys
-        else:
-            server.prepare()
-        server.start()
-        stack.callback(lambda: server.kill() if server.running else None)
-        self.servers.append(server)

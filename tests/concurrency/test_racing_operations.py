@@ -7,13 +7,13 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError, connection
 
-from queueapp import operations
+from queueapp import operations, portions
 from queueapp.domain.states import Action
 from queueapp.models import Operation
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, interleave
 from tests.concurrency.test_stopped_process import stopping_before
 from tests.integration import rows
-from tests.integration.rows import NOW, row
+from tests.integration.rows import NOW, carry_out, row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -21,19 +21,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "CHANGED_AT_ONCE", 2)
+    # On a busy machine counting takes long, and would be left to a step that changes nothing.
+    monkeypatch.setattr(portions, "STATEMENT_SECONDS", 60)
 
 
 def start(**filters: str) -> UUID:
     """Of a cancellation."""
-    return operations.start(
-        Action.CANCEL, filters or {"all": True}, tasks_of=None, names=None, asked_by="a test", now=NOW
-    ).id
-
-
-def carry_out(operation_id: UUID) -> Operation:
-    while operations.carry_on(operation_id):
-        pass
-    return Operation.objects.get(pk=operation_id)
+    return rows.begin_operation(Action.CANCEL, **filters).id
 
 
 def cancelled(task_ids: list[UUID]) -> int:

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))
 
-from processes import Server, backing, started_copy
+from processes import Server, prepared_in, started_copy
 
 SHORT = {
     "WORKQUEUE_REGISTRATION_TIMEOUT_SECONDS": "1",
@@ -22,9 +22,7 @@ SHORT = {
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with backing() as environment:
-        prepared = Server(tmp_path_factory.mktemp("prepared"), **environment)
-        prepared.prepare()
+    with prepared_in(tmp_path_factory.mktemp("prepared")) as prepared:
         yield prepared
 
 

@@ -1,4 +1,5 @@
-"""Rows for the lifecycle's tests: sessions without sockets, tasks by the real verbs, and a clock that stands."""
+"""Rows for the lifecycle's tests: sessions without sockets, tasks and operations by the real verbs, and a clock
+that stands."""
 
 from __future__ import annotations
 
@@ -7,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from queueapp import lifecycle
+from queueapp import lifecycle, operations
+from queueapp.domain.states import Action
 from queueapp.domain.submission import Limits, Submission, parse_submission
 from queueapp.lifecycle import Choice, Report, activity
-from queueapp.models import Node, Task, WorkerSession
+from queueapp.models import Node, Operation, Task, WorkerSession
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
 
@@ -58,6 +60,18 @@ def done(worker: WorkerSession, task_id: UUID, **fields: Any) -> Report:
 
 def error(worker: WorkerSession, task_id: UUID, text: str = "broken", **fields: Any) -> Report:
     return Report(worker.id, task_id, done=False, error=text, **fields)
+
+
+def begin_operation(action: Action, now: datetime = NOW, **filters: Any) -> Operation:
+    """Asked for by somebody who may touch every task; over all of them where there is no filter."""
+    document = filters or {"all": True}
+    return operations.start(action, document, tasks_of=None, names=None, asked_by="a test", now=now)
+
+
+def carry_out(operation_id: UUID) -> Operation:
+    while operations.carry_on(operation_id):
+        pass
+    return Operation.objects.get(pk=operation_id)
 
 
 def after_the_tick(worker: WorkerSession) -> WorkerSession:

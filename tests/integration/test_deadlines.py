@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from rows import NOW, pending
 
-from queueapp import searching
+from queueapp import portions, searching
 from queueapp.database import is_postgresql
 from queueapp.deadlines import CutOff, within
 from queueapp.models import Task
@@ -72,7 +72,7 @@ class TestASearchThatIsCutOff:
             yield
 
     def test_goes_on_with_smaller_portions(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(searching, "SMALLEST_PORTION", 1)
+        monkeypatch.setattr(portions, "SMALLEST", 1)
         newest = sorted(pending(12), reverse=True)
         assert page({"name": "tag"}, NOW).ids[:5] == newest[:5]
 

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
-from rows import NOW, assigned, error, pending, row, session
+from rows import NOW, assigned, begin_operation, carry_out, error, pending, row, session
 
-from queueapp import lifecycle, operations, searching
+from queueapp import lifecycle, portions, searching
 from queueapp.domain.errors import InvalidFilter
 from queueapp.domain.states import Action
 from queueapp.models import Task
@@ -65,18 +65,14 @@ def test_another_word_is_refused(value):
 def test_an_operation_retries_the_group_and_nothing_else(worker):
     mine, others = failed(worker, count=3), failed(worker, "no answer")
     document = {"error_group": str(row(mine[0]).error_group)}
-    operation = operations.start(
-        Action.RETRY, document, tasks_of=None, names=None, asked_by="a test", now=row(mine[0]).created_at
-    )
-    while operations.carry_on(operation.pk):
-        pass
+    carry_out(begin_operation(Action.RETRY, row(mine[0]).created_at, **document).id)
     assert {row(task_id).state for task_id in mine} == {"pending"}
     assert row(others[0]).state == "failed"
 
 
 def test_the_operators_search_goes_through_the_group_alone(worker, monkeypatch):
     monkeypatch.setattr(searching, "FIRST_PORTION", 20)
-    monkeypatch.setattr(searching, "SEARCH_SECONDS", 0)
+    monkeypatch.setattr(portions, "SECONDS", 0)
     mine = failed(worker, count=3)
     failed(worker, "no answer", count=100)
     page = searching.page({"error_group": str(row(mine[0]).error_group)}, NOW)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from rows import NOW, after, assigned, content, done, pending, row, session
+from rows import NOW, after, assigned, carry_out, content, done, pending, row, session
 
 from queueapp import doorbell, lifecycle, limits
 from queueapp.domain.states import Action
-from queueapp.models import ChangedKey, Operation, Route
-from queueapp.operations import carry_on, start
+from queueapp.models import ChangedKey, Route
+from queueapp.operations import start
 from queueapp.ready import ready_tasks
 
 pytestmark = pytest.mark.django_db
@@ -80,7 +80,5 @@ class TestAsAnOperation:
         operation = start(
             Action.PRIORITISE, {"name": "tag"}, tasks_of=None, names=None, asked_by="a test", now=NOW, priority=7
         )
-        while carry_on(operation.id):
-            pass
-        ended = Operation.objects.get()
+        ended = carry_out(operation.id)
         assert (ended.state, ended.total, ended.done, ended.unchanged) == ("done", 5, 5, 2)

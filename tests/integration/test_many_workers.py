@@ -5,18 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fleet import Fleet, holder_of, submit
+from fleet import holder_of, submit
 
 from queueapp.domain.matching import Subscription
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def fleet():
-    fleet = Fleet()
-    yield fleet
-    fleet.unlisten()
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
-from rows import NOW, after, assigned, done, pending, row, session, submission
+from rows import NOW, after, assigned, begin_operation, carry_out, done, pending, row, session, submission
 
-from queueapp import background, database, lifecycle, maintenance, operations
+from queueapp import background, database, lifecycle, maintenance, operations, portions
 from queueapp.access import Watch
 from queueapp.domain.states import Action
 from queueapp.lifecycle import activity
@@ -27,17 +27,12 @@ def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operations, "COUNTED_AT_ONCE", SMALL)
     monkeypatch.setattr(operations, "LOOKED_AT_ONCE", SMALL)
     monkeypatch.setattr(operations, "CHANGED_AT_ONCE", SMALL - 1)
+    # On a busy machine reading takes long, and portions would get smaller still.
+    monkeypatch.setattr(portions, "STATEMENT_SECONDS", 60)
 
 
 def start(action: Action = Action.CANCEL, **filters: Any) -> UUID:
-    unbound: dict[str, Any] = {"tasks_of": None, "names": None, "asked_by": "a test"}
-    return operations.start(action, filters or {"all": True}, **unbound, now=NOW).id
-
-
-def carry_out(operation_id: UUID) -> Operation:
-    while operations.carry_on(operation_id):
-        pass
-    return Operation.objects.get(pk=operation_id)
+    return begin_operation(action, **filters).id
 
 
 def progress(operation: Operation) -> tuple[str, int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fleet import Fleet, holder_of, submit
+from fleet import holder_of, submit
 
 from queueapp import database, sessions
 from queueapp.domain.states import Outcome
@@ -11,13 +11,6 @@ from queueapp.models import WorkerSession
 from queueapp.sessions import Closing
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def fleet():
-    fleet = Fleet()
-    yield fleet
-    fleet.unlisten()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from rows import NOW, assign, assigned, pending, session
 
-from queueapp import lifecycle, searching
+from queueapp import lifecycle, portions, searching
 from queueapp.domain.errors import InvalidFilter
 from queueapp.domain.filter_text import parse
 from queueapp.lifecycle import Report
@@ -203,7 +203,7 @@ class TestPages:
 class TestASearchWithoutTime:
     @pytest.fixture(autouse=True)
     def no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(searching, "SEARCH_SECONDS", 0)
+        monkeypatch.setattr(portions, "SECONDS", 0)
         monkeypatch.setattr(searching, "FIRST_PORTION", 10)
 
     def test_says_how_far_it_has_come_and_goes_on_there(self) -> None:

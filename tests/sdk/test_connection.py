@@ -1,70 +1,111 @@
-"""How a worker leaves, and how it comes again after the end of a connection."""
+"""What becomes of the tasks when a connection is lost, and how a worker comes again after the end of one."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from http import HTTPStatus
 from typing import Any
 
 import pytest
-from holding import echo, held
+from clock import Clock
+from holding import all_has_arrived, at_work, echo, held, held_on_the_loop
 from scripted_peer import Peer, peer
 
 from queueapp.protocol import FATAL_CLOSE_CODES
-from queueapp.sdk import ReconnectBackoff, Refused
+from queueapp.sdk import ReconnectBackoff, Refused, Task, Worker
 
 
-class TestDrain:
-    async def test_gives_back_what_has_not_begun_and_finishes_what_runs(self, server: Peer, serve: Any) -> None:
-        worker, handler = held()
-        serving = serve(worker)
-        attached = await server.attached()
-        await attached.give("t1")
-        await attached.give("t2")
-        await handler.wait_begun()
-        worker.drain()
-        assert await attached.hear() == {"kind": "drain"}
-        assert await attached.hear() == {"kind": "release", "task_id": "t2"}
-        await attached.give("t3")
-        assert await attached.hear() == {"kind": "release", "task_id": "t3"}
-        await attached.say(kind="drain", reason="Confirmed.")
-        handler.may_end.set()
-        result = await attached.hear()
-        assert result["data"] == "finished"
-        assert not serving.done(), "the result is not acknowledged yet"
-        await attached.acknowledge(result)
-        assert await attached.closed() == 1000
-        await serving
+class TestALostConnection:
+    async def test_cancels_what_runs_on_the_loop(self, server: Peer, serve: Any) -> None:
+        worker, begun = held_on_the_loop()
+        serve(worker)
+        first = await server.attached()
+        await first.give("t1")
+        await begun.wait()
+        first.socket.transport.abort()
+        second = await server.attached()
+        await second.give("t2", "quick")
+        assert (await second.hear())["task_id"] == "t2"
 
-    async def test_at_the_server_s_wish_ends_the_worker(self, server: Peer, serve: Any) -> None:
-        serving = serve(echo())
-        attached = await server.attached()
-        await attached.say(kind="drain", reason="Asked to finish and leave.")
-        assert await attached.hear() == {"kind": "drain"}
-        assert await attached.closed() == 1000
-        await serving
+    async def test_tells_what_runs_in_a_thread_whose_place_is_its_own_until_its_timeout(
+        self, server: Peer, serve: Any, clock: Clock
+    ) -> None:
+        handler, first, *_ = await at_work(server, serve, grace_seconds=0)
+        first.socket.transport.abort()
+        assert await asyncio.to_thread(handler.tasks[0].wait_cancelled, 10)
+        assert handler.tasks[0].reason == "lost"
+        second = await server.attached()
+        await second.give("t2", "quick", timeout=100)
+        await all_has_arrived(second)
+        clock.advance(51)
+        assert await second.hear() == {"kind": "release", "task_id": "t2"}
+        await second.give("t4", "quick", timeout=9999)
+        clock.advance(250)
+        assert (await second.hear())["task_id"] == "t4"
 
-    async def test_for_a_restart_makes_it_come_again(self, server: Peer, serve: Any) -> None:
-        serve(echo())
-        attached = await server.attached()
-        await attached.say(kind="drain", reason="The server restarts.")
-        assert await attached.closed() == 1000
+    async def test_is_known_to_a_process_that_was_frozen_with_its_first_step(
+        self, server: Peer, serve: Any, clock: Clock
+    ) -> None:
+        server.heartbeat_seconds = 10.0
+        worker = Worker()
+        reasons: list[str | None] = []
+        ended = threading.Event()
+
+        @worker.task("tag")
+        def tag(task: Task) -> None:
+            reasons.append(task.reason)
+            clock.advance(9.5)
+            reasons.append(task.reason)
+            ended.set()
+
+        serve(worker)
+        await (await server.attached()).give("t1")
+        await server.attached()
+        assert await asyncio.to_thread(ended.wait, 10)
+        assert reasons == [None, "lost"]
+
+    async def test_is_one_too_if_the_only_task_ended_before_the_connection_was_found_to_be_silent(
+        self, server: Peer, serve: Any, clock: Clock
+    ) -> None:
+        server.heartbeat_seconds = 10.0
+        worker = Worker()
+
+        @worker.task("tag")
+        async def tag(task: Task) -> None:
+            clock.advance(9.5)
+
+        serve(worker)
+        await (await server.attached()).give("t1")
+        # Nobody hears of its result: if it stayed, the server would wait for that until the task times out.
         await server.attached()
 
-    async def test_ends_the_wait_for_a_reconnect(self, server: Peer, serve: Any) -> None:
-        worker = echo()
-        paused = asyncio.Event()
+    async def test_is_what_a_server_is_taken_for_that_gives_no_sign_of_life(
+        self, server: Peer, serve: Any, clock: Clock
+    ) -> None:
+        server.heartbeat_seconds = 10.0
+        handler, first, worker, _ = await at_work(server, serve)
+        first.socket.transport.pause_reading()
+        while worker.tally.is_attached:
+            clock.advance(1)
+            await asyncio.sleep(0)
+        assert await asyncio.to_thread(handler.tasks[0].wait_cancelled, 10)
+        await server.attached()
+        first.socket.transport.abort()
 
-        def whole() -> float:
-            paused.set()
-            return 1.0
-
-        serving = serve(worker, backoff=ReconnectBackoff(initial_seconds=3600, max_seconds=3600, jitter=whole))
-        await (await server.attached()).socket.close()
-        await paused.wait()
-        worker.drain()
-        async with asyncio.timeout(5):
-            await serving
+    async def test_is_not_what_one_is_taken_for_that_answers(self, server: Peer, serve: Any, clock: Clock) -> None:
+        server.heartbeat_seconds = 10.0
+        handler, attached, worker, _ = await at_work(server, serve)
+        assert worker._connection is not None
+        session = worker._connection._session
+        assert session is not None
+        for _ in range(20):
+            clock.advance(3.01)
+            while session._lease.remaining_seconds < 6:  # noqa: ASYNC110 - the peer answers
+                await asyncio.sleep(0)
+        assert handler.tasks[0].reason is None
+        handler.may_end.set()
+        assert (await attached.hear())["data"] == "finished"
 
 
 class TestReconnect:

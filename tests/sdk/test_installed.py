@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.processes import Server, backing, started_copy
+from tests.acceptance.processes import Server, prepared_in, started_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
@@ -67,12 +67,9 @@ def link_distribution(name: str, packages: Path) -> None:
 @pytest.fixture
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("server")
-    with backing() as environment:
-        (directory / "prepared").mkdir()
-        prepared = Server(directory / "prepared", **environment)
-        prepared.prepare()
-        with started_copy(prepared, directory) as server:
-            yield server
+    (directory / "prepared").mkdir()
+    with prepared_in(directory / "prepared") as prepared, started_copy(prepared, directory) as server:
+        yield server
 
 
 def test_it_needs_nothing_but_what_it_says(python: Path) -> None:

@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 import pytest
-from holding import echo, held
+from holding import at_work, echo
 from scripted_peer import Peer
 
 from queueapp.protocol import SUBPROTOCOL
@@ -55,12 +55,7 @@ class TestRegistration:
 
 class TestCancel:
     async def test_a_task_that_has_not_begun_is_dropped(self, server: Peer, serve: Any) -> None:
-        worker, handler = held()
-        serve(worker)
-        attached = await server.attached()
-        await attached.give("t1")
-        await attached.give("t2")
-        await handler.wait_begun()
+        handler, attached, *_ = await at_work(server, serve, "t2")
         await attached.say(kind="cancel", task_id="t2", attempt=1, reason="cancelled")
         await attached.give("t3")
         handler.may_end.set()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from admin_rows import Scene, scene
 from django.contrib.auth import get_user_model
 from django.test import AsyncClient, Client
 from rest_framework.test import APIClient
+from waiting_requests import LONG
 
-from queueapp import database, lifecycle
+from queueapp import background, database, lifecycle
 from queueapp.auth import create_key
 from queueapp.domain.matching import Subscription
 from queueapp.lifecycle import Choice, Report
@@ -30,6 +33,19 @@ def fleet(db: None) -> Iterator[Fleet]:
     fleet = Fleet()
     yield fleet
     fleet.unlisten()
+
+
+@pytest.fixture
+def rows(db: None) -> Scene:
+    return scene()
+
+
+@pytest.fixture
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """No operation goes on by itself: here is how often its thread was woken."""
+    woken: list[None] = []
+    monkeypatch.setattr(background, "wake", lambda: woken.append(None))
+    return woken
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +83,31 @@ def caller(db: None) -> Caller:
 @pytest.fixture
 def producer(caller: Caller) -> APIClient:
     return caller("producer")
+
+
+@pytest.fixture
+def key(db: None) -> str:
+    """The text of a producer's key."""
+    return create_key("p", "producer")[1]
+
+
+@pytest.fixture
+def task_id(key: str) -> str:
+    """A task of its own."""
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
+    return submit(client)
+
+
+@pytest.fixture
+def slow_poll(settings: Any) -> None:
+    """What is awaited comes by the doorbell, or not in time."""
+    settings.WORKQUEUE = replace(settings.WORKQUEUE, poll_interval_seconds=LONG)
+
+
+@pytest.fixture
+def fast_poll(settings: Any) -> None:
+    settings.WORKQUEUE = replace(settings.WORKQUEUE, poll_interval_seconds=0.02)
 
 
 @pytest.fixture

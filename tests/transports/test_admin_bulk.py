@@ -1,4 +1,4 @@
-"""Bulk: a filter is previewed, confirmed and carried out as an operation, which has a page and a stop button."""
+"""Bulk: a filter is previewed, confirmed and carried out as an operation."""
 
 from __future__ import annotations
 
@@ -7,27 +7,19 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from admin_rows import HOSTILE, Fleet, act, list_url, page_url, scene, shown, staff
+from admin_rows import HOSTILE, Fleet, page_url, scene, staff
+from bulk_page import BULK, confirm
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from queueapp import background, bulk, lifecycle, operations
+from queueapp import bulk, lifecycle, portions
 from queueapp.domain.submission import Submission
 from queueapp.models import AuditEntry, Operation, Task
+from tests.integration.rows import carry_out
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("woken")]
 """An operation is recorded in the transaction that begins it."""
-
-BULK = "/admin/bulk/"
-
-
-@pytest.fixture(autouse=True)
-def nothing_goes_on_by_itself(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """The thread's turns are taken by the tests; here is how often it was woken."""
-    woken: list[None] = []
-    monkeypatch.setattr(background, "wake", lambda: woken.append(None))
-    return woken
 
 
 def ask(client: Client, **parameters: Any) -> Any:
@@ -38,18 +30,6 @@ def ask(client: Client, **parameters: Any) -> Any:
 
 def count_said(client: Client, **parameters: Any) -> str:
     return ask(client, **parameters).content.decode().partition('id="bulk-count"><strong>')[2].partition("<")[0]
-
-
-def confirm(client: Client, action: str, document: Any, **fields: Any) -> Any:
-    text = document if isinstance(document, str) else json.dumps(document)
-    return client.post(BULK, {"action": action, "filter": text, **fields})
-
-
-def carried_out(operation: Operation) -> Operation:
-    while operations.carry_on(operation.pk):
-        pass
-    operation.refresh_from_db()
-    return operation
 
 
 def states(*task_ids: UUID) -> list[str]:
@@ -134,13 +114,14 @@ class TestThePreview:
     def test_ends_at_a_bound(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bulk, "COUNTED", 5)
         monkeypatch.setattr(bulk, "FIRST_PORTION", 3)
+        monkeypatch.setattr(portions, "SECONDS", 60)
         Fleet.started().tasks(9)
         for few in (bulk.FEW, 2):
             monkeypatch.setattr(bulk, "FEW", few)
             assert count_said(admin_client, name="tag") == "More than 5 tasks"
 
     def test_ends_when_the_time_is_over(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(bulk, "SECONDS", 0)
+        monkeypatch.setattr(portions, "SECONDS", 0)
         monkeypatch.setattr(bulk, "FEW", 2)
         monkeypatch.setattr(bulk, "FIRST_PORTION", 3)
         fleet = Fleet.started()
@@ -149,7 +130,7 @@ class TestThePreview:
         assert "0 or more tasks" in page.content.decode()
         assert "the newest 3:" in page.content.decode()
         confirm(admin_client, "cancel", {"name": "old"})
-        carried_out(Operation.objects.get())
+        carry_out(Operation.objects.get().pk)
         assert states(*old) == ["cancelled"] * 4
 
     def test_finds_live_tasks_of_every_kind_where_they_are_few(self, admin_client: Client) -> None:
@@ -164,7 +145,7 @@ class TestThePreview:
     def test_goes_on_through_portions(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bulk, "FIRST_PORTION", 2)
         monkeypatch.setattr(bulk, "FEW", 2)
-        monkeypatch.setattr(bulk, "SECONDS", 60)
+        monkeypatch.setattr(portions, "SECONDS", 60)
         fleet = Fleet.started()
         for _ in range(5):
             fleet.task(), fleet.task("other")
@@ -198,9 +179,7 @@ class TestThePreview:
 
 
 class TestTheConfirmation:
-    def test_begins_an_operation_and_leads_to_its_page(
-        self, admin_client: Client, nothing_goes_on_by_itself: list[None]
-    ) -> None:
+    def test_begins_an_operation_and_leads_to_its_page(self, admin_client: Client, woken: list[None]) -> None:
         fleet = Fleet.started()
         tagged, other = fleet.tasks(3), fleet.task("other")
         response = confirm(admin_client, "cancel", {"name": "tag"})
@@ -212,22 +191,22 @@ class TestTheConfirmation:
             None,
             None,
         )
-        assert nothing_goes_on_by_itself == [None]
-        carried_out(operation)
+        assert woken == [None]
+        carry_out(operation.pk)
         assert states(*tagged, other) == ["cancelled"] * 3 + ["pending"]
 
     def test_retries(self, admin_client: Client) -> None:
         fleet = Fleet.started()
         failed = fleet.failed(fleet.worker())
         confirm(admin_client, "retry", {"state": "failed"})
-        carried_out(Operation.objects.get())
+        carry_out(Operation.objects.get().pk)
         assert states(failed) == ["pending"]
 
     def test_changes_priorities(self, admin_client: Client) -> None:
         fleet = Fleet.started()
         tagged, other = fleet.tasks(3), fleet.task("other")
         confirm(admin_client, "prioritise", {"name": "tag"}, priority="-7")
-        operation = carried_out(Operation.objects.get())
+        operation = carry_out(Operation.objects.get().pk)
         assert (operation.state, operation.done, operation.unchanged) == ("done", 3, 0)
         found = dict(Task.objects.values_list("pk", "priority"))
         assert [found[each] for each in (*tagged, other)] == [-7] * 3 + [0]
@@ -270,53 +249,3 @@ class TestTheConfirmation:
         assert "bulk-count" in page
         assert confirm(client, "cancel", {"name": "tag"}).status_code == 403
         assert Operation.objects.count() == 0
-
-
-class TestOperations:
-    @pytest.fixture
-    def running(self, admin_client: Client) -> Operation:
-        Fleet.started().tasks(3)
-        confirm(admin_client, "cancel", {"name": "tag", "attr.note": HOSTILE, "state": "pending,assigned"})
-        return Operation.objects.get()
-
-    def test_are_listed_with_who_began_them_and_what_they_are_about(
-        self, admin_client: Client, running: Operation
-    ) -> None:
-        page = shown(admin_client, list_url("operation"))
-        assert "tasks with name tag, " in page  # the order of the others is the database's
-        assert "attr.note &lt;script&gt;" in page
-        assert ">admin<" in page
-        assert f'data-operation="/api/v1/operations/{running.pk}"' in page
-        assert HOSTILE not in page
-        for address, found in ((f"?q={running.pk}", True), ("?state=running", True), ("?state=done", False)):
-            assert (str(running.pk) in shown(admin_client, list_url("operation") + address)) is found
-
-    def test_have_a_page_with_a_bar_and_a_button(self, admin_client: Client, running: Operation) -> None:
-        page = shown(admin_client, page_url("operation", running.pk))
-        assert 'data-state="running"' in page
-        assert 'value="stop"' in page
-        assert "attr.note &lt;script&gt;" in page
-
-    def test_are_stopped_by_it(self, admin_client: Client, running: Operation) -> None:
-        told = act(admin_client, "operation", "stop", running.pk)
-        assert told == ["1 operation stopped."]
-        assert not operations.carry_on(running.pk)
-        page = shown(admin_client, page_url("operation", running.pk))
-        assert 'value="stop"' not in page
-        assert "stopped: 0 of 0" in page
-
-    def test_that_have_ended_say_what_they_did(self, admin_client: Client) -> None:
-        Fleet.started().tasks(3)
-        confirm(admin_client, "prioritise", {"name": "tag"}, priority="0")
-        operation = carried_out(Operation.objects.get())
-        page = shown(admin_client, page_url("operation", operation.pk))
-        assert "done: 3 of 3, 3 left as they were" in page
-        assert "prioritise to 0" in page
-
-    def test_lead_back_to_their_filter(self, admin_client: Client, running: Operation) -> None:
-        Fleet.started().tasks(2)
-        confirm(admin_client, "prioritise", {"name": "tag"}, priority="7")
-        page = shown(admin_client, page_url("operation", Operation.objects.latest("id").pk))
-        address = page.partition(f'href="{BULK}?')[2].partition('"')[0]
-        assert "priority=7" in address
-        assert "action=prioritise" in address

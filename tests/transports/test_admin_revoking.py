@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from admin_rows import Fleet, act, list_url, page_url, shown, staff
 from django.test import Client
+from waiting_requests import until_waiting
 
 from queueapp import key_use, lifecycle
 from queueapp.admin import keys
@@ -115,7 +116,7 @@ async def test_producers_that_wait_or_follow_with_a_key_count(key: ApiKey, fleet
         following(second, ("pending",), None),
     ):
         waiting = asyncio.create_task(ears.until_terminal(first, 60))
-        await asyncio.sleep(0)
+        await until_waiting(1)
         use = (await asyncio.to_thread(key_use.uses, [key.pk]))[key.pk]
         waiting.cancel()
     assert use.producers == 2

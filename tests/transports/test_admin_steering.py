@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from admin_forms import fields_of
-from admin_rows import Scene, act, scene, staff
+from admin_rows import Scene, act, staff
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
@@ -17,11 +17,6 @@ from queueapp.models import ApiKey, Attempt, Node, Queue, Subscription, Task, Wo
 
 pytestmark = pytest.mark.django_db(transaction=True)
 """Verbs are retried outside of a transaction, as in a request."""
-
-
-@pytest.fixture
-def rows() -> Scene:
-    return scene()
 
 
 def states(*task_ids: Any) -> list[str]:

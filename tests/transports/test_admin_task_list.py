@@ -12,7 +12,7 @@ from admin_rows import HOSTILE, Fleet, act, list_url, page_url, shown, staff
 from django.test import Client
 from django.urls import reverse
 
-from queueapp import saved_views, searching
+from queueapp import portions, saved_views, searching
 from queueapp.models import AuditEntry, SavedView
 
 pytestmark = pytest.mark.django_db
@@ -133,7 +133,7 @@ class TestPages:
     def test_say_how_far_a_search_has_come(
         self, admin_client: Client, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(searching, "SEARCH_SECONDS", 0)
+        monkeypatch.setattr(portions, "SECONDS", 0)
         monkeypatch.setattr(searching, "FIRST_PORTION", 10)
         wanted, *_ = fleet.task(cloud="aws"), fleet.tasks(15)
         content = shown(admin_client, f"{TASKS}?q=cloud=aws")

@@ -13,7 +13,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from queueapp import bulk, searching
+from queueapp import portions, searching
 from queueapp.domain.filter_text import TEXT_LENGTH
 from queueapp.models import SavedView, Task
 
@@ -31,7 +31,7 @@ def fleet() -> Fleet:
 class TestASearchWithoutTime:
     @pytest.fixture(autouse=True)
     def no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(searching, "SEARCH_SECONDS", 0)
+        monkeypatch.setattr(portions, "SECONDS", 0)
         monkeypatch.setattr(searching, "FIRST_PORTION", 10)
 
     def test_for_newer_ones_says_how_far_it_came_where_it_began_again_at_the_newest(
@@ -143,7 +143,7 @@ def test_a_bulk_preview_without_time_says_so_and_may_be_carried_out(
     admin_client: Client, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet.tasks(3)
-    monkeypatch.setattr(bulk, "STATEMENT_SECONDS", 0.05)
+    monkeypatch.setattr(portions, "STATEMENT_SECONDS", 0.05)
 
     def endless(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
         return (

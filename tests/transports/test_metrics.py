@@ -114,6 +114,7 @@ class TestGauges:
         for cloud in ("aws", "gcp"):
             submit(operator, attrs={"cloud": cloud})
         submit(operator, name="other", delay=60)
+        submit(operator, name="other", concurrency_key="k")
         operator.post(f"/api/v1/tasks/{submit(operator)}/cancel")
         series = read()
         live = {labels: number for (metric, labels), number in series.items() if metric == "workqueue_tasks"}
@@ -121,6 +122,7 @@ class TestGauges:
             frozenset({("name", NAME), ("state", "assigned")}): 1,
             frozenset({("name", NAME), ("state", "ready")}): 2,
             frozenset({("name", "other"), ("state", "delayed")}): 1,
+            frozenset({("name", "other"), ("state", "held_back")}): 1,
         }
 
     def test_tell_of_workers_and_processes(self) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
-from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
-from django.conf import settings as project_settings
 from django.test import AsyncClient
 from rest_framework.test import APIClient
+from streams import get, opened, told
+from waiting_requests import LONG, cancel, unheard
 
-from queueapp import database, doorbell, lifecycle, watching
+from queueapp import database, lifecycle, watching
 from queueapp.api import events
 from queueapp.api.base import off_loop
 from queueapp.api.handler import KeyedHandler
@@ -25,89 +24,11 @@ from queueapp.lifecycle import SignOfLife
 from queueapp.models import ApiKey, Task
 from tests.transports.conftest import assert_problem, assign, attached, finish, submit
 
-PATIENCE_SECONDS = 60
-LONG = 60.0
-
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def key() -> str:
-    return create_key("p", "producer")[1]
-
-
-@pytest.fixture
-def task_id(key: str) -> str:
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
-    return submit(client)
-
-
-@pytest.fixture
-def _slow_poll(settings: Any) -> None:
-    settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=LONG)
-
-
-@pytest.fixture
-def _fast_poll(settings: Any) -> None:
-    settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=0.02)
-
-
-def cancel(task_id: str) -> None:
-    lifecycle.cancel([UUID(task_id)], database.now())
-
-
-def unheard(work: Callable[..., Any], *arguments: Any, **options: Any) -> None:
-    """As another process does whose doorbell is lost."""
-    with doorbell.held():
-        work(*arguments, **options)
-
-
-async def get(key: str, task_id: str, **headers: str) -> Any:
-    headers = {"authorization": f"Bearer {key}", "accept": "text/event-stream", **headers}
-    return await AsyncClient().get(f"/api/v1/tasks/{task_id}/events", headers=headers)
-
-
-class Stream:
-    """What comes of a stream: (event, data, id), and heartbeats as (":", None, None)."""
-
-    def __init__(self, response: Any) -> None:
-        assert response.status_code == 200
-        assert response["Content-Type"] == "text/event-stream"
-        self.ids: list[str] = []
-        self._content: AsyncIterator[bytes] = aiter(response)
-
-    async def next(self) -> tuple[str, Any]:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            text = (await anext(self._content)).decode()
-        assert text.endswith("\n\n")
-        if text == ":\n\n":
-            return ":", None
-        fields = dict(line.split(": ", 1) for line in text.splitlines() if line)
-        self.ids.append(fields["id"])
-        return fields["event"], json.loads(fields["data"])
-
-    async def rest(self) -> list[tuple[str, Any]]:
-        """Until it ends."""
-        found = []
-        while True:
-            try:
-                found.append(await self.next())
-            except StopAsyncIteration:
-                return found
-
-
-async def opened(key: str, task_id: str, **headers: str) -> Stream:
-    return Stream(await get(key, task_id, **headers))
-
-
-def told(found: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Each event with what it is about, in short."""
-    return [(kind, data["progress"] if kind == "progress" else data["state"]) for kind, data in found]
-
-
 class TestAStream:
-    @pytest.mark.usefixtures("_fast_poll")
+    @pytest.mark.usefixtures("fast_poll")
     async def test_tells_the_state_at_once_and_then_each_change_until_the_result(self, key: str, task_id: str):
         stream = await opened(key, task_id)
         assert told([await stream.next()]) == [("state", "pending")]
@@ -127,7 +48,7 @@ class TestAStream:
         assert found[-1][1] == read.json()
         assert read.json()["result"] == {"n": "ü\n"}
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_is_woken_at_once_by_the_doorbell_for_the_end(self, key: str, task_id: str):
         stream = await opened(key, task_id)
         await stream.next()
@@ -135,7 +56,7 @@ class TestAStream:
         async with asyncio.timeout(LONG / 2):
             assert told(await stream.rest()) == [("state", "cancelled"), ("result", "cancelled")]
 
-    @pytest.mark.usefixtures("_fast_poll")
+    @pytest.mark.usefixtures("fast_poll")
     async def test_finds_what_the_doorbell_did_not_tell(self, key: str, task_id: str):
         stream = await opened(key, task_id)
         await stream.next()
@@ -147,13 +68,13 @@ class TestAStream:
         stream = await opened(key, task_id)
         assert told(await stream.rest()) == [("state", "cancelled"), ("result", "cancelled")]
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_says_now_and_then_that_it_is_alive(self, key: str, task_id: str, monkeypatch: Any):
         monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.02)
         stream = await opened(key, task_id)
         assert [(await stream.next())[0] for _ in range(3)] == ["state", ":", ":"]
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_ends_when_the_server_does(self, key: str, task_id: str):
         stream = await opened(key, task_id)
         await stream.next()
@@ -162,7 +83,7 @@ class TestAStream:
             assert await stream.rest() == []
         assert watching.number_watching() == 0
 
-    @pytest.mark.usefixtures("_fast_poll")
+    @pytest.mark.usefixtures("fast_poll")
     async def test_ends_with_the_task(self, key: str, task_id: str):
         stream = await opened(key, task_id)
         await stream.next()
@@ -174,7 +95,7 @@ class TestAStream:
 
 
 class TestAReaderThatComesAgain:
-    @pytest.mark.usefixtures("_fast_poll")
+    @pytest.mark.usefixtures("fast_poll")
     async def test_is_not_told_what_it_knows(self, key: str, task_id: str):
         stream = await opened(key, task_id)
         await stream.next()
@@ -217,7 +138,7 @@ class TestAccess:
         assert_problem(await get("wq_nobody", task_id), 401)
         assert_problem(await AsyncClient().post(f"/api/v1/tasks/{task_id}/events"), 401)
 
-    @pytest.mark.usefixtures("_fast_poll")
+    @pytest.mark.usefixtures("fast_poll")
     async def test_is_looked_at_again_at_each_change(self, key: str, task_id: str):
         stream = await opened(key, task_id)
         await stream.next()
@@ -225,7 +146,7 @@ class TestAccess:
         await off_loop(partial(cancel, task_id))
         assert await stream.rest() == []
 
-    @pytest.mark.usefixtures("_fast_poll")
+    @pytest.mark.usefixtures("fast_poll")
     @pytest.mark.parametrize(
         "end", [lambda: ApiKey.objects.update(revoked_at=database.now()), ApiKey.objects.all().delete]
     )
@@ -238,7 +159,7 @@ class TestAccess:
         async with asyncio.timeout(events.HEARTBEAT_SECONDS - 1):
             assert await stream.rest() == []
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_is_looked_at_again_with_each_heartbeat(self, key: str, task_id: str, monkeypatch: Any):
         """For whoever comes without a key, and for what else of a key may change."""
         monkeypatch.setattr(events, "HEARTBEAT_SECONDS", 0.02)
@@ -256,7 +177,7 @@ class TestAccess:
 
 
 class TestManyStreams:
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_have_one_thread_and_leave_nothing(self, key: str, task_id: str):
         streams = [await opened(key, task_id) for _ in range(50)]
         for stream in streams:
@@ -290,7 +211,7 @@ class TestManyStreams:
         )
         with tower.entered(UUID(task_id), early), tower.entered(UUID(task_id), late):
             await off_loop(lambda: tower._compare(dict(tower._versions)))
-            assert await early.changed(PATIENCE_SECONDS)
+            assert await early.changed(LONG)
 
 
 class TestAKeyedRequest:
@@ -315,7 +236,7 @@ class TestAKeyedRequest:
             "headers": [(b"authorization", f"Bearer {key}".encode()), (b"host", b"localhost")],
         }
         serving = asyncio.create_task(KeyedHandler()(scope, receive, sent.put))
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(LONG):
             assert (await sent.get())["status"] == 200
             first = await sent.get()
             assert b"event: state" in first["body"]

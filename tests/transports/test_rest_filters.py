@@ -7,9 +7,10 @@ from datetime import timedelta
 import pytest
 from rest_framework.test import APIClient
 
-from queueapp import database, operations
+from queueapp import database
 from queueapp.domain.states import Action
 from queueapp.models import Operation, Task
+from tests.integration.rows import begin_operation, carry_out
 from tests.transports.conftest import assert_problem, state_of, submit
 
 pytestmark = pytest.mark.django_db
@@ -47,12 +48,9 @@ def test_an_operator_starts_one_by_any_filter_of_the_bar(operator: APIClient) ->
     young, other = submit(operator, data={"node": {"id": "x"}}), submit(operator)
     now = database.now()
     Task.objects.filter(pk__in=[wanted, other]).update(created_at=now - timedelta(hours=2))
-    operation = operations.start(
-        Action.CANCEL, {"data.node.id": "x", "age": ">1h"}, tasks_of=None, names=None, asked_by="ada", now=now
-    )
-    assert operation.total == 1
-    while operations.carry_on(operation.pk):
-        pass
+    begun = begin_operation(Action.CANCEL, now, **{"data.node.id": "x", "age": ">1h"})
+    assert begun.total == 1
+    carry_out(begun.id)
     assert [state_of(task_id) for task_id in (wanted, young, other)] == ["cancelled", "pending", "pending"]
 
 
@@ -60,9 +58,5 @@ def test_an_operation_counts_ages_from_its_beginning(operator: APIClient) -> Non
     """However long it takes: what was not meant when it was asked for does not come to be meant."""
     task_id, begun = submit(operator), database.now() - timedelta(minutes=30)
     Task.objects.filter(pk=task_id).update(created_at=begun - timedelta(minutes=59))
-    operation = operations.start(
-        Action.CANCEL, {"age": ">1h"}, tasks_of=None, names=None, asked_by="ada", now=begun
-    )
-    while operations.carry_on(operation.pk):
-        pass
+    carry_out(begin_operation(Action.CANCEL, begun, age=">1h").id)
     assert state_of(task_id) == "pending"

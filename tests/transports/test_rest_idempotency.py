@@ -11,19 +11,16 @@ from uuid import UUID
 import pytest
 from django.test import AsyncClient
 from rest_framework.test import APIClient
+from waiting_requests import LONG, cancel_all, until_waiting
 
 from queueapp import access, database, idempotency, lifecycle, maintenance
 from queueapp.api.base import off_loop
-from queueapp.auth import create_key
 from queueapp.lifecycle import activity
 from queueapp.models import IdempotentRequest, Task, new_id
-from queueapp.waiting import number_waiting
 from tests.asking import asking
 from tests.transports.conftest import Caller, assert_problem, state_of, submit
 
 TASKS = "/api/v1/tasks"
-
-PATIENCE_SECONDS = 60
 
 
 def post(client: APIClient, body: Any, key: str = "k") -> Any:
@@ -169,18 +166,14 @@ def test_a_submission_without_a_key_does_nothing_for_those_with_one(producer: AP
 class TestWithPreferWait:
     """What is done once is the submission. Who asks again waits again."""
 
-    @pytest.fixture
-    def key(self) -> str:
-        return create_key("p", "producer")[1]
-
     async def post(self, key: str, wait: float) -> Any:
         headers = {"authorization": f"Bearer {key}", "idempotency-key": "k", "prefer": f"wait={wait}"}
         return await AsyncClient().post(TASKS, '{"name": "tag"}', "application/json", headers=headers)
 
     async def test_both_wait_for_the_one_task(self, key: str) -> None:
-        first = asyncio.create_task(self.post(key, PATIENCE_SECONDS))
+        first = asyncio.create_task(self.post(key, LONG))
         await until_waiting(1)
-        second = asyncio.create_task(self.post(key, PATIENCE_SECONDS))
+        second = asyncio.create_task(self.post(key, LONG))
         await until_waiting(2)
         await off_loop(cancel_all)
         answers = [await first, await second]
@@ -189,18 +182,20 @@ class TestWithPreferWait:
         assert answers[0].json()["state"] == "cancelled"
         assert answers[0].content == answers[1].content
 
+    @pytest.mark.usefixtures("slow_poll")
+    async def test_a_task_that_has_ended_meanwhile_is_answered_at_once(self, key: str) -> None:
+        """Guard: the first answer, given again, says that it is pending."""
+        first = await self.post(key, 0)
+        await off_loop(cancel_all)
+        async with asyncio.timeout(LONG / 2):
+            again = await self.post(key, LONG)
+        assert (again.status_code, again["Location"]) == (201, first["Location"])
+        assert (first.json()["state"], again.json()["state"]) == ("pending", "cancelled")
+
+    @pytest.mark.usefixtures("slow_poll")
     async def test_a_task_that_is_no_more_is_not_waited_for(self, key: str) -> None:
         first = await self.post(key, 0)
         await off_loop(lambda: Task.objects.all().delete())
-        async with asyncio.timeout(PATIENCE_SECONDS / 2):
-            again = await self.post(key, PATIENCE_SECONDS)
+        async with asyncio.timeout(LONG / 2):
+            again = await self.post(key, LONG)
         assert (again.status_code, again.content) == (201, first.content)
-
-
-async def until_waiting(count: int) -> None:
-    while number_waiting() < count:  # noqa: ASYNC110 - nothing else tells when a request has come so far
-        await asyncio.sleep(0.01)
-
-
-def cancel_all() -> None:
-    lifecycle.cancel(list(Task.objects.values_list("id", flat=True)), database.now())

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 
 from queueapp import operations
 from queueapp.models import Operation
+from tests.integration import rows
 from tests.transports.conftest import Caller, assert_problem, assign, attached, finish, ids, state_of, submit
 
 pytestmark = pytest.mark.django_db
@@ -31,8 +32,7 @@ def begin(client: APIClient, action: str, **filters: Any) -> dict[str, Any]:
 
 def end(client: APIClient, operation: dict[str, Any]) -> dict[str, Any]:
     """Carried out, as the server's own thread does it."""
-    while operations.carry_on(UUID(operation["id"])):
-        pass
+    rows.carry_out(UUID(operation["id"]))
     return client.get(f"{OPERATIONS}/{operation['id']}").json()
 
 

@@ -15,56 +15,21 @@ import pytest
 from django.conf import settings as project_settings
 from django.test import AsyncClient, Client
 from django.utils import timezone
-from rest_framework.test import APIClient
+from waiting_requests import LONG, cancel, cancel_all, unheard, until_waiting
 
-from queueapp import database, doorbell, lifecycle
+from queueapp import doorbell
 from queueapp.api import tasks
 from queueapp.api.base import off_loop
 from queueapp.auth import create_key
 from queueapp.models import ApiKey, Task
 from queueapp.waiting import listening, number_waiting
-from tests.transports.conftest import assert_problem, submit
+from tests.transports.conftest import assert_problem
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-LONG = 60.0
-
-
-@pytest.fixture
-def key() -> str:
-    return create_key("p", "producer")[1]
-
-
-@pytest.fixture
-def task_id(key: str) -> str:
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
-    return submit(client)
-
-
-@pytest.fixture
-def _slow_poll(settings: Any) -> None:
-    settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=LONG)
-
-
-def cancel(task_id: str) -> None:
-    lifecycle.cancel([UUID(task_id)], database.now())
-
-
-def cancel_unheard(task_id: str) -> None:
-    """As another process does whose doorbell is lost."""
-    with doorbell.held():
-        cancel(task_id)
 
 
 async def get(key: str, path: str) -> Any:
     return await AsyncClient().get(path, headers={"authorization": f"Bearer {key}"})
-
-
-async def waiters(count: int) -> None:
-    """Return when so many wait in this process."""
-    while number_waiting() < count:  # noqa: ASYNC110 - nothing else tells when a request has come so far
-        await asyncio.sleep(0)
 
 
 async def seconds_of(waiting_one: Awaitable[Any]) -> float:
@@ -74,15 +39,15 @@ async def seconds_of(waiting_one: Awaitable[Any]) -> float:
 
 
 class TestWaiting:
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_ends_with_the_task(self, key: str, task_id: str) -> None:
         request = asyncio.create_task(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"))
-        await waiters(1)
+        await until_waiting(1)
         await off_loop(partial(cancel, task_id))
         response = await asyncio.wait_for(request, LONG / 2)
         assert (response.status_code, response.json()["state"]) == (200, "cancelled")
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     @pytest.mark.parametrize(
         ("changed", "status"),
         [
@@ -96,7 +61,7 @@ class TestWaiting:
         self, key: str, task_id: str, changed: dict[str, Any], status: int
     ) -> None:
         request = asyncio.create_task(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"))
-        await waiters(1)
+        await until_waiting(1)
         await off_loop(lambda: ApiKey.objects.update(**changed))
         await off_loop(partial(cancel, task_id))
         assert_problem(await asyncio.wait_for(request, LONG / 2), status)
@@ -135,47 +100,47 @@ async def until_terminal(task_id: UUID, seconds: float) -> None:
 
 
 class TestUntilTerminal:
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_does_not_begin_for_what_ended_since_one_listens(self, task_id: str) -> None:
         with listening() as ends:
             await off_loop(partial(cancel, task_id))
             assert await seconds_of(ends.until_terminal(UUID(task_id), LONG)) < LONG / 2
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_keeps_nothing_of_what_else_ends(self, task_id: str) -> None:
         with listening() as ends:
             waiter = asyncio.create_task(ends.until_terminal(UUID(task_id), LONG))
-            await waiters(1)
+            await until_waiting(1)
             doorbell.deliver(doorbell.Ring(ended=frozenset({UUID(int=1)})))
             assert not ends._ended
             await off_loop(partial(cancel, task_id))
             await asyncio.wait_for(waiter, LONG / 2)
 
-    async def test_hears_of_what_the_doorbell_did_not_tell(self, task_id: str, settings: Any) -> None:
-        settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=0.05)
+    @pytest.mark.usefixtures("fast_poll")
+    async def test_hears_of_what_the_doorbell_did_not_tell(self, task_id: str) -> None:
         waiter = asyncio.create_task(until_terminal(UUID(task_id), LONG))
-        await waiters(1)
-        await off_loop(partial(cancel_unheard, task_id))
+        await until_waiting(1)
+        await off_loop(partial(unheard, cancel, task_id))
         assert await seconds_of(waiter) < LONG / 2
 
-    async def test_does_not_wait_for_a_task_that_is_no_more(self, task_id: str, settings: Any) -> None:
-        settings.WORKQUEUE = replace(project_settings.WORKQUEUE, poll_interval_seconds=0.05)
+    @pytest.mark.usefixtures("fast_poll")
+    async def test_does_not_wait_for_a_task_that_is_no_more(self, task_id: str) -> None:
         await off_loop(Task.objects.all().delete)
         assert await seconds_of(until_terminal(UUID(task_id), LONG)) < LONG / 2
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_wakes_all_who_wait_and_leaves_nothing(self, task_id: str) -> None:
         everybody = [asyncio.create_task(until_terminal(UUID(task_id), LONG)) for _ in range(1000)]
-        await waiters(1000)
+        await until_waiting(1000)
         assert [thread.name for thread in threading.enumerate()].count("until-terminal") == 1
         await off_loop(partial(cancel, task_id))
         assert await seconds_of(asyncio.gather(*everybody)) < LONG / 2
         assert number_waiting() == 0
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_leaves_nothing_when_the_client_has_gone(self, task_id: str) -> None:
         waiter = asyncio.create_task(until_terminal(UUID(task_id), LONG))
-        await waiters(1)
+        await until_waiting(1)
         waiter.cancel()
         await asyncio.gather(waiter, return_exceptions=True)
         assert number_waiting() == 0
@@ -188,17 +153,17 @@ class TestPrefer:
         headers = {"authorization": f"Bearer {key}", "prefer": prefer}
         return await AsyncClient().post("/api/v1/tasks", body, content_type="application/json", headers=headers)
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_answers_with_the_task_once_it_has_ended(self, key: str):
         submitting = asyncio.create_task(self.post(key, {"name": "tag"}, "respond-async, wait=60"))
-        await waiters(1)
+        await until_waiting(1)
         await off_loop(cancel_all)
         response = await submitting
         assert (response.status_code, response.json()["state"]) == (201, "cancelled")
         assert response["Preference-Applied"] == "wait=60"
         assert response["Location"].endswith(response.json()["id"])
 
-    @pytest.mark.usefixtures("_slow_poll")
+    @pytest.mark.usefixtures("slow_poll")
     async def test_is_answered_when_the_task_ends_before_the_wait(self, key: str, monkeypatch: pytest.MonkeyPatch):
         """A worker may be quicker than the way from the submission to the wait."""
         monkeypatch.setattr(tasks, "_submit", ended_at_once(tasks._submit))
@@ -247,7 +212,3 @@ def gone_at_once(submit: Any) -> Any:
         return receipts
 
     return submit_and_prune
-
-
-def cancel_all() -> None:
-    lifecycle.cancel(list(Task.objects.values_list("id", flat=True)), database.now())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from queueapp.protocol import Unusable, WorkerMessage, parse_frame
+from queueapp.protocol import Unusable, WorkerMessage
+from queueapp.worker_frames import parse_frame
 
 
 def one(frame: object) -> WorkerMessage:

@@ -85,6 +85,9 @@ WRONG = {
     "a secret that is none": (times(callback_secret="secret"), "E010"),
     "a network that is none": (times(callback_allowed_networks="inside"), "E011"),
     "no time for a callback": (times(callback_timeout_seconds=0), "E012"),
+    "less than no time for what is over": (times(audit_retention_days=-1), "E013"),
+    "more than all time for what is over": (times(task_retention_days=float("inf")), "E013"),
+    "no number of days": (times(task_retention_days=float("nan")), "E013"),
     "too much patience for a pong": (times(ping_timeout_seconds=15), "W005"),
 }
 

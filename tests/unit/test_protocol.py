@@ -23,10 +23,9 @@ from queueapp.protocol import (
     Release,
     Result,
     Unusable,
-    parse_auth,
-    parse_frame,
     serialise,
 )
+from queueapp.worker_frames import parse_auth, parse_frame
 
 MESSAGE_TYPES = (Result, Progress, Extend, Release, Drain, Capacity, Unusable)
 

@@ -8,7 +8,8 @@ import pytest
 
 from queueapp.domain.retries import Again, Backoff, Final, RetryPolicy, after_attempt
 from queueapp.domain.states import Outcome
-from queueapp.protocol import Result, Unusable, parse_frame
+from queueapp.protocol import Result, Unusable
+from queueapp.worker_frames import parse_frame
 
 POLICY = RetryPolicy(4, ("lost", "timeout"), Backoff(initial=1, factor=2, max=60))
 

@@ -15,19 +15,9 @@ from test_server_frames import task
 
 from queueapp import schemas
 from queueapp.domain.errors import RegistrationError
-from queueapp.protocol import (
-    Ack,
-    Cancel,
-    DrainNotice,
-    ErrorNotice,
-    Unusable,
-    Welcome,
-    parse_auth,
-    parse_frame,
-    serialise,
-    serialise_many,
-)
+from queueapp.protocol import Ack, Cancel, DrainNotice, ErrorNotice, Unusable, Welcome, serialise, serialise_many
 from queueapp.registration import parse_first_message
+from queueapp.worker_frames import parse_auth, parse_frame
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "docs/protocol"
 

@@ -17,9 +17,9 @@ from queueapp.protocol import (
     Progress,
     Release,
     Result,
-    parse_frame,
     serialise,
 )
+from queueapp.worker_frames import parse_frame
 
 
 class TestAResult:

@@ -28,10 +28,10 @@ from queueapp.protocol import (
     Unusable,
     Welcome,
     WorkerMessage,
-    parse_frame,
     serialise,
 )
 from queueapp.sdk.testing.local_task import LocalTask
+from queueapp.worker_frames import parse_frame
 
 Verdict = Literal["accepted", "stale", "unknown"]
 

@@ -12,13 +12,14 @@ from uuid import uuid4
 import msgspec
 
 from queueapp.domain.payloads import json_text
-from queueapp.protocol import Result, TaskFrame, parse_frame
+from queueapp.protocol import Result, TaskFrame
 from queueapp.sdk import messages
 from queueapp.sdk.framelimit import FrameLimit
 from queueapp.sdk.handlers import AsyncHandler
 from queueapp.sdk.performing import Performer
 from queueapp.sdk.task import Task
 from queueapp.sdk.worker import FRAME_LIMIT_BYTES, Worker
+from queueapp.worker_frames import parse_frame
 
 
 @dataclass(frozen=True, slots=True)

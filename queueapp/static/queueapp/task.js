@@ -14,7 +14,9 @@
         document.getElementById("progress-number").textContent = `${Math.round(now.progress * 100)}%`;
         document.getElementById("progress-message").textContent = now.progress_message;
     }
-    /* Every part that is another now; what is unfolded and has the focus stays so. */
+    const isTypedIn = (part) => [...part.querySelectorAll("input")].some((each) => each.value !== each.defaultValue);
+
+    /* Every part that is another now; what is unfolded, has the focus or was typed in stays so. */
     async function takeAnew() {
         const response = await fetch(location.href, { headers: { Accept: "text/html" } });
         if (!response.ok) throw new Error(String(response.status));
@@ -25,6 +27,7 @@
             const made = fresh.getElementById(old.id);
             if (!made || old.isEqualNode(made)) continue;
             if (old.contains(document.activeElement) && old.id !== "task-tools") continue;
+            if (isTypedIn(old)) continue;
             for (const each of old.querySelectorAll("details[id]")) {
                 const again = made.querySelector(`#${CSS.escape(each.id)}`);
                 if (again) again.open = each.open;

@@ -53,6 +53,8 @@ class Link:
     unsent_bytes: int = UNSENT_BYTES
     ask_again: Callable[[Iterable[UUID]], None] = lambda _: None
     """Called with tasks that were put off, when there is room for them; `answered` says that they have come."""
+    send_at_once: Callable[[str], bool] = lambda _: False
+    """False: it has not sent the text, and `send_text` must."""
     held: dict[UUID, int] = field(default_factory=dict)
     drains: bool = False
     _outgoing: deque[str] = field(default_factory=deque)
@@ -68,8 +70,9 @@ class Link:
         """Send what this worker understands of the messages."""
         understood = messages if self.v1 else [message for message in messages if isinstance(message, TaskFrame)]
         for text in serialise_many(understood, self.batch):
-            self._outgoing.append(text)
-            self._outgoing_bytes += sys.getsizeof(text)
+            if self._outgoing or self._sending is not None or not self._may_send or not self.send_at_once(text):
+                self._outgoing.append(text)
+                self._outgoing_bytes += sys.getsizeof(text)
         self._send_in_the_background()
 
     def hand_over(self, assignments: Sequence[Assignment]) -> None:
@@ -108,9 +111,14 @@ class Link:
             self._outgoing_bytes += sys.getsizeof(self._outgoing[0])
         self._send_in_the_background()
 
+    @property
+    def is_behind(self) -> bool:
+        """What it was told and has not taken has become too much."""
+        return self._outgoing_bytes > 2 * self.unsent_bytes and self._sending is not None
+
     async def caught_up(self) -> None:
-        """At once, unless what it was told and has not taken has become too much: then when it has taken all."""
-        if self._outgoing_bytes > 2 * self.unsent_bytes and self._sending is not None:
+        """At once, unless it is behind: then when it has taken all."""
+        if self._sending is not None and self.is_behind:
             await asyncio.wait([self._sending])
 
     async def close(self, code: int, reason: str) -> None:
@@ -119,8 +127,12 @@ class Link:
             await asyncio.wait([self._sending], timeout=LAST_WORDS_SECONDS)
         await self.close_socket(code, reason)
 
+    @property
+    def _may_send(self) -> bool:
+        return self._welcomed or not self.v1
+
     def _send_in_the_background(self) -> None:
-        if self._outgoing and self._sending is None and (self._welcomed or not self.v1):
+        if self._outgoing and self._sending is None and self._may_send:
             self._sending = asyncio.create_task(self._send_all(), name=f"link {self.session_id}")
 
     async def _send_all(self) -> None:

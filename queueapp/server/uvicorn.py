@@ -10,16 +10,19 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.http11 import Request
 
 from queueapp import courier, hub, waiting, watching
 from queueapp.conf import config
 from queueapp.server.ending import end_at_once
+from queueapp.shortcut import EXTENSION, Shortcut
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 seconds after which proxies close an idle connection: who closes first may meet a request."""
 
 
+SWITCHING_PROTOCOLS = 101
+
 PINGS_TOGETHER = 40
 """Into how many parts of the interval the pings of all connections are gathered."""
 
@@ -35,6 +40,39 @@ PINGS_TOGETHER = 40
 class WorkerProtocol(WebSocketsSansIOProtocol):
     """Lets go of a peer that does not read. A transport that is asked to close waits until all is written, for
     ever; uvicorn then never says that the connection is over, and its tasks would wait with it."""
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        self.shortcut = Shortcut(self.send_at_once)
+        if self.response.status_code == SWITCHING_PROTOCOLS:
+            extensions: Any = self.scope["extensions"]
+            extensions[EXTENSION] = self.shortcut
+
+    def send_receive_event_to_app(self) -> None:
+        """What came before has been taken, or it is waited for: nothing overtakes anything."""
+        is_first = self.queue.empty() and not self.close_sent
+        if is_first and self.curr_msg_data_type == "text" and self._takes(self.frames):
+            self.frames = []
+        else:
+            super().send_receive_event_to_app()
+
+    def _takes(self, frames: Sequence[bytes]) -> bool:
+        try:
+            text = frames[0].decode() if len(frames) == 1 else b"".join(frames).decode()
+        except UnicodeDecodeError:
+            return False
+        return self.shortcut.take(text)
+
+    def send_at_once(self, text: str) -> bool:
+        """False: the peer does not take what was sent before, or it has left."""
+        if not self.writable.is_set() or self.close_sent or self.disconnected:
+            return False
+        try:
+            self.conn.send_text(text.encode())
+        except InvalidState:
+            return False
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        return True
 
     def schedule_ping(self) -> None:
         """A little earlier than it is due, together with those of others: with a thousand connections the loop

@@ -79,6 +79,48 @@ class TestHandOver:
         assert max(map(len, wire.texts)) <= ARRAY_CHARACTERS + 100
 
 
+class TestWhatIsSentAtOnce:
+    """Where the server takes it, without a turn of a task."""
+
+    def wire(self, takes: int, v1: bool = False) -> Wire:
+        """The server takes so many, and then no more until something was sent the usual way."""
+        wire = Wire(v1=v1)
+        left = [takes]
+
+        def send_at_once(text: str) -> bool:
+            left[0] -= 1
+            if left[0] >= 0:
+                wire.texts.append(text)
+            return left[0] >= 0
+
+        wire.link.send_at_once = send_at_once
+        return wire
+
+    def numbers(self, wire: Wire) -> list[int]:
+        return [json.loads(text)["attempt"] for text in wire.texts]
+
+    async def test_is_sent_before_anybody_else_has_a_turn(self):
+        wire = self.wire(takes=2)
+        wire.link.hand_over([assignment(uuid4(), attempt=1), assignment(uuid4(), attempt=2)])
+        assert self.numbers(wire) == [1, 2]
+
+    async def test_does_not_overtake_what_waits(self):
+        """Guards: nothing is outgoing, and nothing being sent. The server takes the third again."""
+        wire = self.wire(takes=1)
+        wire.link.hand_over([assignment(uuid4(), attempt=number) for number in (1, 2)])
+        wire.link.send_at_once = lambda text: not wire.texts.append(text)
+        wire.link.hand_over([assignment(uuid4(), attempt=3)])
+        await wire.frames()
+        assert self.numbers(wire) == [1, 2, 3]
+
+    async def test_does_not_come_before_the_welcome(self):
+        wire = self.wire(takes=1, v1=True)
+        wire.link.tell([Ack("x", 1, "unknown")])
+        assert wire.texts == []
+        wire.link.welcome(10, "server")
+        assert [frame["kind"] for frame in await wire.frames()] == ["welcome", "ack"]
+
+
 class TestLargeData:
     async def test_that_was_not_read_is_asked_for_a_few_at_a_time(self):
         wire = Wire()

@@ -65,7 +65,7 @@ class WorkerProtocol(WebSocketsSansIOProtocol):
 
     def send_at_once(self, text: str) -> bool:
         """False: the peer does not take what was sent before, or it has left."""
-        if not self.writable.is_set() or self.close_sent or self.disconnected:
+        if not self.writable.is_set() or self.disconnected:
             return False
         try:
             self.conn.send_text(text.encode())

@@ -9,12 +9,13 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_safe
 
 from queueapp import database
 from queueapp.admin.display import age, attributes, indented, page_of, worker_link
+from queueapp.admin.links import now_of
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.admin.remedies import remedies
 from queueapp.domain.explanation import Explanation
@@ -49,7 +50,6 @@ class TaskPage(ReadOnlyAdmin[Task]):
 
         text = "text/<str:member>"
         return [
-            path("<uuid:task_id>/now", read(self._now), name="queueapp_task_now"),
             path(f"<uuid:key>/{text}", read(self._text_of_task), name="queueapp_task_text"),
             path(f"attempt/<int:key>/{text}", read(self._text_of_attempt), name="queueapp_attempt_text"),
             *super().get_urls(),
@@ -58,14 +58,6 @@ class TaskPage(ReadOnlyAdmin[Task]):
     def page_context(self, request: HttpRequest, task: Task, context: Mapping[str, Any]) -> dict[str, Any]:
         buttons = [button for button in context["buttons"] if _fits(button[0], task)]
         return {**_context(task, request.user, database.now()), "buttons": buttons}
-
-    def _now(self, request: HttpRequest, task_id: UUID) -> HttpResponse:
-        """What changes of a task while one looks at it, small: it is asked for every second."""
-        self._require_view(request)
-        row = Task.objects.filter(pk=task_id).values("state", "attempt", "progress", "progress_message").first()
-        if row is None:
-            raise Http404
-        return JsonResponse(row, headers={"Cache-Control": "no-store"})
 
     def _text_of_task(self, request: HttpRequest, key: UUID, member: str) -> HttpResponse:
         return self._text(request, Task, key, member)
@@ -109,7 +101,7 @@ def _context(task: Task, user: Any, now: datetime) -> dict[str, Any]:
         "steps": [_shown(step) for step in line.steps],
         "left_out": line.left_out,
         "payloads": list(_payloads(task)),
-        "now_address": reverse("admin:queueapp_task_now", args=[task.pk]),
+        "now_address": now_of(f"task/{task.pk}"),
         "percent": None if task.progress is None else f"{task.progress:.0%}",
     }
 

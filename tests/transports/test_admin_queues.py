@@ -50,7 +50,7 @@ class TestThePageThatPauses:
         assert "by admin: upstream is down" in response.content.decode()
         assert "by admin: upstream is down" in shown(admin_client, list_url("queue"))
         live.forget()
-        (snapshot,) = admin_client.get("/admin/overview/now").json()["queues"]
+        (snapshot,) = admin_client.get("/admin/now").json()["queues"]
         assert (snapshot["health"], snapshot["pause"]) == ("paused", "by admin: upstream is down")
         explained = admin_client.get(f"/api/v1/tasks/{Task.objects.get().pk}/explain").json()
         assert "upstream is down" in explained["summary"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from admin_rows import Fleet
 
-from queueapp import live, overview
+from queueapp import live, overview, snapshots
+from queueapp.subjects import Subject
 
 pytestmark = pytest.mark.django_db
 
@@ -23,8 +24,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(live, "monotonic", lambda: clock.time)
-    monkeypatch.setattr(live, "thread_time", lambda: clock.used)
+    for module in (live, snapshots):
+        monkeypatch.setattr(module, "monotonic", lambda: clock.time)
+    monkeypatch.setattr(snapshots, "thread_time", lambda: clock.used)
     live.forget()
     yield clock
     live.forget()
@@ -46,5 +48,5 @@ def test_it_takes_no_more_than_its_share(
     Fleet.started()
     for second in range(60):
         clock.time = 1_000.0 + 2 * second
-        live.snapshot()
+        live.read(Subject())
     assert explained[:2] == [1_000.0, 1_000.0 + again_after]

@@ -120,8 +120,8 @@ class TestSnapshots:
 
     async def test_are_made_once_for_ten_viewers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = []
-        read = live.snapshot
-        monkeypatch.setattr(live, "snapshot", lambda: made.append(None) or read())
+        read = live.read
+        monkeypatch.setattr(live, "read", lambda subject: made.append(subject) or read(subject))
         client = await viewer()
         sockets = [socket(client) for _ in range(10)]
         for each in sockets:
@@ -137,10 +137,9 @@ class TestSnapshots:
         client = await viewer()
         async with watching(client) as watcher:
             await snapshot(watcher)
-        feed = live.feed()
-        if feed._next is not None:
-            await feed._next
-        assert feed._next is None or feed._next.done()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), PATIENCE_SECONDS)
+        assert live._feeds == {}
 
 
 class TestThePool:

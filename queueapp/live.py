@@ -48,7 +48,7 @@ class Kept:
     def _pause(self, took: float) -> float:
         if self._share is None:
             return self._seconds
-        return max(self._seconds, min(took / self._share, SLOWEST_SECONDS))
+        return max(self._seconds, min(took / self._share, took + SLOWEST_SECONDS))
 
 
 class _Snapshots:

@@ -1,4 +1,4 @@
-"""What waits is explained less often where that takes long: viewers cost little of a large fleet's server."""
+"""What is watched is made less often where that takes long: viewers cost little of a large fleet's server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 
 @pytest.mark.parametrize(("seconds", "again_after"), [(0.001, 10.0), (1.0, 50.0)])
-def test_it_takes_no_more_than_its_share(
+def test_to_explain_what_waits_takes_no_more_than_its_share(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, seconds: float, again_after: float
 ) -> None:
     explained: list[float] = []
@@ -50,3 +50,22 @@ def test_it_takes_no_more_than_its_share(
         clock.time = 1_000.0 + 2 * second
         live.read(Subject())
     assert explained[:2] == [1_000.0, 1_000.0 + again_after]
+
+
+@pytest.mark.parametrize(("takes", "again_after"), [(0.0, 1.0), (0.05, 1.0), (0.5, 10.0), (60.0, 90.0)])
+def test_a_snapshot_takes_no_more_than_its_share(clock: Clock, takes: float, again_after: float) -> None:
+    """Who asks a second later, and less than that after it was made, is told a new one all the same."""
+    made: list[float] = []
+
+    def make() -> str:
+        made.append(clock.time)
+        clock.time += takes
+        return str(len(made))
+
+    kept = live.Kept(make, live.FRESH_SECONDS, live.SHARE)
+    second = 0
+    while len(made) < 2:
+        clock.time = max(clock.time, 1_000.0 + second)
+        kept.read()
+        second += 1
+    assert made == [1_000.0, 1_000.0 + again_after]

@@ -119,8 +119,9 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
     def page_context(
         self, request: HttpRequest, session: WorkerSession, context: Mapping[str, Any]
     ) -> dict[str, Any]:
-        attached = session.gone_at is None
-        return {"now_address": now_of(f"worker/{session.pk}")} if attached else {}
+        if session.gone_at is not None:
+            return {"buttons": []}
+        return {"now_address": now_of(f"worker/{session.pk}")}
 
     def search(self, queryset: QuerySet[WorkerSession], word: str) -> QuerySet[WorkerSession]:
         if session_id := as_id(word):

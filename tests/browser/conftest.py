@@ -18,7 +18,7 @@ from tests.acceptance.processes import Server, backing, started_copy
 
 AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 PASSWORD = "for-tests-only"
 WORKERS = "/admin/queueapp/workersession/"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e'\"&"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,7 +58,8 @@ async def is_let_in(client: Client | None, watch: str = "", origin: str | None =
 
 async def closed_with(viewer: WebsocketCommunicator) -> int:
     """The code, after whatever comes before it."""
-    while (message := await viewer.receive_output(PATIENCE_SECONDS))["type"] == "websocket.send":
-        pass
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (message := await viewer.receive_output(PATIENCE_SECONDS))["type"] == "websocket.send":
+            pass
     assert message["type"] == "websocket.close"
     return message["code"]

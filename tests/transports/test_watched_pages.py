@@ -182,6 +182,17 @@ class TestSnapshots:
         # Who came while the first was made has that one or the next, as has who asks; no viewer has its own.
         assert len(made) <= 3 * len(watches)
 
+    async def test_are_made_once_for_all_who_ask(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(live, "FRESH_SECONDS", 3600.0)
+        client, other = await viewer(), await viewer("view", "change")
+        watch = rows_of("tasks", *await in_thread(fleet.tasks)(2), newer="1")
+        first = await in_thread(client.get)(f"/admin/now?{watch}")
+        await in_thread(fleet.task)()
+        second = await in_thread(other.get)(f"/admin/now?{watch}")
+        assert first.json() == second.json()
+        live.forget()
+        assert (await in_thread(client.get)(f"/admin/now?{watch}")).json()["newer"] == 1
+
     async def test_are_forgotten_when_nobody_watches(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(live, "FORGOTTEN_SECONDS", 0.0)
         client = await viewer()
@@ -341,6 +352,14 @@ class TestOfQueues:
             await in_thread(fleet.task)(name)
         assert (await told(client, rows_of("queues", "b", newer="1")))["newer"] == 2
         assert (await told(client, rows_of("queues", "b")))["newer"] is None
+
+    async def test_do_not_take_the_next_page_for_something_new(self, fleet: Fleet) -> None:
+        names = [f"q{number:02}" for number in range(60)]
+        for name in names:
+            await in_thread(fleet.task)(name)
+        client = await viewer()
+        assert (await told(client, rows_of("queues", *names[:50], newer="1")))["newer"] == 0
+        assert (await told(client, rows_of("queues", *names[1:51], newer="1")))["newer"] == 1
 
 
 class TestOfOperations:

@@ -47,11 +47,15 @@ class OperatorChangeList(ChangeList):
 
     model_admin: OperatorAdmin[Any]
 
-    @property
+    @cached_property
     def now_address(self) -> str:
-        """Where the page asks what has become of its rows; nothing where nobody can watch them."""
-        watched = self.model_admin.watched
-        return now_of(watched, row=[row.pk for row in self.result_list], **self._beginning()) if watched else ""
+        """Where the page asks what has become of its rows; nothing where there is nothing to be watched."""
+        watched, rows, beginning = (
+            self.model_admin.watched,
+            [row.pk for row in self.result_list],
+            self._beginning(),
+        )
+        return now_of(watched, row=rows, **beginning) if watched and (rows or beginning) else ""
 
     def _beginning(self) -> dict[str, str]:
         """Of a page before which there is nothing, and from which no filter leaves anything out: what comes to be

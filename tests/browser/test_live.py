@@ -193,8 +193,21 @@ async def test_who_may_not_see_it_any_more_is_asked_no_more(server: Server, view
         await ada.open(QUEUES)
         await ada.page.wait_for_load_state("load")
         await ada.page.clock.run_for(120_000)
+        await ada.until("#watch", "You may not see this any more")
         assert len(opened) == 1
         assert [address for address in asked if "/admin/now" in address] == []
+
+
+async def test_a_page_whose_session_is_over_takes_no_login_page_for_news(server: Server, viewer: Open):
+    async with viewer() as ada:
+        await ada.page.route_web_socket(SOCKETS, lambda each: each.close())
+        await ada.page.clock.install()
+        await ada.open(QUEUES)
+        await server.submit({"name": "tag"})
+        await ada.until("#watch", "1 newer queue")
+        await ada.context.clear_cookies()
+        await ada.page.clock.fast_forward(60_000)
+        await ada.until("#watch", "No news since")
 
 
 async def test_hostile_names_are_written_as_text(server: Server, viewer: Open):

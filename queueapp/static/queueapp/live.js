@@ -12,6 +12,7 @@ const Live = (() => {
             this.address = address;
             this.show = show;
             this.mode = "connecting"; // then live, polling, ended
+            this.isRefused = false;
             this.newsAt = 0;
             this.socket = this.retry = this.poll = null;
             this.failures = 0;
@@ -30,6 +31,10 @@ const Live = (() => {
         end() {
             this.mode = "ended";
             this.drop();
+        }
+        refuse() {
+            this.isRefused = true;
+            this.end();
         }
         isStale(afterMs) {
             return this.newsAt > 0 && Date.now() - this.newsAt > afterMs;
@@ -56,7 +61,7 @@ const Live = (() => {
             };
             socket.onclose = (event) => {
                 if (socket !== this.socket) return;
-                if (event.code === NOT_ALLOWED) this.end();
+                if (event.code === NOT_ALLOWED) this.refuse();
                 else this.lose();
             };
         }
@@ -81,13 +86,16 @@ const Live = (() => {
             try {
                 const text = await read(this.address, "application/json");
                 if (this.mode === "polling") this.take(text);
-            } catch { /* the page says itself how old it is */ }
+            } catch (error) { // the page says itself how old it is
+                if (error.message === "403") this.refuse();
+            }
             this.isAsking = false;
             if (this.mode === "polling" && !document.hidden) this.poll = setTimeout(() => this.ask(), POLL_MS);
         }
         take(text) {
+            const snapshot = text && JSON.parse(text); // a page to log in, say, is no news
             this.newsAt = Date.now();
-            if (text) this.show(JSON.parse(text));
+            if (text) this.show(snapshot);
         }
     }
 

@@ -124,7 +124,7 @@
     const watch = new Live.Watch(page.dataset.now, show);
 
     function words() {
-        if (watch.mode === "ended") return "You may not see this any more: what is shown is old.";
+        if (watch.isRefused) return "You may not see this any more: what is shown is old.";
         if (watch.isStale(STALE_MS)) return `No news since ${clock(new Date(watch.newsAt).toISOString())}: what is shown is old.`;
         if (!watch.newsAt) return "Loading …";
         return watch.mode === "live" ? "Live, once a second." : "Asked for every two seconds.";
@@ -132,7 +132,7 @@
     function tell() {
         const state = byId("overview-state"), text = words();
         if (state.textContent !== text) state.textContent = text;
-        state.classList.toggle("stale", watch.mode === "ended" || watch.isStale(STALE_MS));
+        state.classList.toggle("stale", watch.isRefused || watch.isStale(STALE_MS));
     }
 
     const curves = [

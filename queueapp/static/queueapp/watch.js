@@ -46,8 +46,10 @@
     show.textContent = "Show";
 
     function tellLine() {
-        const isOld = watch.mode !== "ended" && watch.isStale(STALE_MS);
-        const text = isOld ? `No news since ${new Date(watch.newsAt).toISOString().slice(11, 19)}Z: what is shown is old.` : wanted;
+        const isOld = watch.isRefused || (watch.mode !== "ended" && watch.isStale(STALE_MS));
+        const since = new Date(watch.newsAt).toISOString().slice(11, 19);
+        const text = watch.isRefused ? "You may not see this any more: what is shown is old."
+            : isOld ? `No news since ${since}Z: what is shown is old.` : wanted;
         line.classList.toggle("stale", isOld);
         if (text === words.textContent || (words.textContent && text && Date.now() - toldAt < LINE_MS)) return;
         toldAt = Date.now();

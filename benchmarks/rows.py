@@ -66,9 +66,9 @@ class Rows:
         return self.number("SELECT count(*) FROM queueapp_workersession WHERE gone_at IS NULL")
 
     def workers(self, number: int) -> list[str]:
-        """The ids of so many attached workers."""
+        """The ids of so many attached workers, the newest first."""
         rows = self._connection.execute(
-            "SELECT CAST(id AS text) FROM queueapp_workersession WHERE gone_at IS NULL ORDER BY id LIMIT "
+            "SELECT CAST(id AS text) FROM queueapp_workersession WHERE gone_at IS NULL ORDER BY id DESC LIMIT "
             + str(number)
         )
         return [row[0] for row in rows]

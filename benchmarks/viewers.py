@@ -21,6 +21,7 @@ TITLE = "Live pages: the server's CPU with ten viewers and without, 1,000 worker
 VIEWERS = 10
 WORKERS_ATTACHED = 1000
 WORKERS = 20
+NAMES = [f"waiting{number}" for number in range(5)]
 BACKLOG = 20_000
 """Tasks that wait on fifty routes, of which the overview says why."""
 RATE = 50.0
@@ -48,7 +49,10 @@ def measure(bench: Bench) -> Iterator[Figure]:
 def _on(bench: Bench, database: Database, seconds: float) -> Iterator[Figure]:
     with bench.site.database(database) as url:
         with closing(Rows(url)) as rows:
-            rows.add_backlog(range(BACKLOG), [f"waiting{number}" for number in range(5)], distinct=False)
+            rows.insert(
+                "queueapp_queue", ("name", "paused", "paused_by", "note"), ((n, False, "", "") for n in NAMES)
+            )
+            rows.add_backlog(range(BACKLOG), NAMES, distinct=False)
             rows.settle()
         session = bench.site.manage({"DATABASE_URL": url}, "shell", "-v", "0", "-c", LOG_IN).splitlines()[-1]
         with bench.site.queue_at(url) as queue:
@@ -65,11 +69,10 @@ def _on(bench: Bench, database: Database, seconds: float) -> Iterator[Figure]:
 def _pages(workers: list[str]) -> dict[str, list[str]]:
     """What each viewer watches. Lists are the dearest when each shows other rows."""
     lists = [workers[number * ROWS : (number + 1) * ROWS] for number in range(VIEWERS)]
-    queues = ["watch=queues&newer=1" + "".join(f"&row=waiting{number}" for number in range(5))]
     return {
         "the overview": [""] * VIEWERS,
         "workers, each other rows": ["&row=".join(["watch=workers&newer=1", *rows]) for rows in lists],
-        "queues": queues * VIEWERS,
+        "queues": ["&row=".join(["watch=queues&newer=1", *NAMES])] * VIEWERS,
     }
 
 

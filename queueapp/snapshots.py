@@ -7,7 +7,7 @@ Each is asked for once a second: by primary keys and from indexes, in a fixed nu
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic, thread_time
 from typing import Any
 from uuid import UUID
@@ -84,16 +84,16 @@ def _queue(subject: Subject) -> dict[str, Any] | None:
         return None
     now = database.now()
     own, _ = standing.standing(queue, now)
-    return _standing(queue, own, (now - own.oldest_since).total_seconds() if own.oldest_since else None)
+    return _standing(queue, own, now)
 
 
 def _worker(subject: Subject) -> dict[str, Any] | None:
     """`heartbeat`: how many seconds ago its process gave one, if both are there. `held` is another when what it
     holds is."""
     worker = _workers_of([subject.key]).get(str(subject.key))
-    if worker is None:
+    session = WorkerSession.objects.select_related("node").defer("reach").filter(pk=subject.key).first()
+    if worker is None or session is None:
         return None
-    session = WorkerSession.objects.select_related("node").defer("reach").get(pk=subject.key)
     held = Task.objects.held_by([session.pk]).order_by("id").values_list("id", "attempt", "progress")
     ago = database.now() - session.node.lease_until + timedelta(seconds=config().lease_seconds)
     lives = session.gone_at is None and session.node.stopped_at is None
@@ -173,10 +173,7 @@ def _queues(subject: Subject) -> dict[str, Any]:
     now = database.now()
     rows = list(Queue.objects.filter(name__in=subject.rows))
     found = standing.standings(rows, now)
-    values = {}
-    for queue in rows:
-        since = found[queue.name].oldest_since
-        values[queue.name] = _standing(queue, found[queue.name], (now - since).total_seconds() if since else None)
+    values = {queue.name: _standing(queue, found[queue.name], now) for queue in rows}
     if not subject.is_beginning:
         return _list(subject, values)
     names = list(Queue.objects.order_by("name").values_list("name", flat=True)[: NEWER + 1])
@@ -185,11 +182,12 @@ def _queues(subject: Subject) -> dict[str, Any]:
     return {"rows": _found(subject, values), **_counted(set(names) - set(subject.rows))}
 
 
-def _standing(queue: Queue, own: Standing, waited_seconds: float | None) -> dict[str, Any]:
+def _standing(queue: Queue, own: Standing, now: datetime) -> dict[str, Any]:
+    since = own.oldest_since
     return {
         "health": own.health,
         "waiting": f"{own.waiting}{'' if own.is_exact else '+'}",
-        "oldest_wait": None if waited_seconds is None else max(0, int(waited_seconds)),
+        "oldest_wait": None if since is None else max(0, int((now - since).total_seconds())),
         "assigned": own.assigned,
         "workers": own.workers,
         "paused": queue.paused,

@@ -65,6 +65,14 @@ class Rows:
     def online_sessions(self) -> int:
         return self.number("SELECT count(*) FROM queueapp_workersession WHERE gone_at IS NULL")
 
+    def workers(self, number: int) -> list[str]:
+        """The ids of so many attached workers, the newest first."""
+        rows = self._connection.execute(
+            "SELECT CAST(id AS text) FROM queueapp_workersession WHERE gone_at IS NULL ORDER BY id DESC LIMIT "
+            + str(number)
+        )
+        return [row[0] for row in rows]
+
     def add_backlog(self, numbers: range, names: Iterable[str], distinct: bool) -> None:
         """Pending tasks of these names that no worker of the load accepts. `distinct`: no two have the same
         attributes, so that each is a route of its own; else each name has ten routes."""

@@ -92,6 +92,26 @@ def read(window: str, now: datetime) -> ErrorGroups:
     return ErrorGroups(groups, len(sizes) > len(ids), since, ungrouped)
 
 
+def since(moment: datetime, limit: int) -> dict[UUID, int]:
+    """How many errors of each group there are since then, of so many latest ones."""
+    rows = statements.execute(
+        f"""
+        SELECT error_group, COUNT(*) FROM (
+            SELECT error_group FROM queueapp_attempt WHERE error_group IS NOT NULL AND ended_at > %s
+            ORDER BY ended_at DESC LIMIT {limit}
+        ) AS latest GROUP BY error_group
+        """,
+        [database.adapt(moment)],
+    )
+    return {database.as_uuid(group): number for group, number in rows}
+
+
+def last_seen() -> datetime | None:
+    """When the latest error was."""
+    grouped = Attempt.objects.filter(error_group__isnull=False).order_by("-ended_at")
+    return grouped.values_list("ended_at", flat=True).first()
+
+
 def _sizes(begins_at: datetime | None) -> tuple[dict[UUID, int], datetime | None]:
     """The groups in which an error was seen since then, roughly with how many; and from when on all were seen, if
     that is later."""

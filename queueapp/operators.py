@@ -1,10 +1,9 @@
-"""The operators' WebSocket, `/work/operators`: a snapshot a second for who may view, and an ear for nobody."""
+"""The operators' WebSocket, `/work/operators`: what a page watches, for who may see it, and an ear for nobody."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -12,26 +11,25 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth import get_user_model
 
-from queueapp import live
+from queueapp import live, subjects
 from queueapp.database import DATABASE_AWAY
+from queueapp.subjects import Subject
 
 logger = logging.getLogger(__name__)
 
-PERMISSIONS = ("queueapp.view_task", "queueapp.view_queue", "queueapp.view_workersession")
 ASKED_AGAIN_SECONDS = 30.0
 """After which a viewer whose permission or account was taken away sees no more."""
 
+SIGN_SECONDS = 10.0
+"""After which an empty frame says that there is nothing new: a page cannot see that its connection is dead."""
+
 FORBIDDEN = 4403
+BROKEN = 1011
 AWAY_SECONDS = 2.0
 
 
-def may_view(user: Any) -> bool:
-    """Staff that may view tasks, queues and workers: the overview shows something of each."""
-    return bool(user and user.is_active and user.is_staff and user.has_perms(PERMISSIONS))
-
-
 class OperatorConsumer(AsyncWebsocketConsumer):
-    """One viewer. What it sends is not read, so it can change nothing."""
+    """One viewer. What it watches is in the address; what it sends is not read, so it can change nothing."""
 
     channel_layer_alias = ""
 
@@ -40,8 +38,13 @@ class OperatorConsumer(AsyncWebsocketConsumer):
         self._telling: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        if not await self._may_view():
+        try:
+            self._subject = subjects.read(self.scope["query_string"].decode("latin-1"))
+        except subjects.UnknownSubject:
             await self.close()  # the handshake is refused
+            return
+        if not await self._may_watch():
+            await self.close()
             return
         await self.accept()
         self._telling = asyncio.get_running_loop().create_task(self._tell())
@@ -54,28 +57,42 @@ class OperatorConsumer(AsyncWebsocketConsumer):
             self._telling.cancel()
 
     async def _tell(self) -> None:
-        feed = live.feed()
-        asked_at = monotonic()
-        with suppress(OSError):  # nobody can read any more
+        try:
+            await self._tell_what_is_new()
+        except OSError:
+            pass  # nobody can read any more
+        except Exception:  # whatever it is: a page that hears nothing would believe that nothing changes
+            logger.exception("No snapshot of %s for operators", self._subject.kind)
+            await self.close(BROKEN)
+
+    async def _tell_what_is_new(self) -> None:
+        told = None
+        asked_at = told_at = monotonic()
+        with live.feed(self._subject) as feed:
             while True:
                 try:
                     if monotonic() >= asked_at + ASKED_AGAIN_SECONDS:
                         asked_at = monotonic()
-                        if not await self._may_view():
+                        if not await self._may_watch():
                             await self.close(FORBIDDEN)
                             return
                     text = await feed.next()
                 except DATABASE_AWAY as error:
                     logger.warning("No snapshot for operators: %s", error)
                     await asyncio.sleep(AWAY_SECONDS)
-                else:
+                    continue
+                if text != told:
+                    told, told_at = text, monotonic()
                     await self.send(text)
+                elif monotonic() >= told_at + SIGN_SECONDS:
+                    told_at = monotonic()
+                    await self.send("")
 
-    async def _may_view(self) -> bool:
-        ask: Any = database_sync_to_async(_may_view_now, thread_sensitive=False)
-        return await ask(self.scope["user"].pk)
+    async def _may_watch(self) -> bool:
+        ask: Any = database_sync_to_async(_may_watch_now, thread_sensitive=False)
+        return await ask(self.scope["user"].pk, self._subject)
 
 
-def _may_view_now(user_id: Any) -> bool:
+def _may_watch_now(user_id: Any, subject: Subject) -> bool:
     """Asked of the rows: a user keeps in mind what permissions it had."""
-    return may_view(get_user_model().objects.filter(pk=user_id).first())
+    return subjects.may_watch(get_user_model().objects.filter(pk=user_id).first(), subject)

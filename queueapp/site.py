@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
@@ -14,17 +13,17 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from queueapp import addresses, audit, live
-from queueapp.operators import PERMISSIONS, may_view
 from queueapp.overview import FAILURES_WINDOW, RANGES
-from queueapp.pages import coverage, sandbox, saved_views
+from queueapp.pages import coverage, now, sandbox, saved_views
+from queueapp.subjects import ERRORS, OVERVIEW, Subject, may_watch
 
 NAVIGATION = (
     ("Overview", "index", ()),
     ("Tasks", "queueapp_task_changelist", ("queueapp.view_task",)),
-    ("Errors", "errors", ("queueapp.view_task", "queueapp.view_attempt")),
+    ("Errors", "errors", ERRORS),
     ("Workers", "queueapp_workersession_changelist", ("queueapp.view_workersession",)),
-    ("Coverage", "coverage", PERMISSIONS),
-    ("Sandbox", "sandbox", PERMISSIONS),
+    ("Coverage", "coverage", OVERVIEW),
+    ("Sandbox", "sandbox", OVERVIEW),
     ("Queues", "queueapp_queue_changelist", ("queueapp.view_queue",)),
     ("Keys", "queueapp_apikey_changelist", ("queueapp.view_apikey",)),
     ("Callbacks", "queueapp_delivery_changelist", ("queueapp.view_delivery",)),
@@ -44,7 +43,7 @@ class OperatorSite(admin.AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """Who may not view the overview finds the plain list of what it may view."""
-        context: dict[str, Any] = {"may_view": may_view(request.user), "ranges": list(RANGES)}
+        context: dict[str, Any] = {"may_view": may_watch(request.user, Subject()), "ranges": list(RANGES)}
         context["failed_lately"] = addresses.failed_since(FAILURES_WINDOW)
         if not context["may_view"]:
             context["title"] = "Operations"
@@ -75,7 +74,7 @@ class OperatorSite(admin.AdminSite):
 
         mine: list[URLResolver | URLPattern] = [
             *saved_views.urls(self),
-            path("overview/now", self.admin_view(require_safe(self._now)), name="overview-now"),
+            *now.urls(self),
             path(
                 "overview/past/<str:range_name>", self.admin_view(require_safe(self._past)), name="overview-past"
             ),
@@ -86,20 +85,13 @@ class OperatorSite(admin.AdminSite):
         ]
         return mine + super().get_urls()
 
-    def _now(self, request: HttpRequest) -> HttpResponse:
-        return _json(request, live.snapshot)
-
     def _past(self, request: HttpRequest, range_name: str) -> HttpResponse:
         if range_name not in RANGES:
             raise Http404
-        return _json(request, lambda: live.past(range_name))
+        if not may_watch(request.user, Subject()):
+            raise PermissionDenied
+        return now.json_answer(live.past(range_name))
 
 
 def _open_to(user: Any) -> list[tuple[str, str, tuple[str, ...]]]:
     return [entry for entry in NAVIGATION if user.has_perms(entry[2])]
-
-
-def _json(request: HttpRequest, read: Callable[[], str]) -> HttpResponse:
-    if not may_view(request.user):
-        raise PermissionDenied
-    return HttpResponse(read(), content_type="application/json", headers={"Cache-Control": "no-store"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Count
@@ -13,7 +13,7 @@ from django.db.models import Count
 from queueapp import database, statements
 from queueapp.domain.states import Outcome, SessionState
 from queueapp.models import Queue, Subscription, Task
-from queueapp.overview import Backlog, Backlogs, backlogs, backlogs_of, health, waits_too_long
+from queueapp.overview import Backlog, Backlogs, backlogs, backlogs_of, health, pause_text, waits_too_long
 from queueapp.ready import READY
 from queueapp.rollups import ROUTES
 
@@ -23,6 +23,7 @@ HELD_BACK_COUNTED = 10_000
 ROUTES_SHOWN = 20
 EXPLAINED_ROUTES = 5
 
+PAUSE_LENGTH = 100
 ATTEMPTS_LOOKED_AT = 2_000
 """The latest, of all queues, in search of those of one that went wrong."""
 ERRORS_SHOWN = 20
@@ -72,6 +73,15 @@ def standing(queue: Queue, now: datetime) -> tuple[Standing, Backlogs]:
     waiting = _backlogs_of_name(queue.name)
     waiting = Backlogs(sorted(waiting.routes, key=lambda route: (-route.waiting, route.since)), waiting.is_exact)
     return _standings([queue], waiting, now)[queue.name], waiting
+
+
+def pause_line(queue: Queue) -> str:
+    """Since when a paused queue is, by whom and why, in one line; nothing of another."""
+    if not queue.paused:
+        return ""
+    since = f"since {queue.paused_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z " if queue.paused_at else ""
+    words = " ".join(pause_text(queue)[: 2 * PAUSE_LENGTH].split())
+    return since + (words if len(words) <= PAUSE_LENGTH else f"{words[:PAUSE_LENGTH]}…")
 
 
 def why_it_waits(waiting: Backlogs, now: datetime) -> list[Waiting]:

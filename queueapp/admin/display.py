@@ -38,6 +38,12 @@ def link(model: type[Model], key: Any, text: str) -> SafeString:
     return format_html('<a href="{}">{}</a>', page_of(model, key), text)
 
 
+def live(member: str, value: Any, kind: str = "") -> SafeString:
+    """A value that the page keeps up to date with that member of its snapshot. `kind`: how it is written, where
+    it is not a plain text (`live.js`)."""
+    return format_html('<span data-value="{}" data-as="{}">{}</span>', member, kind, value)
+
+
 def worker_link(session: WorkerSession | None, session_id: UUID | None) -> str:
     """A worker by its name, or by its bare id when its row has been pruned."""
     if session is not None:

@@ -11,7 +11,6 @@ from django.urls import NoReverseMatch, reverse
 
 from queueapp.domain.payloads import json_text
 
-SEEING_ERRORS = ("queueapp.view_task", "queueapp.view_attempt")
 CHANGING_IN_BULK = ("queueapp.change_task", "queueapp.add_operation")
 
 
@@ -22,6 +21,11 @@ def page_named(page: str, /, **parameters: str) -> str | None:
     except NoReverseMatch:
         return None
     return f"{address}?{urlencode(parameters)}" if parameters else address
+
+
+def now_of(subject: str, **parameters: Any) -> str:
+    """Where a page asks what has become of what it shows, as `queueapp.subjects` reads it."""
+    return f"{reverse('admin:now')}?{urlencode({'watch': subject, **parameters}, doseq=True)}"
 
 
 def bulk(document: Mapping[str, Any], **choices: str) -> str:

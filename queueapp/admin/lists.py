@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
+from queueapp.admin.links import now_of
 from queueapp.domain.names import is_task_name
 from queueapp.models import Queue
 
@@ -45,6 +46,21 @@ class OperatorChangeList(ChangeList):
     """A list whose admin names what it leaves unread, and adds to a page's rows in few queries for all of them."""
 
     model_admin: OperatorAdmin[Any]
+
+    @cached_property
+    def now_address(self) -> str:
+        """Where the page asks what has become of its rows; nothing where there is nothing to be watched."""
+        watched, rows, beginning = (
+            self.model_admin.watched,
+            [row.pk for row in self.result_list],
+            self._beginning(),
+        )
+        return now_of(watched, row=rows, **beginning) if watched and (rows or beginning) else ""
+
+    def _beginning(self) -> dict[str, str]:
+        """Of a page before which there is nothing, and from which no filter leaves anything out: what comes to be
+        belongs there."""
+        return {} if self.params or self.page_num > 1 else {"newer": "1"}
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
         return self.model_admin.for_list(super().get_queryset(request, exclude_parameters))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from queueapp import database, operations
 from queueapp.admin.display import block, excerpt, short
-from queueapp.admin.links import bulk
+from queueapp.admin.links import bulk, now_of
 from queueapp.admin.lists import OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.domain.filter_words import in_words
@@ -38,6 +37,7 @@ class ByOperationState(OneOf):
 @admin.register(Operation)
 class OperationAdmin(ReadOnlyAdmin[Operation]):
     noun = "operation"
+    watched = "operations"
     lookups = ("state",)
     ordering = ("-id",)
     list_display = ("short_id", "does", "tasks_start", "progress", "asked_by", "created_at", "finished_at")
@@ -66,6 +66,12 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         context = {**(extra_context or {}), **({} if runs else {"buttons": []})}
         return super().change_view(request, object_id, form_url, context)
 
+    def page_context(
+        self, request: HttpRequest, operation: Operation, context: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        runs = operation.state == OperationState.RUNNING
+        return {"now_address": now_of(f"operation/{operation.pk}")} if runs else {}
+
     @admin.display(description="id")
     def short_id(self, operation: Operation) -> str:
         return short(operation.pk)
@@ -90,9 +96,9 @@ class OperationAdmin(ReadOnlyAdmin[Operation]):
         counted = operation.counted_at is not None
         bar = format_html(' value="{}" max="{}"', operation.done, operation.total or 1) if counted else ""
         return format_html(
-            '<span class="operation" data-operation="{}" data-state="{}">'
+            '<span class="operation" data-row="{}" data-state="{}">'
             '<progress aria-label="progress"{}></progress> <span role="status">{}</span></span>',
-            reverse("api:operation", args=[operation.pk]),
+            operation.pk,
             operation.state,
             bar,
             said_of(operation),

@@ -14,13 +14,13 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from queueapp import addresses, audit, database, queue_rollups, queues, standing
-from queueapp.admin.display import NOTHING, age, attributes, excerpt, list_of, page_of
+from queueapp.admin.display import NOTHING, age, attributes, list_of, live, page_of
+from queueapp.admin.links import now_of
 from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.queue_forms import NOTE_LENGTH, PauseBar, PauseForm, QueueForm
 from queueapp.admin.readonly import OperatorAdmin
@@ -46,6 +46,7 @@ class ByPause(OneOf):
 @admin.register(Queue)
 class QueueAdmin(OperatorAdmin[Queue]):
     noun = "queue"
+    watched = "queues"
     lookups = ("paused",)
     ordering = ("name",)
     sortable_by = ("name",)
@@ -129,6 +130,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
         routes = standing.why_it_waits(vars(queue)["routes"], vars(queue)["read_at"])
         steers = self.has_steer_permission(request)
         return {
+            "now_address": now_of(f"queue/{queue.name}"),
             "buttons": [("resume", "Resume")] if steers and queue.paused else [],
             "pause": pause_text(queue),
             "may_pause": steers and not queue.paused,
@@ -175,41 +177,40 @@ class QueueAdmin(OperatorAdmin[Queue]):
     @admin.display(description="health")
     def health(self, queue: Queue) -> SafeString:
         health = _standing(queue).health
-        return format_html('<span class="health {}">{}</span>', health.replace(" ", "-"), health)
+        shown = '<span class="health {}" data-row="{}" data-value="health" data-as="health">{}</span>'
+        return format_html(shown, health.replace(" ", "-"), queue.name, health)
 
     @admin.display(description="paused")
-    def pause_shown(self, queue: Queue) -> str:
-        if not queue.paused:
-            return NOTHING
-        since = f"since {date_format(queue.paused_at, 'DATETIME_FORMAT')} " if queue.paused_at else ""
-        return since + excerpt(pause_text(queue))
+    def pause_shown(self, queue: Queue) -> SafeString:
+        return live("pause", standing.pause_line(queue) or NOTHING)
 
     @admin.display(description="waiting")
     def waiting(self, queue: Queue) -> SafeString:
         address = addresses.ready_of(queue.name)
         more = "" if _standing(queue).is_exact else "+"
-        return format_html('<a href="{}">{}{}</a>', address, _standing(queue).waiting, more)
+        return format_html('<a href="{}">{}</a>', address, live("waiting", f"{_standing(queue).waiting}{more}"))
 
     @admin.display(description="oldest wait")
-    def oldest_wait(self, queue: Queue) -> str:
+    def oldest_wait(self, queue: Queue) -> SafeString:
         since = _standing(queue).oldest_since
-        return age(vars(queue)["read_at"] - since) if since else NOTHING
+        return live("oldest_wait", age(vars(queue)["read_at"] - since) if since else NOTHING, "age")
 
     @admin.display(description="behind others of their key")
-    def held_back(self, queue: Queue) -> str:
+    def held_back(self, queue: Queue) -> SafeString:
         count = standing.held_back(queue.name)
-        return f"{count}+" if count == standing.HELD_BACK_COUNTED else str(count)
+        more = "+" if count == standing.HELD_BACK_COUNTED else ""
+        return format_html('<span id="held-back" data-live>{}{}</span>', count, more)
 
     @admin.display(description="assigned")
     def assigned(self, queue: Queue) -> SafeString:
         address = list_of(Task, name=queue.name, state=TaskState.ASSIGNED)
         limit = "" if queue.concurrency is None else f" of {queue.concurrency}"
-        return format_html('<a href="{}">{}{}</a>', address, _standing(queue).assigned, limit)
+        return format_html('<a href="{}">{}{}</a>', address, live("assigned", _standing(queue).assigned), limit)
 
     @admin.display(description="workers")
     def workers(self, queue: Queue) -> SafeString:
         address = list_of(WorkerSession, offers=queue.name)
-        return format_html('<a href="{}">{}</a>', address, _standing(queue).workers)
+        return format_html('<a href="{}">{}</a>', address, live("workers", _standing(queue).workers))
 
     # ---- actions
 

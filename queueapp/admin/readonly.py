@@ -60,6 +60,8 @@ class OperatorAdmin(_ModelAdmin[M]):
     """The parameters that a list understands; any other could ask for a scan of the whole table."""
     noun: ClassVar[str] = ""
     """What the audit log calls one of the rows, where they can be steered."""
+    watched: ClassVar[str] = ""
+    """What a list's page watches (`queueapp.subjects`)."""
     list_per_page = 50
     list_max_show_all = 0
     paginator = BoundedPaginator

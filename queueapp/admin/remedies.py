@@ -8,12 +8,12 @@ from typing import Any, assert_never
 from urllib.parse import urlencode
 
 from queueapp.admin.display import list_of, page_of
-from queueapp.admin.links import CHANGING_IN_BULK, SEEING_ERRORS, bulk, page_named
+from queueapp.admin.links import CHANGING_IN_BULK, bulk, page_named
 from queueapp.domain.explanation import Explanation
 from queueapp.domain.reasons import Cause
 from queueapp.domain.states import Action, TaskState
 from queueapp.models import Queue, Task, WorkerSession
-from queueapp.operators import PERMISSIONS
+from queueapp.subjects import ERRORS, OVERVIEW
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ def _unmatched(task: Task, explanation: Explanation) -> Iterator[Remedy]:
             needs=SEEING_WORKERS,
         )
     yield Remedy(f"see who offers {task.name}", list_of(WorkerSession, offers=task.name), needs=SEEING_WORKERS)
-    yield Remedy("see what is covered by whom", page_named("coverage", name=task.name), needs=PERMISSIONS)
-    yield Remedy("try other attributes", page_named("sandbox", task=str(task.pk)), needs=PERMISSIONS)
+    yield Remedy("see what is covered by whom", page_named("coverage", name=task.name), needs=OVERVIEW)
+    yield Remedy("try other attributes", page_named("sandbox", task=str(task.pk)), needs=OVERVIEW)
     yield Remedy("it would be taken by a worker that attaches with", code=_query(task))
 
 
@@ -93,7 +93,7 @@ def _finished(task: Task) -> Iterator[Remedy]:
         group = str(task.error_group)
         errors = page_named("errors", window="all")
         yield Remedy(
-            "see the others that failed by this cause", errors and f"{errors}#group-{group}", needs=SEEING_ERRORS
+            "see the others that failed by this cause", errors and f"{errors}#group-{group}", needs=ERRORS
         )
 
 

@@ -20,7 +20,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from queueapp import database, saved_views, searching
-from queueapp.admin.display import NOTHING, excerpt, list_of, short, worker_link
+from queueapp.admin.display import NOTHING, excerpt, list_of, live, short, worker_link
 from queueapp.admin.links import bulk
 from queueapp.admin.lists import LISTED_QUEUES, OperatorChangeList
 from queueapp.domain import filter_text
@@ -94,6 +94,10 @@ class TaskChangeList(OperatorChangeList):
         if (task_id := as_id(request.GET[name])) is None:
             raise IncorrectLookupParameters(f"{name} is no task's id")
         return task_id
+
+    def _beginning(self) -> dict[str, str]:
+        is_beginning = not self.reading.problems and not set(POSITIONS) & set(self.params)
+        return {"newer": "1", "q": self.text} if is_beginning else {}
 
     # ---- the bar
 
@@ -226,7 +230,8 @@ def attributes(task: Task) -> SafeString | str:
 
 @admin.display(description="state")
 def state(task: Task) -> SafeString:
-    return more_like(task, "state", task.state, task.state, "Only tasks in this state")
+    shown = format_html('<span data-row="{}">{}</span>', task.pk, live("state", task.state, "state"))
+    return more_like(task, "state", task.state, shown, "Only tasks in this state")
 
 
 @admin.display(description="error")

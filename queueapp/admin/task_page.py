@@ -11,12 +11,13 @@ from uuid import UUID
 from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from queueapp import audit, database, lifecycle
 from queueapp.admin.display import age, attributes, indented, page_of, worker_link
+from queueapp.admin.links import now_of
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.admin.remedies import remedies
 from queueapp.bulk import usable_priority
@@ -54,7 +55,6 @@ class TaskPage(ReadOnlyAdmin[Task]):
 
         text = "text/<str:member>"
         return [
-            path("<uuid:task_id>/now", read(self._now), name="queueapp_task_now"),
             path(
                 "<uuid:task_id>/priority",
                 self.admin_site.admin_view(require_POST(self._prioritise)),
@@ -102,14 +102,6 @@ class TaskPage(ReadOnlyAdmin[Task]):
             return messages.ERROR, str(StateForbids("given another priority", task.state))
         return messages.WARNING, f"The task has priority {priority} already."
 
-    def _now(self, request: HttpRequest, task_id: UUID) -> HttpResponse:
-        """What changes of a task while one looks at it, small: it is asked for every second."""
-        self._require_view(request)
-        row = Task.objects.filter(pk=task_id).values("state", "attempt", "progress", "progress_message").first()
-        if row is None:
-            raise Http404
-        return JsonResponse(row, headers={"Cache-Control": "no-store"})
-
     def _text_of_task(self, request: HttpRequest, key: UUID, member: str) -> HttpResponse:
         return self._text(request, Task, key, member)
 
@@ -153,7 +145,7 @@ def _context(task: Task, user: Any, now: datetime) -> dict[str, Any]:
         "left_out": line.left_out,
         "payloads": list(_payloads(task)),
         "priorities": PRIORITIES,
-        "now_address": reverse("admin:queueapp_task_now", args=[task.pk]),
+        "now_address": now_of(f"task/{task.pk}"),
         "percent": None if task.progress is None else f"{task.progress:.0%}",
     }
 

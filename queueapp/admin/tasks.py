@@ -9,9 +9,11 @@ from django.core.exceptions import SuspiciousOperation
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from queueapp import database, lifecycle
-from queueapp.admin.display import EXCERPT_LENGTH, attributes, value_block, worker_link
+from queueapp.admin.display import EXCERPT_LENGTH, attributes, live, value_block, worker_link
 from queueapp.admin.task_list import COLUMNS, TaskChangeList
 from queueapp.admin.task_page import TaskPage
 from queueapp.models import Task
@@ -21,6 +23,7 @@ from queueapp.querysets import TaskQuerySet
 @admin.register(Task)
 class TaskAdmin(TaskPage):
     noun = "task"
+    watched = "tasks"
     ordering = ("-id",)
     list_display = (*COLUMNS, "attempts_of", "priority", "created_at", "finished_at")
     actions = ("cancel", "retry")
@@ -74,8 +77,8 @@ class TaskAdmin(TaskPage):
         return attributes(task.route.attrs)
 
     @admin.display(description="attempt")
-    def attempts_of(self, task: Task) -> str:
-        return f"{task.attempt}/{task.max_attempts}"
+    def attempts_of(self, task: Task) -> SafeString:
+        return format_html("{}/{}", live("attempt", task.attempt), task.max_attempts)
 
     @admin.display(description="worker")
     def worker_link(self, task: Task) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,8 @@ from django.utils.safestring import SafeString
 
 from queueapp import database, sessions
 from queueapp.admin import leaving
-from queueapp.admin.display import NOTHING, age, excerpt, link, list_of, short, value_block
+from queueapp.admin.display import NOTHING, age, excerpt, link, list_of, live, short, value_block
+from queueapp.admin.links import now_of
 from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
 from queueapp.conf import config
@@ -71,14 +72,15 @@ class SubscriptionsOfWorker(ReadOnlyInline[Subscription]):
 @admin.register(WorkerSession)
 class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
     noun = "worker"
+    watched = "workers"
     lookups = ("state", "offers", "node__id__exact", "api_key__id__exact")
     ordering = ("-id",)
     list_display = (
         "label",
-        "state",
+        "state_now",
         "load",
-        "done",
-        "errors",
+        "done_now",
+        "errors_now",
         "per_minute",
         "offers",
         "node_link",
@@ -91,7 +93,10 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
     actions = ("drain", "disconnect", "resume")
     fieldsets = (
         (None, {"fields": ("id", "name", "standing", ("outstanding", "max_outstanding"), "held")}),
-        ("Has done", {"fields": (("done", "errors", "stale_results"), "per_minute", "ended_attempts", "tasks")}),
+        (
+            "Has done",
+            {"fields": (("done_now", "errors_now", "stale_now"), "per_minute", "ended_attempts", "tasks")},
+        ),
         ("Heartbeat", {"fields": ("node_link", "heartbeat")}),
         ("Connection", {"fields": (("connected_at", "idle_since", "gone_at"), ("close_code", "close_reason"))}),
         ("Origin", {"fields": (("version", "remote", "protocol"), "api_key")}),
@@ -111,6 +116,13 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
         for row in rows:
             vars(row).update(outstanding=outstanding.get(row.pk, 0), now=now)
 
+    def page_context(
+        self, request: HttpRequest, session: WorkerSession, context: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        if session.gone_at is not None:
+            return {"buttons": []}
+        return {"now_address": now_of(f"worker/{session.pk}")}
+
     def search(self, queryset: QuerySet[WorkerSession], word: str) -> QuerySet[WorkerSession]:
         if session_id := as_id(word):
             return queryset.filter(pk=session_id)
@@ -119,12 +131,28 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
         return queryset.filter(Q(name__icontains=word) | Q(version__icontains=word) | Q(remote__startswith=word))
 
     @admin.display(description="worker")
-    def label(self, session: WorkerSession) -> str:
-        return excerpt(session.name) or short(session.pk)
+    def label(self, session: WorkerSession) -> SafeString:
+        return format_html('<span data-row="{}">{}</span>', session.pk, excerpt(session.name) or short(session.pk))
+
+    @admin.display(description="state")
+    def state_now(self, session: WorkerSession) -> SafeString:
+        return live("state", session.state)
 
     @admin.display(description="outstanding")
-    def outstanding(self, session: WorkerSession) -> int:
-        return vars(session)["outstanding"]
+    def outstanding(self, session: WorkerSession) -> SafeString:
+        return live("outstanding", vars(session)["outstanding"])
+
+    @admin.display(description="done")
+    def done_now(self, session: WorkerSession) -> SafeString:
+        return live("done", session.done)
+
+    @admin.display(description="errors")
+    def errors_now(self, session: WorkerSession) -> SafeString:
+        return live("errors", session.errors)
+
+    @admin.display(description="stale results")
+    def stale_now(self, session: WorkerSession) -> SafeString:
+        return live("stale_results", session.stale_results)
 
     @admin.display(description="subscriptions")
     def offers(self, session: WorkerSession) -> str:
@@ -135,17 +163,20 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
         return link(type(session.node), session.node_id, str(session.node))
 
     @admin.display(description="holds now")
-    def held(self, session: WorkerSession) -> str:
+    def held(self, session: WorkerSession) -> SafeString:
         tasks = Task.objects.held_by([session.pk]).order_by("assigned_at", "id")
         rows = tasks.values_list("pk", "name", "attempt", "assigned_at", "deadline", "progress")[:HELD_SHOWN]
         lines = [
             (link(Task, pk, short(pk)), name, attempt, localize(since), localize(deadline), _percent(progress))
             for pk, name, attempt, since, deadline, progress in rows
         ]
-        return _held_table(lines) if lines else NOTHING
+        return format_html('<div id="held" data-live>{}</div>', _held_table(lines) if lines else NOTHING)
 
     @admin.display(description="state")
-    def standing(self, session: WorkerSession) -> str:
+    def standing(self, session: WorkerSession) -> SafeString:
+        return format_html('<span id="standing" data-live>{}</span>', self._standing(session))
+
+    def _standing(self, session: WorkerSession) -> str:
         if session.state != SessionState.DRAINING:
             return session.state
         if session.leaving:
@@ -155,14 +186,14 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
         return "draining: it was told to finish and leave, and no message takes that back"
 
     @admin.display(description="load")
-    def load(self, session: WorkerSession) -> str:
-        return f"{vars(session)['outstanding']} of {session.max_outstanding}"
+    def load(self, session: WorkerSession) -> SafeString:
+        return format_html("{} of {}", self.outstanding(session), session.max_outstanding)
 
     @admin.display(description="a minute")
-    def per_minute(self, session: WorkerSession) -> int:
+    def per_minute(self, session: WorkerSession) -> SafeString:
         """Results in the last minute that is over."""
         counted = session.counted_minute, session.ended_in_minute, session.ended_in_previous
-        return of_last_minute(*counted, vars(session)["now"])
+        return live("per_minute", of_last_minute(*counted, vars(session)["now"]))
 
     @admin.display(description="protocol")
     def protocol(self, session: WorkerSession) -> str:
@@ -178,7 +209,11 @@ class WorkerSessionAdmin(ReadOnlyAdmin[WorkerSession]):
             return "its process has stopped"
         ago = age(vars(session)["now"] - node.lease_until + timedelta(seconds=given.lease_seconds))
         limit = f"{given.ping_interval_seconds + given.ping_timeout_seconds:g} s"
-        return f"its process {ago} ago, which lets go of a worker that answers no ping for {limit}"
+        return format_html(
+            "its process {} ago, which lets go of a worker that answers no ping for {}",
+            live("heartbeat", ago, "age"),
+            limit,
+        )
 
     @admin.display(description="attempts that ended here, but plain first dones")
     def ended_attempts(self, session: WorkerSession) -> SafeString:

@@ -11,8 +11,8 @@ from queueapp.domain.coverage import Cell, Row, Table
 from queueapp.domain.names import is_storable
 from queueapp.domain.supply import Covered
 from queueapp.models import NAME_LENGTH
-from queueapp.operators import PERMISSIONS
 from queueapp.pages.page import framed, page
+from queueapp.subjects import OVERVIEW
 
 
 def urls(site: AdminSite) -> list[URLPattern]:
@@ -37,7 +37,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
             unsubmitted=[(name, addresses.workers_of(name)) for name in found.unsubmitted],
         )
 
-    return [page(site, "coverage/", show, name="coverage", permissions=PERMISSIONS)]
+    return [page(site, "coverage/", show, name="coverage", permissions=OVERVIEW)]
 
 
 def _lines(table: Table) -> list[tuple[Row, str, str, list[Cell | None]]]:

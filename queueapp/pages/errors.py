@@ -11,12 +11,13 @@ from django.urls import URLPattern
 
 from queueapp import database, error_groups
 from queueapp.admin.display import age, list_of, page_of
-from queueapp.admin.links import CHANGING_IN_BULK, SEEING_ERRORS, bulk
+from queueapp.admin.links import CHANGING_IN_BULK, bulk, now_of
 from queueapp.domain.filter_values import UNGROUPED
 from queueapp.domain.states import Action
-from queueapp.error_groups import LATEST, WINDOWS, ErrorGroup
+from queueapp.error_groups import LATEST, WINDOWS, ErrorGroup, ErrorGroups
 from queueapp.models import Attempt, Queue, Task
 from queueapp.pages.page import framed, page
+from queueapp.subjects import ERRORS
 
 SAMPLE_LENGTH = 2000
 IN_WORDS = {"1h": "of the last hour", "24h": "of the last 24 hours", "all": "of all time"}
@@ -39,13 +40,19 @@ def urls(site: AdminSite) -> list[URLPattern]:
             windows=IN_WORDS,
             in_words=IN_WORDS[window],
             found=found,
+            now_address=_now_address(found, now),
             groups=[_shown(group, now, may_retry) for group in found.groups],
             ungrouped=_counted(found.ungrouped, found.ungrouped < LATEST),
             ungrouped_tasks=_tasks(UNGROUPED),
             retry_ungrouped=_retry_all(UNGROUPED) if may_retry else None,
         )
 
-    return [page(site, "errors/", errors, name="errors", permissions=SEEING_ERRORS)]
+    return [page(site, "errors/", errors, name="errors", permissions=ERRORS)]
+
+
+def _now_address(found: ErrorGroups, now: datetime) -> str:
+    since = error_groups.last_seen() or now
+    return now_of("errors", row=[group.id for group in found.groups], since=since.isoformat())
 
 
 def _shown(group: ErrorGroup, now: datetime, may_retry: bool) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from queueapp.domain.submission import Limits, parse_submission
 from queueapp.domain.supply import Demand
 from queueapp.explaining import explain_route
 from queueapp.models import Task
-from queueapp.operators import PERMISSIONS
 from queueapp.pages.page import framed, page
+from queueapp.subjects import OVERVIEW
 
 WORKERS_SHOWN = 100
 TEXT_LENGTH = 40_000
@@ -36,7 +36,7 @@ def urls(site: AdminSite) -> list[URLPattern]:
             context |= _answer(name, text)
         return framed(site, request, "admin/pages/sandbox.html", title="Routing sandbox", **context)
 
-    return [page(site, "sandbox/", show, name="sandbox", permissions=PERMISSIONS)]
+    return [page(site, "sandbox/", show, name="sandbox", permissions=OVERVIEW)]
 
 
 def _route_of(task_id: str) -> Demand:

@@ -18,7 +18,7 @@ from queueapp.models import Task
 
 pytestmark = pytest.mark.django_db
 
-NOW = "/admin/overview/now"
+NOW = "/admin/now"
 PAST = "/admin/overview/past/1h"
 
 

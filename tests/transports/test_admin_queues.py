@@ -50,7 +50,7 @@ class TestThePageThatPauses:
         assert "by admin: upstream is down" in response.content.decode()
         assert "by admin: upstream is down" in shown(admin_client, list_url("queue"))
         live.forget()
-        (snapshot,) = admin_client.get("/admin/overview/now").json()["queues"]
+        (snapshot,) = admin_client.get("/admin/now").json()["queues"]
         assert (snapshot["health"], snapshot["pause"]) == ("paused", "by admin: upstream is down")
         explained = admin_client.get(f"/api/v1/tasks/{Task.objects.get().pk}/explain").json()
         assert "upstream is down" in explained["summary"]
@@ -87,7 +87,9 @@ def test_what_waits_leads_to_as_many_tasks(admin_client: Client, fleet: Fleet) -
     later = Submission("tag", {}, available_at=fleet.now + timedelta(hours=1))
     lifecycle.submit([later], None, fleet.now)
     for page in (list_url("queue"), page_url("queue", "tag")):
-        [(address, number)] = re.findall(r'<a href="([^"]+waiting[^"]+)">(\d+)</a>', shown(admin_client, page))
+        [(address, number)] = re.findall(
+            r'<a href="([^"]+waiting[^"]+)"><span[^>]*>(\d+)</span></a>', shown(admin_client, page)
+        )
         listed = admin_client.get(unescape(address)).context["cl"].result_list
         assert (len(listed), number) == (1, "1")
 

@@ -220,8 +220,8 @@ class TestWhileOneLooks:
         [asked_of_tasks] = [query["sql"] for query in asked if "queueapp_task" in query["sql"]]
         assert "data" not in asked_of_tasks
 
-    def test_a_task_that_is_gone_is_not_found(self, admin_client: Client):
-        assert admin_client.get(f"/admin/queueapp/task/{uuid4()}/now").status_code == 404
+    def test_of_a_task_that_is_gone_nothing_is_told(self, admin_client: Client):
+        assert admin_client.get(f"/admin/now?watch=task/{uuid4()}").json() is None
 
     def test_one_that_is_over_is_marked_so_that_nobody_asks(self, admin_client: Client, fleet: Fleet):
         marked = 'data-state="{}" data-attempt="{}"{}'
@@ -231,7 +231,7 @@ class TestWhileOneLooks:
         assert marked.format("pending", 0, ">") in page
 
 
-@pytest.mark.parametrize("path", ["{task}/now", "{task}/text/error", "attempt/{attempt}/text/error"])
+@pytest.mark.parametrize("path", ["{task}/text/error", "attempt/{attempt}/text/error"])
 @pytest.mark.parametrize("models", [["queue"], ["attempt"]])
 def test_who_may_not_view_tasks_is_told_nothing(admin_client: Client, fleet: Fleet, path: str, models: list[str]):
     task_id = fleet.failed(fleet.worker())

@@ -257,7 +257,8 @@ class TestWhatOneHasDone:
 
     def test_does_not_say_more_than_the_rows_do_of_its_heartbeat(self, admin_client: Client, fleet: Fleet) -> None:
         worker = fleet.worker()
-        assert "its process 0 s ago" in shown(admin_client, page_url("workersession", worker))
+        said = 'its process <span data-value="heartbeat" data-as="age">0 s</span> ago'
+        assert said in shown(admin_client, page_url("workersession", worker))
         Node.objects.update(stopped_at=fleet.now)
         assert "its process has stopped" in shown(admin_client, page_url("workersession", worker))
         assert not Attempt.objects.exists()

@@ -1,4 +1,4 @@
-"""What waits is explained less often where that takes long: viewers cost little of a large fleet's server."""
+"""What is watched is made less often where that takes long: viewers cost little of a large fleet's server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from admin_rows import Fleet
 
-from queueapp import live, overview
+from queueapp import live, overview, snapshots
+from queueapp.subjects import Subject
 
 pytestmark = pytest.mark.django_db
 
@@ -23,15 +24,16 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(live, "monotonic", lambda: clock.time)
-    monkeypatch.setattr(live, "thread_time", lambda: clock.used)
+    for module in (live, snapshots):
+        monkeypatch.setattr(module, "monotonic", lambda: clock.time)
+    monkeypatch.setattr(snapshots, "thread_time", lambda: clock.used)
     live.forget()
     yield clock
     live.forget()
 
 
 @pytest.mark.parametrize(("seconds", "again_after"), [(0.001, 10.0), (1.0, 50.0)])
-def test_it_takes_no_more_than_its_share(
+def test_to_explain_what_waits_takes_no_more_than_its_share(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, seconds: float, again_after: float
 ) -> None:
     explained: list[float] = []
@@ -46,5 +48,24 @@ def test_it_takes_no_more_than_its_share(
     Fleet.started()
     for second in range(60):
         clock.time = 1_000.0 + 2 * second
-        live.snapshot()
+        live.read(Subject())
     assert explained[:2] == [1_000.0, 1_000.0 + again_after]
+
+
+@pytest.mark.parametrize(("takes", "again_after"), [(0.0, 1.0), (0.05, 1.0), (0.5, 10.0), (60.0, 90.0)])
+def test_a_snapshot_takes_no_more_than_its_share(clock: Clock, takes: float, again_after: float) -> None:
+    """Who asks a second later, and less than that after it was made, is told a new one all the same."""
+    made: list[float] = []
+
+    def make() -> str:
+        made.append(clock.time)
+        clock.time += takes
+        return str(len(made))
+
+    kept = live.Kept(make, live.FRESH_SECONDS, live.SHARE)
+    second = 0
+    while len(made) < 2:
+        clock.time = max(clock.time, 1_000.0 + second)
+        kept.read()
+        second += 1
+    assert made == [1_000.0, 1_000.0 + again_after]

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from time import monotonic
-from typing import Any
 
 import pytest
-from admin_rows import Fleet, staff
+from admin_rows import Fleet
 from channels.db import database_sync_to_async
-from channels.routing import URLRouter
-from channels.testing import WebsocketCommunicator
 from django.contrib.auth import get_user_model
 from django.db import close_old_connections, connection
 from django.test import Client
+from operator_sockets import PATIENCE_SECONDS, closed_with, is_let_in, snapshot, socket, viewer, watching
 
 from queueapp import live, operators
 from queueapp.models import Task
-from queueapp.routing import websocket_urlpatterns
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-PATIENCE_SECONDS = 30
 
 
 @pytest.fixture(autouse=True)
@@ -38,41 +32,6 @@ def _nothing_is_remembered() -> Iterator[None]:
 def _connections_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """As outside of tests: Channels' own tools have its threads keep theirs, for tests within one transaction."""
     monkeypatch.setattr("channels.testing.application.no_op", close_old_connections)
-
-
-async def viewer(*verbs: str, models: tuple[str, ...] = ()) -> Client:
-    return await database_sync_to_async(staff)(*(verbs or ("view",)), models=models)
-
-
-def socket(client: Client | None, origin: str | None = "http://localhost") -> WebsocketCommunicator:
-    headers = [(b"host", b"localhost")]
-    if origin is not None:
-        headers.append((b"origin", origin.encode()))
-    if client is not None:
-        headers.append((b"cookie", f"sessionid={client.cookies['sessionid'].value}".encode()))
-    return WebsocketCommunicator(URLRouter(websocket_urlpatterns), "/work/operators", headers)
-
-
-@asynccontextmanager
-async def watching(client: Client) -> AsyncIterator[WebsocketCommunicator]:
-    viewer = socket(client)
-    connected, _ = await viewer.connect(PATIENCE_SECONDS)
-    assert connected
-    try:
-        yield viewer
-    finally:
-        await viewer.disconnect()
-
-
-async def snapshot(viewer: WebsocketCommunicator) -> dict[str, Any]:
-    return json.loads(await viewer.receive_from(PATIENCE_SECONDS))
-
-
-async def is_let_in(client: Client | None, origin: str | None = "http://localhost") -> bool:
-    viewer = socket(client, origin)
-    connected, _ = await viewer.connect(PATIENCE_SECONDS)
-    await viewer.disconnect()
-    return connected
 
 
 class TestAccess:
@@ -95,7 +54,7 @@ class TestAccess:
 
     @pytest.mark.parametrize("origin", ["http://evil.example", "null", None])
     async def test_pages_of_other_sites_are_not_whoever_is_logged_in(self, origin: str | None) -> None:
-        assert not await is_let_in(await viewer(), origin)
+        assert not await is_let_in(await viewer(), origin=origin)
 
     async def test_who_may_not_view_any_more_is_shown_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(operators, "ASKED_AGAIN_SECONDS", 0.0)
@@ -103,9 +62,7 @@ class TestAccess:
         async with watching(client) as watcher:
             await snapshot(watcher)
             await database_sync_to_async(get_user_model().objects.update)(is_active=False)
-            while (message := await watcher.receive_output(PATIENCE_SECONDS))["type"] == "websocket.send":
-                pass
-            assert (message["type"], message["code"]) == ("websocket.close", operators.FORBIDDEN)
+            assert await closed_with(watcher) == operators.FORBIDDEN
 
 
 class TestSnapshots:
@@ -120,8 +77,8 @@ class TestSnapshots:
 
     async def test_are_made_once_for_ten_viewers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = []
-        read = live.snapshot
-        monkeypatch.setattr(live, "snapshot", lambda: made.append(None) or read())
+        read = live.read
+        monkeypatch.setattr(live, "read", lambda subject: made.append(subject) or read(subject))
         client = await viewer()
         sockets = [socket(client) for _ in range(10)]
         for each in sockets:
@@ -137,10 +94,9 @@ class TestSnapshots:
         client = await viewer()
         async with watching(client) as watcher:
             await snapshot(watcher)
-        feed = live.feed()
-        if feed._next is not None:
-            await feed._next
-        assert feed._next is None or feed._next.done()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), PATIENCE_SECONDS)
+        assert live._feeds == {}
 
 
 class TestThePool:

@@ -3,7 +3,7 @@
    All that comes is written as text. */
 (() => {
     const page = document.getElementById("overview");
-    const POLL_MS = 2000, RECONNECT_MS = 10000, STALE_MS = 6000, PAST_MS = 10000;
+    const STALE_MS = 6000, PAST_MS = 10000;
     const byId = (id) => document.getElementById(id);
 
     // ---- words
@@ -65,7 +65,6 @@
     // ---- what is shown
 
     function show(snapshot) {
-        shownAt = Date.now();
         const now = snapshot.now;
         fill(byId("figures"), [
             ["submitted a second", rate(now.submitted)],
@@ -122,28 +121,18 @@
 
     // ---- how it comes
 
-    let socket = null, shownAt = 0, mode = "connecting";
+    const watch = new Live.Watch(page.dataset.now, show);
 
-    async function ask(address) {
-        const answer = await fetch(address, { headers: { Accept: "application/json" } });
-        if (!answer.ok) throw new Error(`${answer.status}`);
-        return answer.json();
-    }
-    function connect() {
-        socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/work/operators`);
-        socket.onmessage = (message) => { mode = "live"; show(JSON.parse(message.data)); };
-        socket.onclose = () => { socket = null; mode = "polling"; setTimeout(connect, RECONNECT_MS); };
-    }
-    async function poll() {
-        if (mode === "polling" && !document.hidden) await ask(page.dataset.now).then(show).catch(() => {});
-        setTimeout(poll, POLL_MS);
+    function words() {
+        if (watch.isRefused) return "You may not see this any more: what is shown is old.";
+        if (watch.isStale(STALE_MS)) return `No news since ${clock(new Date(watch.newsAt).toISOString())}: what is shown is old.`;
+        if (!watch.newsAt) return "Loading …";
+        return watch.mode === "live" ? "Live, once a second." : "Asked for every two seconds.";
     }
     function tell() {
-        const state = byId("overview-state"), isStale = shownAt > 0 && Date.now() - shownAt > STALE_MS;
-        const text = isStale ? `No news since ${clock(new Date(shownAt).toISOString())}: what is shown is old.`
-            : !shownAt ? "Loading …" : mode === "live" ? "Live, once a second." : "Asked for every two seconds.";
+        const state = byId("overview-state"), text = words();
         if (state.textContent !== text) state.textContent = text;
-        state.classList.toggle("stale", isStale);
+        state.classList.toggle("stale", watch.isRefused || watch.isStale(STALE_MS));
     }
 
     const curves = [
@@ -155,8 +144,8 @@
     let range = "1h";
     async function showPast() {
         const asked = range;
-        const past = await ask(page.dataset.past.replace("RANGE", asked)).catch(() => null);
-        if (past && asked === range) curves.forEach((curve) => curve.show(past));
+        const text = await Live.read(page.dataset.past.replace("RANGE", asked), "application/json").catch(() => null);
+        if (text && asked === range) curves.forEach((curve) => curve.show(JSON.parse(text)));
     }
     byId("ranges").addEventListener("click", (event) => {
         const button = event.target.closest("button");
@@ -166,8 +155,6 @@
         showPast();
     });
 
-    connect();
-    poll();
     showPast();
     setInterval(() => { if (!document.hidden) showPast(); }, PAST_MS);
     setInterval(tell, 500);

@@ -107,6 +107,8 @@ def replaced(
             "django.utils.timezone.now": clock.now,
             "queueapp.hub.time": clock,
             "queueapp.consumers.time": clock,
+            "queueapp.lifecycle.activity.monotonic": clock.monotonic,
+            "queueapp.retention.monotonic": clock.monotonic,
             "queueapp.models.fields.uuid7": identifiers.uuid7,
             "queueapp.relay.uuid4": identifiers.uuid4,
             "queueapp.relay.get_channel_layer": lambda: layer,

@@ -29,7 +29,7 @@ class TestOperations:
         assert "tasks with name tag, " in page  # the order of the others is the database's
         assert "attr.note &lt;script&gt;" in page
         assert ">admin<" in page
-        assert f'data-operation="/api/v1/operations/{running.pk}"' in page
+        assert f'data-row="{running.pk}"' in page
         assert HOSTILE not in page
         for address, found in ((f"?q={running.pk}", True), ("?state=running", True), ("?state=done", False)):
             assert (str(running.pk) in shown(admin_client, list_url("operation") + address)) is found

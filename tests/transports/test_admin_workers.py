@@ -14,7 +14,7 @@ from django.test import Client
 
 from queueapp import lifecycle, sessions
 from queueapp.domain.minutes import minute_of, of_last_minute
-from queueapp.lifecycle import Report
+from queueapp.lifecycle import Report, activity
 from queueapp.models import Attempt, AuditEntry, Node, Task, WorkerSession
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -222,6 +222,7 @@ class TestWhatOneHasDone:
         fleet.failed(worker)
         lost = fleet.task()
         fleet.assign(worker, lost)
+        activity.write_noted()
         row = next(iter(admin_client.get(LIST).context["cl"].result_list))
         assert (row.done, row.errors) == (3, 1)
         fleet.close([worker])
@@ -244,6 +245,7 @@ class TestWhatOneHasDone:
         tasks = fleet.tasks(2)
         fleet.assign(worker, *tasks)
         lifecycle.finish([Report(worker, task, done=True) for task in tasks], fleet.now - timedelta(minutes=1))
+        activity.write_noted()
         row = WorkerSession.objects.get(pk=worker)
         assert of_last_minute(row.counted_minute, row.ended_in_minute, row.ended_in_previous, fleet.now) == 2
 

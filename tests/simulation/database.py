@@ -14,7 +14,7 @@ from django.db.backends.sqlite3.base import DatabaseWrapper
 
 from tests.simulation.loop import Killed, current_process
 
-TABLES = ("attempt", "task", "subscription", "workersession", "route", "queue", "node")
+TABLES = ("activity", "attempt", "task", "subscription", "workersession", "route", "queue", "node")
 
 
 class Faults:

@@ -88,7 +88,7 @@ class TestQueues:
         queue = Queue.objects.get(pk="tag")
         assert (queue.concurrency, queue.concurrency_per_key) == (7, 2)
         page = admin_client.get(reverse("admin:queueapp_queue_changelist")).content.decode()
-        assert f"{Task.objects.assigned().filter(name='tag').count()} of 7</a>" in page
+        assert f">{Task.objects.assigned().filter(name='tag').count()}</span> of 7</a>" in page
         save_queue(admin_client)
         assert Queue.objects.get(pk="tag").concurrency is None
 

@@ -16,6 +16,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Generator
+from itertools import groupby
 from pathlib import Path
 from uuid import uuid4
 
@@ -29,7 +30,8 @@ ON_POSTGRESQL = ("concurrency", "browser")
 """Races: SQLite has one writer, so there they cannot happen. A browser, which takes long, sees operators' pages
 over the database that large installations have."""
 
-LONG = ("stateful", "simulation", "chaos", "browser", "acceptance", "conformance")
+LONG = ("conformance", "chaos", "simulation", "stateful", "browser", "acceptance")
+"""Directories of tests that take long, the longest first. Many of them wait for what other processes do."""
 
 TESTS = Path(__file__).parent
 
@@ -85,18 +87,39 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the database of this run has nothing to do with. First what takes long: at the end of a run
-    one process would be busy with it, and the other have nothing to do."""
+    """Leave out what the database of this run has nothing to do with."""
     database = config.getoption("database")
-    items.sort(key=lambda item: not _takes_long(item))
     left_out = [item for item in items if not _runs_on(database, item)]
     if left_out:
         items[:] = [item for item in items if _runs_on(database, item)]
         config.hook.pytest_deselected(items=left_out)
+    items[:] = _shared_out(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
-def _takes_long(item: pytest.Item) -> bool:
-    return any(directory in item.path.parts for directory in LONG)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores, for what waits."""
+    return (os.cpu_count() or 1) + 1
+
+
+def _shared_out(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """Each process is given as many tests as the others, one run of them, and takes others' when it has done its
+    own. So in each run what takes long comes first: at the end one would be busy with it, and the others idle."""
+    modules = [list(tests) for _, tests in groupby(sorted(items, key=_duration), key=lambda item: item.path)]
+    shares: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    quick: list[pytest.Item] = []
+    for number, tests in enumerate(modules):
+        (shares[number % processes] if _duration(tests[0]) < len(LONG) else quick).extend(tests)
+    for number, share in enumerate(shares):
+        room = max(0, (len(items) + number) // processes - len(share))
+        share += quick[:room]
+        del quick[:room]
+    return [item for share in shares for item in share] + quick
+
+
+def _duration(item: pytest.Item) -> int:
+    """The higher, the shorter it is thought to be."""
+    parts = item.path.parts
+    return next((place for place, directory in enumerate(LONG) if directory in parts), len(LONG))
 
 
 def _runs_on(database: str, item: pytest.Item) -> bool:

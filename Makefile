@@ -71,7 +71,7 @@ stateful: $(VENV)/development
 	@STATEFUL_EXAMPLES=300 STATEFUL_STEPS=50 $(BIN)/python -m pytest -q --database=postgresql tests/stateful $(ARGS)
 
 schemathesis: $(VENV)/development
-	@SCHEMATHESIS_EXAMPLES=$${SCHEMATHESIS_EXAMPLES:-300} $(BIN)/python -m pytest -q --database=sqlite \
+	@SCHEMATHESIS_EXAMPLES=$${SCHEMATHESIS_EXAMPLES:-300} $(BIN)/python -m pytest -q --database=postgresql \
 		tests/acceptance/test_schemathesis.py $(ARGS)
 
 storm: $(VENV)/development

@@ -53,6 +53,11 @@ async def turns_of_the_slow_poll(server: Server, count: int) -> None:
         assert (await server.task(task_id, wait=30))["state"] == "expired"
 
 
+pytestmark = pytest.mark.only_on(
+    "postgresql", reason="what a process keeps is the same on either, and this takes long"
+)
+
+
 @pytest.fixture(autouse=True)
 def needs_proc():
     if not Path("/proc/self/clear_refs").exists():

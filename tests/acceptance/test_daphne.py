@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import pytest
 from processes import Server, closed, finish, receive, started_copy
 
+pytestmark = pytest.mark.only_on("sqlite", reason="what the other server does is the same on either database")
+
 
 @pytest.fixture
 def server(prepared: Server, tmp_path) -> Iterator[Server]:

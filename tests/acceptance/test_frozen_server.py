@@ -44,10 +44,10 @@ class Site:
         )
 
     @contextmanager
-    def holding(self, rows: str) -> Iterator[None]:
-        """Locks of a bystander: who needs these rows waits, with all the locks it has by then."""
+    def holding(self, lock: str) -> Iterator[None]:
+        """A lock of a bystander: who needs what it is of waits, with all the locks it has by then."""
         with psycopg.connect(self.postgres.url) as gate:
-            gate.execute(f"SELECT 1 FROM {rows} FOR UPDATE")  # type: ignore[arg-type]
+            gate.execute(lock)  # type: ignore[arg-type]
             yield
             gate.rollback()
 
@@ -89,9 +89,9 @@ async def test_one_that_is_frozen_with_the_dispatch_lock_does_not_stop_the_other
         await receive(worker)
 
         async def caught() -> bool:
-            """Whoever dispatches waits for the worker's row. Mostly the one that was given the task; if it was the
-            other one, in its slow poll, the next time."""
-            with site.holding("queueapp_workersession"):
+            """Whoever dispatches waits where it would note that. Mostly the one that was given the task; if it was
+            the other one, in its slow poll, the next time."""
+            with site.holding("LOCK TABLE queueapp_activity IN SHARE MODE"):
                 await site.frozen.submit({"name": "t"})
                 await eventually(lambda: someone_waits(site))
                 if await site.waits(with_the_dispatch_lock=True):
@@ -123,7 +123,7 @@ async def someone_waits(site: Site) -> bool:
 
 
 async def test_one_that_is_frozen_while_it_writes_a_result_does_not_stop_the_others(site: Site):
-    """It holds the sessions, which every dispatch needs."""
+    """It waits for its task, with a transaction open and nothing in it that any other needs."""
     async with (
         site.frozen.worker("?task=t", **V1) as held_up,
         site.other.worker("?task=u", **V1) as worker,
@@ -132,7 +132,7 @@ async def test_one_that_is_frozen_while_it_writes_a_result_does_not_stop_the_oth
         await receive(worker)
         (task_id,) = await site.frozen.submit({"name": "t", "max_attempts": 1})
         (task,) = await receive(held_up)
-        with site.holding("queueapp_task"):
+        with site.holding("SELECT 1 FROM queueapp_task FOR UPDATE"):
             await finish(held_up, task, "kept")
             await eventually(lambda: site.waits(with_the_dispatch_lock=False))
             site.freeze()

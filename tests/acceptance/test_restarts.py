@@ -26,7 +26,7 @@ from tests.chaos.logs import unexpected_lines
 from tests.chaos.producers import Producers
 from tests.chaos.site import SPECIALISTS
 
-RESTARTS = int(os.environ.get("RESTARTS", "24"))
+RESTARTS = int(os.environ.get("RESTARTS", "12"))
 SERVERS = 3 if "DATABASE_URL" in os.environ else 1
 WORKERS_OF_A_SERVER = 2
 LONGEST_LIFE_SECONDS = 3.0

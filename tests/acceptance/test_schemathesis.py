@@ -16,6 +16,9 @@ PATIENCE_SECONDS = 3600
 CONFIGURATION = "tests/acceptance/schemathesis.toml"
 
 
+pytestmark = pytest.mark.only_on("postgresql", reason="it takes fewer values than SQLite")
+
+
 @pytest.fixture
 def quick_server(prepared: Server, tmp_path: Path):
     """One that lets nobody wait for long. Addresses that it told itself are sent back to it, as callbacks too."""

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.acceptance.processes import Server
-from tests.browser.conftest import HOSTILE, Open
+from tests.browser.conftest import HOSTILE, Open, Viewer
 
 TASKS = "/admin/queueapp/task/"
 ROWS = "#result_list tbody tr"
@@ -82,19 +82,24 @@ async def test_words_are_completed_by_the_keyboard(server: Server, viewer: Open)
         assert ada.complaints == []
 
 
+async def turn(ada: Viewer, link: str) -> None:
+    async with ada.page.expect_navigation(wait_until="load"):
+        await ada.page.get_by_role("link", name=link).click()
+
+
 async def test_pages_are_turned_forward_and_back(server: Server, viewer: Open):
     await server.submit(*[{"name": "tag", "data": {"n": n}} for n in range(120)])
     async with viewer() as ada:
         await ada.open(f"{TASKS}?q=name:tag")
         first = await ada.page.locator(".field-task_id").all_inner_texts()
-        await ada.page.get_by_role("link", name="Older").click()
+        await turn(ada, "Older")
         second = await ada.page.locator(".field-task_id").all_inner_texts()
-        await ada.page.get_by_role("link", name="Older").click()
+        await turn(ada, "Older")
         await expect(ada.page.locator(ROWS)).to_have_count(20)
         await expect(ada.page.get_by_role("link", name="Older")).to_have_count(0)
-        await ada.page.get_by_role("link", name="Newer").click()
+        await turn(ada, "Newer")
         assert await ada.page.locator(".field-task_id").all_inner_texts() == second
-        await ada.page.get_by_role("link", name="Newer").click()
+        await turn(ada, "Newer")
         assert await ada.page.locator(".field-task_id").all_inner_texts() == first
         assert len({*first, *second}) == 100
         assert ada.complaints == []

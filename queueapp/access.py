@@ -25,7 +25,7 @@ from queueapp.sessions import Closing
 
 REVOKED_REASON = "The API key was revoked."
 
-SESSIONS_A_STEP = 500
+SESSIONS_A_STEP = 50
 """A transaction: others wait for the sessions that it locks."""
 
 

@@ -227,13 +227,16 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             return False
         if self._taken_in_bytes + len(text) > TAKEN_IN_AT_ONCE_BYTES or _is_larger(text, self._frame_limit_bytes):
             return False
-        messages = parse_frame(text)
-        if any(isinstance(message, Unusable) for message in messages):
-            return False
-        sockets.frames_received += 1
-        self._taken_in_bytes += len(text)
-        for message in messages:
-            self._take(message)
+        try:
+            messages = parse_frame(text)
+            if any(isinstance(message, Unusable) for message in messages):
+                return False
+            sockets.frames_received += 1
+            self._taken_in_bytes += len(text)
+            for message in messages:
+                self._take(message)
+        except Exception:  # raised to the server it would cost the worker its connection
+            logger.exception("A worker's frame could not be handled.")
         return True
 
     async def _keep_pace(self, taken_bytes: int) -> None:

@@ -2,7 +2,7 @@
 
 A pass is two transactions, however many frames there were. What came in is committed before tasks are
 assigned: a process that held locks on tasks while it waits for the dispatch lock could wait for a dispatcher
-that waits for it. What has workers go waits for that lock first, and results wait for nobody.
+that waits for it. What has workers go waits for that lock first, and results that come without it wait for nobody.
 """
 
 from __future__ import annotations
@@ -168,8 +168,8 @@ class Pass:
 
     def end(self) -> None:
         """After the last pass: what was noted and counted since the tick that wrote last."""
-        with database.brief_transaction() as now:
-            activity.write_noted()
+        self._books.write()
+        now = database.now()
         self._rollups.end(now)
         self._queue_rollups.end(now)
 

@@ -7,6 +7,7 @@ whoever deals with results and whoever assigns wait for each other.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -14,14 +15,19 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
+from django.db import OperationalError
+
 from queueapp import database, statements
 from queueapp.domain.minutes import minute_of
 from queueapp.models import Activity
 from queueapp.statements import NAMED, Given
 
+logger = logging.getLogger(__name__)
+
 GIVEN, DONE, ERROR, STALE = Activity.Kind.GIVEN, Activity.Kind.DONE, Activity.Kind.ERROR, Activity.Kind.STALE
 
 PAUSES = 20
+LONGEST_PAUSE_SECONDS = 5.0
 """To write it for thousands of sessions takes a tenth of a second. Then it is written less often than with every
 tick: so many times as long as it takes, nothing is written after it."""
 
@@ -62,16 +68,17 @@ def sessions_in(noted: bytes) -> list[bytes]:
     return [noted[start : start + 16] for start in range(0, len(noted), 16)]
 
 
-def lock_sessions(session_ids: Iterable[UUID]) -> None:
-    """By id, and before tasks wherever both are locked, so that two transactions cannot wait for each other."""
+def lock_sessions(session_ids: Iterable[UUID], or_fail: bool = False) -> None:
+    """By id, and before tasks wherever both are locked, so that two transactions cannot wait for each other.
+    `or_fail`: OperationalError where one would have to be waited for."""
     if database.is_postgresql():
-        statements.rows_of(
-            session_ids, f"SELECT id FROM queueapp_workersession WHERE id IN ({NAMED}) ORDER BY id FOR UPDATE"
-        )
+        rows = f"SELECT id FROM queueapp_workersession WHERE id IN ({NAMED}) ORDER BY id FOR UPDATE"
+        statements.rows_of(session_ids, f"{rows} NOWAIT" if or_fail else rows)
 
 
 class Books:
-    """Of one process: when it next writes what was noted, by whichever process."""
+    """Of one process: when it next writes what was noted, by whichever process. What cannot be written stays
+    noted, and results and assignments, which run on the same thread, go on."""
 
     def __init__(self) -> None:
         self._next_at = 0.0
@@ -79,13 +86,22 @@ class Books:
     def tick(self) -> None:
         begun_at = monotonic()
         if begun_at >= self._next_at:
+            self.write()
+            self._next_at = monotonic() + min(LONGEST_PAUSE_SECONDS, PAUSES * (monotonic() - begun_at))
+
+    def write(self) -> None:
+        try:
             with database.brief_transaction():
                 write_noted()
-            self._next_at = monotonic() + PAUSES * (monotonic() - begun_at)
+        except OperationalError as error:  # somebody changes one of these sessions, or the database is away
+            logger.info("What was noted of workers is written later: %s", error)
+        except Exception:
+            logger.warning("What was noted of workers could not be written; it is tried again.", exc_info=True)
 
 
 def write_noted() -> None:
-    """Write all that is noted into the rows of the sessions. What another process is writing is left to it."""
+    """Write all that is noted into the rows of the sessions. What another process is writing is left to it.
+    OperationalError where somebody holds one of the sessions: nobody waits for figures."""
     skip_locked = "FOR UPDATE SKIP LOCKED" if database.is_postgresql() else ""
     rows = statements.execute(
         f"""
@@ -99,13 +115,14 @@ def write_noted() -> None:
         by_minute[minute_of(at)].append((kind, at, sessions_in(sessions)))
     if by_minute:
         noted = (each for rows in by_minute.values() for _, _, sessions in rows for each in sessions)
-        lock_sessions({UUID(bytes=session) for session in set(noted)})
+        lock_sessions({UUID(bytes=session) for session in set(noted)}, or_fail=True)
     for minute in sorted(by_minute):
         _add(minute, by_minute[minute])
 
 
 def _add(minute: int, noted: Sequence[tuple[str, datetime, list[bytes]]]) -> None:
-    """What was noted within one minute since 1970: a session's row tells its results of two apart."""
+    """What was noted within one minute since 1970: a session's row tells its results of two apart. It may be the
+    one before what has been counted, by a transaction that took long."""
     counted: dict[str, Counter[bytes]] = defaultdict(Counter)
     used_at: dict[bytes, datetime | None] = {}
     for kind, at, sessions in noted:
@@ -128,10 +145,14 @@ def _add(minute: int, noted: Sequence[tuple[str, datetime, list[bytes]]]) -> Non
             done = done + tally.given_done, errors = errors + tally.given_errors,
             stale_results = stale_results + tally.given_stale,
             ended_in_previous = CASE tally.minute - counted_minute
-                WHEN 0 THEN ended_in_previous WHEN 1 THEN ended_in_minute ELSE 0 END,
-            ended_in_minute = CASE counted_minute WHEN tally.minute THEN ended_in_minute ELSE 0 END
-                + tally.given_done + tally.given_errors,
-            counted_minute = tally.minute
+                WHEN -1 THEN ended_in_previous + tally.given_done + tally.given_errors
+                WHEN 0 THEN ended_in_previous
+                WHEN 1 THEN ended_in_minute
+                ELSE CASE WHEN tally.minute < counted_minute THEN ended_in_previous ELSE 0 END END,
+            ended_in_minute = CASE WHEN tally.minute < counted_minute THEN ended_in_minute
+                WHEN tally.minute = counted_minute THEN ended_in_minute + tally.given_done + tally.given_errors
+                ELSE tally.given_done + tally.given_errors END,
+            counted_minute = {latest}(counted_minute, tally.minute)
         FROM tally WHERE session.id = tally.session_id
         """,
         [_TALLIES.rows(tallies)],

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 from django.db import transaction
 
-from queueapp import database, lifecycle, sessions
-from queueapp.domain.states import Outcome
+from queueapp import database, lifecycle
 from queueapp.lifecycle import activity
-from queueapp.models import WorkerSession
-from queueapp.sessions import Closing
+from queueapp.lifecycle.activity import Books
+from queueapp.models import Activity, WorkerSession
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, interleave
 from tests.integration import rows
 from tests.integration.rows import NOW, after_the_tick, done
@@ -48,25 +47,22 @@ def test_is_not_lost_when_it_comes_while_others_are_written():
     assert after_the_tick(worker).done == 4
 
 
-def test_is_written_in_the_order_in_which_sessions_are_ended():
-    """Guard: `write_noted` locks the sessions by id. Somebody holds the earlier one until both want it, who ends
-    both first; the notes name the later one first."""
-    early, late = sorted((rows.session() for _ in range(2)), key=lambda session: session.id)
-    finish_two(late)
-    finish_two(early)
-    closings = [Closing(session.id, Outcome.LOST, 1006) for session in (early, late)]
+def test_waits_for_no_session_and_is_written_once_it_is_free():
+    """Guard: NOWAIT. Results and assignments would wait on the same thread for whoever holds the row."""
+    worker = rows.session()
+    finish_two(worker)
 
     def hold() -> None:
         with transaction.atomic():
-            WorkerSession.objects.select_for_update().get(pk=early.pk)
+            WorkerSession.objects.select_for_update().get(pk=worker.pk)
 
-    with Party(hold, BEFORE_COMMIT) as hurdle:
-        hurdle.until_it_stops()
-        with Party(lambda: sessions.close(closings, NOW)) as ender:
-            ender.until_it_waits()
-            with Party(write) as writer:
-                writer.until_it_waits()
-                hurdle.go_on()
-                assert ender.result() == {early.id, late.id}
-                writer.result()
-    assert (after_the_tick(early).done, after_the_tick(late).done) == (2, 2)
+    with Party(hold, BEFORE_COMMIT) as holder:
+        holder.until_it_stops()
+        with Party(Books().write) as writer:
+            writer.until_it_waits()
+            assert not writer.is_blocked()
+            writer.result()
+        assert Activity.objects.exists()
+    Books().write()
+    assert not Activity.objects.exists()
+    assert after_the_tick(worker).done == 2

@@ -173,6 +173,16 @@ class TestTheConsumer:
         assert not consumer._take_at_once(f"[{self.result()}, 7]")
         assert not consumer.hub.inbox.reports
 
+    async def test_keeps_the_connection_whatever_it_cannot_handle(self, consumer, monkeypatch, caplog):
+        """Guard: the server closes the connection of a protocol that raises."""
+
+        def fail(message: Any) -> bool:
+            raise ValueError
+
+        monkeypatch.setattr(consumer, "_take", fail)
+        assert consumer._take_at_once(self.result())
+        assert "could not be handled" in caplog.text
+
     async def test_takes_nothing_while_an_earlier_frame_waits(self, consumer):
         """Guard: `_is_busy`."""
         consumer._is_busy = True

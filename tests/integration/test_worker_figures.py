@@ -99,6 +99,17 @@ class TestTheLastTwoMinutes:
         finish(worker, 1, seconds=60)
         assert recent(worker) == (1, 3)
 
+    def test_of_the_minute_before_that_come_late_count_there(self):
+        """As of a transaction that was under way while others of the next minute were written already."""
+        worker = session()
+        finish(worker, 3, seconds=60)
+        assert recent(worker) == (3, 0)
+        finish(worker, 2, seconds=59)
+        assert recent(worker) == (3, 2)
+        finish(worker, 1, seconds=-60)
+        assert recent(worker) == (3, 2)
+        assert figures(worker) == (6, 0, 0)
+
     def test_are_over_when_nothing_has_ended_for_longer(self):
         worker = session()
         finish(worker, 3, seconds=0)
@@ -144,6 +155,19 @@ class TestTheTick:
             self.tick(books)
         assert not [sql for sql in asked if sql.startswith("DELETE FROM queueapp_activity")]
 
+    @pytest.mark.django_db(transaction=True)
+    def test_goes_on_where_it_cannot_be_written(self, monkeypatch):
+        """Guard: `Books` lets nothing out. The pass of the same tick would take in no results."""
+
+        def fail() -> None:
+            raise ValueError
+
+        monkeypatch.setattr(activity, "write_noted", fail)
+        worker = session()
+        finish(worker, 1, seconds=0)
+        self.tick(activity.Books())
+        assert Activity.objects.exists()
+
     def test_writes_it_less_often_where_that_takes_long(self, monkeypatch):
         """Guard: `PAUSES`."""
         clock = [100.0]
@@ -155,6 +179,7 @@ class TestTheTick:
             clock[0] += 0.5
 
         monkeypatch.setattr(activity, "write_noted", slowly)
+        monkeypatch.setattr(activity, "LONGEST_PAUSE_SECONDS", 100.0)
         books, worker = activity.Books(), session()
         for passed, number in [(0, 1), (9, 1), (2, 3)]:
             clock[0] += passed

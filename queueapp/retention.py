@@ -4,6 +4,9 @@ Each table is walked through in the order of its keys, which is that in which it
 to those that are younger than what is kept. So no table needs an index of when its rows were over, for which every
 task that ends would pay; and what lives on among the old is passed by once a round, however much of it there is.
 
+Each kind has a round of its own and takes turns with the others: one that has millions of rows left, or fails, makes
+the others neither wait nor begin again.
+
 Several processes walk at the same time and pass by what another has locked: to look twice costs little, and none
 has to be asked whether it is still at it.
 """
@@ -49,6 +52,11 @@ class Kind:
     prune: Callable[[Collection[Any], datetime], int]
     in_order: bool = False
 
+    @property
+    def beginning(self) -> Any:
+        """Before all keys."""
+        return 0 if self.in_order else _FIRST_ID
+
     def portion(self, after: Any, until: datetime) -> QuerySet[Any, Any]:
         """The keys of the next rows that may have been over by then."""
         rows = self.model._default_manager.filter(pk__gt=after)
@@ -91,44 +99,74 @@ KINDS = (
 )
 
 
+class Sweep:
+    """Over the rows of one kind, round after round, from the oldest on.
+
+    What fails of it is passed by, and the rest left for the next round, which begins there: what fails each time
+    keeps nothing else, neither of its own kind nor of another.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._position = kind.beginning
+
+    def round(self, now: datetime) -> Iterator[None]:
+        """All that is to be deleted now, a portion at a time."""
+        if (days := self._kind.days(config())) <= 0:
+            return
+        try:
+            while self._take_portion(now - timedelta(days=days)):
+                yield
+        except Exception:
+            name = self._kind.model._meta.verbose_name_plural
+            logger.warning("Of the %s not all that are over could be deleted.", name, exc_info=True)
+
+    def _take_portion(self, until: datetime) -> bool:
+        """Whether there may be more."""
+        keys = list(self._kind.portion(self._position, until))
+        if not keys:
+            self._position = self._kind.beginning
+            return False
+        self._position = keys[-1]
+        with database.brief_transaction():
+            pruned = self._kind.prune(keys, until)
+        if self._kind.in_order and not pruned:
+            self._position = self._kind.beginning
+            return False
+        return True
+
+
 class Retention:
     """Of one process, used by its database thread."""
 
     def __init__(self) -> None:
-        self._round: Iterator[None] = iter(())
-        self._next_round_at: datetime | None = None
+        self._sweeps = [Sweep(kind) for kind in KINDS]
+        self._rounds: dict[Sweep, Iterator[None]] = {}
+        """Those that are not over, the one whose turn is next before the others."""
+        self._next_rounds_at: datetime | None = None
 
     def tick(self, now: datetime) -> None:
-        """Go on with the round for a moment; or begin one, now and then. Work goes on whatever becomes of it."""
-        if self._next_round_at is None:
-            self._next_round_at = now + ROUND_EVERY
-        elif now >= self._next_round_at:
-            self._next_round_at = now + ROUND_EVERY
-            self._round = a_round(now)
+        """Go on for a moment, a portion of each kind in turn. Work goes on whatever becomes of it."""
+        if self._next_rounds_at is None:
+            self._next_rounds_at = now + ROUND_EVERY
+        elif now >= self._next_rounds_at:
+            self._next_rounds_at = now + ROUND_EVERY
+            self._begin_rounds(now)
         until = monotonic() + SECONDS_A_TICK
-        for _ in self._round:
+        while self._rounds:
+            self._take_turn()
             if monotonic() >= until:
                 return
 
+    def _begin_rounds(self, now: datetime) -> None:
+        """Of each kind but those whose last is not over: one that has much would never come further than that."""
+        for sweep in self._sweeps:
+            if sweep not in self._rounds:
+                self._rounds[sweep] = sweep.round(now)
 
-def a_round(now: datetime) -> Iterator[None]:
-    """All that is to be deleted now, a portion at a time. What fails of one kind is for the next round."""
-    settings = config()
-    for kind in KINDS:
-        if (days := kind.days(settings)) > 0:
-            try:
-                yield from _walk(kind, now - timedelta(days=days))
-            except Exception:
-                name = kind.model._meta.verbose_name_plural
-                logger.warning("Of the %s not all that are over could be deleted.", name, exc_info=True)
-
-
-def _walk(kind: Kind, until: datetime) -> Iterator[None]:
-    position: Any = 0 if kind.in_order else _FIRST_ID
-    while keys := list(kind.portion(position, until)):
-        with database.brief_transaction():
-            pruned = kind.prune(keys, until)
-        yield
-        if kind.in_order and not pruned:
+    def _take_turn(self) -> None:
+        sweep = next(iter(self._rounds))
+        rest = self._rounds.pop(sweep)
+        for _ in rest:
+            self._rounds[sweep] = rest
             return
-        position = keys[-1]

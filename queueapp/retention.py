@@ -4,8 +4,8 @@ Each table is walked through in the order of its keys, which is that in which it
 to those that are younger than what is kept. So no table needs an index of when its rows were over, for which every
 task that ends would pay; and what lives on among the old is passed by once a round, however much of it there is.
 
-Each kind has a round of its own and takes turns with the others: one that has millions of rows left, or fails, makes
-the others neither wait nor begin again.
+Each kind has a round of its own and takes turns with the others: one that has millions of rows left, or fails,
+makes the others neither wait nor begin again.
 
 Several processes walk at the same time and pass by what another has locked: to look twice costs little, and none
 has to be asked whether it is still at it.
@@ -23,7 +23,7 @@ from uuid import UUID
 
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
-from queueapp import database, lifecycle
+from queueapp import database, deadlines, lifecycle
 from queueapp.conf import Config, config
 from queueapp.models import AuditEntry, Delivery, Node, Operation, Task, WorkerSession
 from queueapp.models.fields import first_id_at
@@ -33,8 +33,15 @@ logger = logging.getLogger(__name__)
 ROUND_EVERY = timedelta(minutes=10)
 SECONDS_A_TICK = 0.05
 """No further portion is begun after that: the passes of this process wait for the tick."""
-LOOKED_AT_ONCE = 200
-"""Tasks with their callbacks are deleted in some 10 ms then."""
+STATEMENT_SECONDS = 0.5
+"""No statement of a portion takes longer. It has some five, on the thread that renews a lease of seconds."""
+FIRST_SIZE = 20
+LARGEST_SIZE = 200
+"""Small tasks with their callbacks are deleted in some 10 ms then, and ones of two megabytes in seconds."""
+QUICK_SECONDS = 0.01
+SLOW_SECONDS = 0.05
+GROWTH = 2
+SHRINKING = 4
 
 _FIRST_ID = UUID(int=0)
 
@@ -57,12 +64,12 @@ class Kind:
         """Before all keys."""
         return 0 if self.in_order else _FIRST_ID
 
-    def portion(self, after: Any, until: datetime) -> QuerySet[Any, Any]:
-        """The keys of the next rows that may have been over by then."""
+    def portion(self, after: Any, until: datetime, size: int) -> QuerySet[Any, Any]:
+        """The keys of the next rows that may have been over by then, so many at most."""
         rows = self.model._default_manager.filter(pk__gt=after)
         if not self.in_order:
             rows = rows.filter(pk__lt=first_id_at(until))
-        return rows.order_by("pk").values_list("pk", flat=True)[:LOOKED_AT_ONCE]
+        return rows.order_by("pk").values_list("pk", flat=True)[:size]
 
 
 def _those_over(model: type[Model], over: Callable[[datetime], Q]) -> Callable[[Collection[Any], datetime], int]:
@@ -102,6 +109,9 @@ KINDS = (
 class Sweep:
     """Over the rows of one kind, round after round, from the oldest on.
 
+    A portion has as many as are deleted in time, which is known of those before: rows are of any weight, and a
+    disk is slow or quick. One that takes too long all the same is cut off and undone, and a smaller one begun.
+
     What fails of it is passed by, and the rest left for the next round, which begins there: what fails each time
     keeps nothing else, neither of its own kind nor of another.
     """
@@ -109,6 +119,7 @@ class Sweep:
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
         self._position = kind.beginning
+        self._size = FIRST_SIZE
 
     def round(self, now: datetime) -> Iterator[None]:
         """All that is to be deleted now, a portion at a time."""
@@ -123,17 +134,36 @@ class Sweep:
 
     def _take_portion(self, until: datetime) -> bool:
         """Whether there may be more."""
-        keys = list(self._kind.portion(self._position, until))
-        if not keys:
-            self._position = self._kind.beginning
-            return False
-        self._position = keys[-1]
-        with database.brief_transaction():
-            pruned = self._kind.prune(keys, until)
-        if self._kind.in_order and not pruned:
+        begun = monotonic()
+        beginning = self._position
+        pruned = 0
+        try:
+            with database.brief_transaction(), deadlines.within(STATEMENT_SECONDS):
+                keys = list(self._kind.portion(beginning, until, self._size))
+                if keys:
+                    self._position = keys[-1]
+                    pruned = self._kind.prune(keys, until)
+        except deadlines.CutOff:
+            if self._size == 1:
+                raise
+            self._position = beginning
+            self._shrink()
+            return True
+        self._adapt(monotonic() - begun)
+        if not keys or (self._kind.in_order and not pruned):
             self._position = self._kind.beginning
             return False
         return True
+
+    def _adapt(self, seconds: float) -> None:
+        """`seconds`: what a portion of that size took, until it was on the disk."""
+        if seconds > SLOW_SECONDS:
+            self._shrink()
+        elif seconds < QUICK_SECONDS:
+            self._size = min(self._size * GROWTH, LARGEST_SIZE)
+
+    def _shrink(self) -> None:
+        self._size = max(self._size // SHRINKING, 1)
 
 
 class Retention:

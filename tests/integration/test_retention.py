@@ -43,7 +43,8 @@ def _kept_for_days(settings: Any) -> None:
 
 @pytest.fixture
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "LOOKED_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "FIRST_SIZE", 2)
+    monkeypatch.setattr(retention, "LARGEST_SIZE", 2)
 
 
 def prune(days: float) -> None:
@@ -159,6 +160,7 @@ class TestWhatIsOver:
         prune(5.5)
         assert numbers() == {}
 
+    @pytest.mark.django_db(transaction=True)
     def test_of_one_kind_does_not_stay_because_another_fails(self) -> None:
         ended()
         acted()

@@ -25,7 +25,8 @@ def portions_of_two_a_tick(settings: Any, monkeypatch: pytest.MonkeyPatch) -> No
     settings.WORKQUEUE = replace(
         project_settings.WORKQUEUE, task_retention_days=7, operation_retention_days=7, audit_retention_days=7
     )
-    monkeypatch.setattr(retention, "LOOKED_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "FIRST_SIZE", 2)
+    monkeypatch.setattr(retention, "LARGEST_SIZE", 2)
     monkeypatch.setattr(retention, "SECONDS_A_TICK", 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Statements that end in time: what a search may cost does not depend on what was searched for."""
+"""Statements that end in time, whatever is searched for or deleted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ class CutOff(Exception):
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Statements of the block that only read, each bounded (on SQLite all of them together).
+    """Statements of the block, each bounded (on SQLite all of them together). A block that writes stands in a
+    transaction, which goes the way of what was cut off.
 
     No table is read from its beginning to its end meanwhile: of a large one that is never the way to a page of it,
     whatever statistics of yesterday say.

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from queueapp import callbacks, lifecycle, retention
+from queueapp import callbacks, lifecycle
 from queueapp.callbacks import Result
 from queueapp.models import Delivery, Task
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, interleave
@@ -44,8 +44,7 @@ def test_a_callback_that_is_just_tried_again_stays_and_holds_up_nobody(tasks: li
     delivery = Delivery.objects.get(task=tasks[0]).id
     with Party(lambda: callbacks.try_again([delivery], NOW), BEFORE_COMMIT) as one:
         one.until_it_stops()
-        for _ in retention.a_round(LATER):
-            pass
+        rows.a_round_of_retention(LATER)
         assert list(Delivery.objects.values_list("id", flat=True)) == [delivery]
         one.go_on()
         assert one.result() == {delivery}

@@ -13,6 +13,7 @@ from queueapp.domain.states import Action
 from queueapp.domain.submission import Limits, Submission, parse_submission
 from queueapp.lifecycle import Choice, Report, activity
 from queueapp.models import Node, Operation, Task, WorkerSession
+from queueapp.retention import KINDS, Sweep
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
 
@@ -72,6 +73,13 @@ def carry_out(operation_id: UUID) -> Operation:
     while operations.carry_on(operation_id):
         pass
     return Operation.objects.get(pk=operation_id)
+
+
+def a_round_of_retention(now: datetime) -> None:
+    """Of each kind."""
+    for kind in KINDS:
+        for _ in Sweep(kind).round(now):
+            pass
 
 
 def after_the_tick(worker: WorkerSession) -> WorkerSession:

@@ -13,13 +13,13 @@ from django.conf import settings as project_settings
 from django.db import OperationalError, connection
 from django.db.models import Model
 from fleet import Fleet
-from rows import NOW, after, assign, assigned, done, error, node, pending, row, session
+from rows import NOW, a_round_of_retention, after, assign, assigned, done, error, node, pending, row, session
 
 from queueapp import audit, callbacks, database, lifecycle, operations, retention, sessions
 from queueapp.callbacks import Result
 from queueapp.domain.states import Action, Outcome
 from queueapp.models import Attempt, AuditEntry, Delivery, Node, Operation, Subscription, Task, WorkerSession
-from queueapp.retention import Retention
+from queueapp.retention import KINDS, Retention
 from queueapp.sessions import Closing
 
 pytestmark = pytest.mark.django_db
@@ -43,13 +43,13 @@ def _kept_for_days(settings: Any) -> None:
 
 @pytest.fixture
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "LOOKED_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "FIRST_SIZE", 2)
+    monkeypatch.setattr(retention, "LARGEST_SIZE", 2)
 
 
 def prune(days: float) -> None:
     """A round, so many days after all that is over was."""
-    for _ in retention.a_round(after(days * DAY)):
-        pass
+    a_round_of_retention(after(days * DAY))
 
 
 def numbers() -> dict[str, int]:
@@ -160,6 +160,7 @@ class TestWhatIsOver:
         prune(5.5)
         assert numbers() == {}
 
+    @pytest.mark.django_db(transaction=True)
     def test_of_one_kind_does_not_stay_because_another_fails(self) -> None:
         ended()
         acted()
@@ -230,6 +231,7 @@ class TestATick:
         self, small_portions: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(retention, "SECONDS_A_TICK", 0.0)
+        monkeypatch.setattr(retention, "KINDS", KINDS[:1])
         ended(5)
         kept = Retention()
         left = []

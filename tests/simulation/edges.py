@@ -109,6 +109,7 @@ def replaced(
             "queueapp.consumers.time": clock,
             "queueapp.lifecycle.activity.monotonic": clock.monotonic,
             "queueapp.retention.monotonic": clock.monotonic,
+            "queueapp.deadlines.monotonic": clock.monotonic,
             "queueapp.models.fields.uuid7": identifiers.uuid7,
             "queueapp.relay.uuid4": identifiers.uuid4,
             "queueapp.relay.get_channel_layer": lambda: layer,

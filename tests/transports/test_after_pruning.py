@@ -8,10 +8,11 @@ import pytest
 from admin_rows import Scene, list_url, page_url, scene, shown
 from django.test import Client
 
-from queueapp import audit, database, retention, sessions
+from queueapp import audit, database, sessions
 from queueapp.domain.states import Outcome
 from queueapp.models import Attempt, Operation, Task, WorkerSession
 from queueapp.sessions import Closing
+from tests.integration.rows import a_round_of_retention
 from tests.transports.conftest import Caller
 
 pytestmark = pytest.mark.django_db
@@ -28,8 +29,7 @@ def pruned() -> Scene:
     audit.record(audit.Actor("ada"), "cancel", kind="operation", subject=str(operation.pk))
     workers = list(WorkerSession.objects.values_list("id", flat=True))
     sessions.close([Closing(worker, Outcome.LOST, 1006) for worker in workers], now)
-    for _ in retention.a_round(now + timedelta(days=31)):
-        pass
+    a_round_of_retention(now + timedelta(days=31))
     assert not WorkerSession.objects.exists()
     assert not Operation.objects.exists()
     return rows

@@ -220,6 +220,19 @@ class TestSnapshots:
         assert (await told(await viewer(), f"watch=task/{task_id}"))["state"] == "pending"
         assert next(times) > 2
 
+    async def test_that_the_database_gives_none_of_end_the_connection(
+        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The page asks then, and hears from another process, or says itself how old it is."""
+
+        def away(subject: Any) -> Any:
+            raise OperationalError("the database is away")
+
+        monkeypatch.setattr(operators, "AWAY_SECONDS", 0.0)
+        monkeypatch.setattr(snapshots, "make", away)
+        async with watching(await viewer(), "watch=queues") as watcher:
+            assert await closed_with(watcher) == operators.BROKEN
+
     async def test_that_cannot_be_made_end_the_connection(
         self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:

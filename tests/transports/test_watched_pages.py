@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -341,6 +344,19 @@ class TestOfWorkers:
             assert held["held"] != first["held"]
             await in_thread(sessions.stop_node)(fleet.node_id, fleet.now)
             await until(watcher, lambda now: now["heartbeat"] is None)
+
+    def test_are_marked_alike_in_every_process(self) -> None:
+        """A page that hears from one after another would believe each time that something has changed."""
+        rows = f"[({AN_ID!r}, 1, None)]"
+        asking = [
+            "manage.py",
+            "shell",
+            "--no-imports",
+            "-c",
+            f"from queueapp import snapshots; print(snapshots._mark({rows}))",
+        ]
+        other = subprocess.run([sys.executable, *asking], env=os.environ | {"DEBUG": "1"}, stdout=subprocess.PIPE, text=True, check=True)
+        assert other.stdout.strip() == snapshots._mark([(AN_ID, 1, None)])
 
 
 class TestOfQueues:

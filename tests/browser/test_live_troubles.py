@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.acceptance.processes import Server
+from tests.acceptance.processes import Server, receive
 from tests.browser.conftest import Open
 from tests.browser.test_live import QUEUES, SOCKETS, TASKS
 
@@ -104,4 +104,17 @@ async def test_a_button_with_the_focus_stays_while_its_page_is_made_anew(server:
         await ada.page.evaluate("document.querySelector('#task-tools').append('it was another')")
         assert not await ada.page.evaluate(is_the_same)
         assert await ada.page.evaluate("document.activeElement.textContent.trim()") == "Cancel"
+        assert ada.complaints == []
+
+
+async def test_a_page_that_a_process_of_the_version_before_tells_the_overview_asks(server: Server, viewer: Open):
+    async with viewer() as ada:
+        overview = json.dumps({"now": {}, "problems": [], "queues": [], "workers": []})
+        await ada.page.route_web_socket(SOCKETS, lambda each: each.send(overview))
+        [task_id] = await server.submit({"name": "tag"})
+        await ada.open(f"{TASKS}{task_id}/change/")
+        await ada.until("#task-summary", "pending")
+        async with server.worker("?task=tag&_name=w1") as socket:
+            await receive(socket)
+            await ada.until("#task-summary", "assigned")
         assert ada.complaints == []

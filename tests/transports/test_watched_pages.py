@@ -355,7 +355,13 @@ class TestOfWorkers:
             "-c",
             f"from queueapp import snapshots; print(snapshots._mark({rows}))",
         ]
-        other = subprocess.run([sys.executable, *asking], env=os.environ | {"DEBUG": "1"}, stdout=subprocess.PIPE, text=True, check=True)
+        other = subprocess.run(
+            [sys.executable, *asking],
+            env=os.environ | {"DEBUG": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
         assert other.stdout.strip() == snapshots._mark([(AN_ID, 1, None)])
 
 

@@ -64,11 +64,16 @@ const Live = (() => {
             this.heardAt = Date.now();
             socket.onmessage = (message) => {
                 if (socket !== this.socket) return;
+                const snapshot = message.data && JSON.parse(message.data);
+                if (this.isOfAnother(snapshot)) {
+                    this.lose();
+                    return;
+                }
                 this.mode = "live";
                 this.heardAt = Date.now();
                 this.failures = 0;
                 clearTimeout(this.poll);
-                this.take(message.data);
+                this.take(snapshot);
             };
             socket.onclose = (event) => {
                 if (socket !== this.socket) return;
@@ -95,18 +100,21 @@ const Live = (() => {
             if (this.isAsking) return;
             this.isAsking = true;
             try {
-                const text = await read(this.address, "application/json");
-                if (this.mode === "polling") this.take(text);
+                const snapshot = JSON.parse(await read(this.address, "application/json"));
+                if (this.mode === "polling" && !this.isOfAnother(snapshot)) this.take(snapshot);
             } catch (error) { // the page says itself how old it is
                 if (error.message === "403") this.refuse();
             }
             this.isAsking = false;
             if (this.mode === "polling" && !document.hidden) this.poll = setTimeout(() => this.ask(), POLL_MS);
         }
-        take(text) {
-            const snapshot = text && JSON.parse(text); // what is no JSON is no news
+        /* While the server is brought to another version: a process of the one before tells all of the overview. */
+        isOfAnother(snapshot) {
+            return Boolean(snapshot?.problems) && new URL(this.address, location.href).searchParams.has("watch");
+        }
+        take(snapshot) {
             this.newsAt = Date.now();
-            if (text) this.show(snapshot);
+            if (snapshot !== "") this.show(snapshot);
         }
     }
 

@@ -23,6 +23,7 @@
         let moved = 0;
         for (const { key, row, state } of rows) {
             const values = now.rows[key];
+            if (values === undefined) continue; // it did not fit into the address
             if (!values) {
                 moved += 1;
                 continue;

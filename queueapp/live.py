@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
+from types import TracebackType
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -28,12 +29,14 @@ PAST_SECONDS = 5.0
 
 class Kept:
     """A text that is made anew when somebody asks, and it is older than so many seconds. Who asks meanwhile waits
-    for the one that is being made."""
+    for the one that is being made. That it could not be made is told for as long as a text would be."""
 
     def __init__(self, make: Callable[[], str], seconds: float, share: float | None = None) -> None:
         self._make, self._seconds, self._share = make, seconds, share
         self._making = threading.Lock()
         self._text = ""
+        self._failure: Exception | None = None
+        self._failed_at: TracebackType | None = None
         self._fresh_until = 0.0
         self.asked_at = monotonic()
 
@@ -41,9 +44,18 @@ class Kept:
         with self._making:
             begun_at = self.asked_at = monotonic()
             if begun_at >= self._fresh_until:
-                self._text = self._make()
+                self._make_anew()
                 self._fresh_until = begun_at + self._pause(monotonic() - begun_at)
+            if self._failure is not None:
+                raise self._failure.with_traceback(self._failed_at)
             return self._text
+
+    def _make_anew(self) -> None:
+        self._failure = self._failed_at = None
+        try:
+            self._text = self._make()
+        except Exception as error:
+            self._failure, self._failed_at = error, error.__traceback__
 
     def _pause(self, took: float) -> float:
         if self._share is None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from importlib import import_module
 from time import monotonic
 from typing import Any
 
+from channels.auth import get_user
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.contrib.auth import get_user_model
+from django.conf import settings
 
 from queueapp import live, subjects
 from queueapp.database import DATABASE_AWAY
@@ -18,7 +20,7 @@ from queueapp.subjects import Subject
 logger = logging.getLogger(__name__)
 
 ASKED_AGAIN_SECONDS = 30.0
-"""After which a viewer whose permission or account was taken away sees no more."""
+"""After which a viewer whose permission, account or login is there no more sees no more."""
 
 SIGN_SECONDS = 10.0
 """After which an empty frame says that there is nothing new: a page cannot see that its connection is dead."""
@@ -26,6 +28,8 @@ SIGN_SECONDS = 10.0
 FORBIDDEN = 4403
 BROKEN = 1011
 AWAY_SECONDS = 2.0
+AWAY_TIMES = 3
+"""In a row: then the page has to know that it hears nothing."""
 
 
 class OperatorConsumer(AsyncWebsocketConsumer):
@@ -66,21 +70,26 @@ class OperatorConsumer(AsyncWebsocketConsumer):
             await self.close(BROKEN)
 
     async def _tell_what_is_new(self) -> None:
-        told = None
+        told, away = None, 0
         asked_at = told_at = monotonic()
         with live.feed(self._subject) as feed:
             while True:
                 try:
                     if monotonic() >= asked_at + ASKED_AGAIN_SECONDS:
-                        asked_at = monotonic()
                         if not await self._may_watch():
                             await self.close(FORBIDDEN)
                             return
+                        asked_at = monotonic()
                     text = await feed.next()
                 except DATABASE_AWAY as error:
                     logger.warning("No snapshot for operators: %s", error)
+                    away += 1
+                    if away == AWAY_TIMES:
+                        await self.close(BROKEN)
+                        return
                     await asyncio.sleep(AWAY_SECONDS)
                     continue
+                away = 0
                 if text != told:
                     told, told_at = text, monotonic()
                     await self.send(text)
@@ -90,9 +99,10 @@ class OperatorConsumer(AsyncWebsocketConsumer):
 
     async def _may_watch(self) -> bool:
         ask: Any = database_sync_to_async(_may_watch_now, thread_sensitive=False)
-        return await ask(self.scope["user"].pk, self._subject)
+        return await ask(self.scope["session"].session_key, self._subject)
 
 
-def _may_watch_now(user_id: Any, subject: Subject) -> bool:
-    """Asked of the rows: a user keeps in mind what permissions it had."""
-    return subjects.may_watch(get_user_model().objects.filter(pk=user_id).first(), subject)
+def _may_watch_now(session_key: str | None, subject: Subject) -> bool:
+    """Asked of the rows: a session keeps in mind what was in it, and a user what permissions it had."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    return subjects.may_watch(get_user.func({"session": session}), subject)

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from time import monotonic, thread_time
 from typing import Any
 from uuid import UUID
+from zlib import crc32
 
 from queueapp import database, deadlines, error_groups, overview, searching, standing, statements
 from queueapp.conf import config
@@ -101,8 +102,14 @@ def _worker(subject: Subject) -> dict[str, Any] | None:
         **worker,
         "stale_results": session.stale_results,
         "heartbeat": max(0, round(ago.total_seconds())) if lives else None,
-        "held": str(hash(tuple(held))),
+        "held": _mark(held),
     }
+
+
+def _mark(rows: Iterable[tuple[Any, ...]]) -> str:
+    """Another for other rows, and the same in each process: a hash of Python's is not, and a page hears from one
+    after another."""
+    return str(crc32(repr(list(rows)).encode()))
 
 
 # ---- lists

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from queueapp.admin.links import now_of
+from queueapp.admin.links import now_of_list
 from queueapp.domain.names import is_task_name
 from queueapp.models import Queue
 
@@ -50,12 +50,8 @@ class OperatorChangeList(ChangeList):
     @cached_property
     def now_address(self) -> str:
         """Where the page asks what has become of its rows; nothing where there is nothing to be watched."""
-        watched, rows, beginning = (
-            self.model_admin.watched,
-            [row.pk for row in self.result_list],
-            self._beginning(),
-        )
-        return now_of(watched, row=rows, **beginning) if watched and (rows or beginning) else ""
+        watched, rows = self.model_admin.watched, [row.pk for row in self.result_list]
+        return now_of_list(watched, rows, **self._beginning()) if watched else ""
 
     def _beginning(self) -> dict[str, str]:
         """Of a page before which there is nothing, and from which no filter leaves anything out: what comes to be

@@ -29,6 +29,7 @@ from queueapp.domain.filter_values import CONTAINS, STATES, as_id
 from queueapp.models import Queue, Task
 from queueapp.models.fields import made_at
 from queueapp.querysets import TaskQuerySet
+from queueapp.subjects import TEXT_LENGTH
 from queueapp.task_filters import selected
 
 POSITIONS = ("before", "after")
@@ -97,7 +98,8 @@ class TaskChangeList(OperatorChangeList):
 
     def _beginning(self) -> dict[str, str]:
         is_beginning = not self.reading.problems and not set(POSITIONS) & set(self.params)
-        return {"newer": "1", "q": self.text} if is_beginning else {}
+        is_watchable = len(self.text) <= TEXT_LENGTH
+        return {"newer": "1", "q": self.text} if is_beginning and is_watchable else {}
 
     # ---- the bar
 

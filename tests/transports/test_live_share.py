@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from admin_rows import Fleet
+from django.db import OperationalError
 
 from queueapp import live, overview, snapshots
 from queueapp.subjects import Subject
@@ -69,3 +70,40 @@ def test_a_snapshot_takes_no_more_than_its_share(clock: Clock, takes: float, aga
         kept.read()
         second += 1
     assert made == [1_000.0, 1_000.0 + again_after]
+
+
+@pytest.mark.parametrize(("takes", "again_after"), [(0.0, 1.0), (0.5, 10.0)])
+def test_one_that_fails_takes_no_more_than_its_share(clock: Clock, takes: float, again_after: float) -> None:
+    """A database that answers slowly and then not at all is the last that all who look should ask anew."""
+    made: list[float] = []
+
+    def make() -> str:
+        made.append(clock.time)
+        clock.time += takes
+        raise OperationalError("cut off")
+
+    kept = live.Kept(make, live.FRESH_SECONDS, live.SHARE)
+    second = 0
+    while len(made) < 2:
+        clock.time = max(clock.time, 1_000.0 + second)
+        for _ in range(2):
+            with pytest.raises(OperationalError, match="cut off"):
+                kept.read()
+        second += 1
+    assert made == [1_000.0, 1_000.0 + again_after]
+
+
+def test_one_that_failed_is_told_no_longer_than_until_the_next(clock: Clock) -> None:
+    answers = iter([OperationalError("away"), "back"])
+
+    def make() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    kept = live.Kept(make, live.FRESH_SECONDS, live.SHARE)
+    with pytest.raises(OperationalError):
+        kept.read()
+    clock.time += live.SNAPSHOT_SECONDS
+    assert [kept.read(), kept.read()] == ["back", "back"]

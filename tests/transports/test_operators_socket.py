@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from time import monotonic
 
 import pytest
 from admin_rows import Fleet
 from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.db import close_old_connections, connection
 from django.test import Client
+from django.utils import timezone
 from operator_sockets import PATIENCE_SECONDS, closed_with, is_let_in, snapshot, socket, viewer, watching
 
 from queueapp import live, operators
@@ -32,6 +35,20 @@ def _nothing_is_remembered() -> Iterator[None]:
 def _connections_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """As outside of tests: Channels' own tools have its threads keep theirs, for tests within one transaction."""
     monkeypatch.setattr("channels.testing.application.no_op", close_old_connections)
+
+
+def _log_out(client: Client) -> None:
+    client.logout()
+
+
+def _expire(client: Client) -> None:
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+
+
+def _change_password(client: Client) -> None:
+    user = get_user_model().objects.get()
+    user.set_password("another")
+    user.save()
 
 
 class TestAccess:
@@ -63,6 +80,23 @@ class TestAccess:
             await snapshot(watcher)
             await database_sync_to_async(get_user_model().objects.update)(is_active=False)
             assert await closed_with(watcher) == operators.FORBIDDEN
+
+    @pytest.mark.parametrize("end", [_log_out, _expire, _change_password], ids=lambda end: end.__name__)
+    async def test_whose_login_is_over_is_shown_out(
+        self, end: Callable[[Client], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(operators, "ASKED_AGAIN_SECONDS", 0.0)
+        client = await viewer()
+        async with watching(client) as watcher:
+            await snapshot(watcher)
+            await database_sync_to_async(end)(client)
+            assert await closed_with(watcher) == operators.FORBIDDEN
+
+    async def test_who_is_logged_in_stays_however_often_it_is_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(operators, "ASKED_AGAIN_SECONDS", 0.0)
+        async with watching(await viewer()) as watcher:
+            for _ in range(3):
+                await snapshot(watcher)
 
 
 class TestSnapshots:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -220,6 +223,19 @@ class TestSnapshots:
         assert (await told(await viewer(), f"watch=task/{task_id}"))["state"] == "pending"
         assert next(times) > 2
 
+    async def test_that_the_database_gives_none_of_end_the_connection(
+        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The page asks then, and hears from another process, or says itself how old it is."""
+
+        def away(subject: Any) -> Any:
+            raise OperationalError("the database is away")
+
+        monkeypatch.setattr(operators, "AWAY_SECONDS", 0.0)
+        monkeypatch.setattr(snapshots, "make", away)
+        async with watching(await viewer(), "watch=queues") as watcher:
+            assert await closed_with(watcher) == operators.BROKEN
+
     async def test_that_cannot_be_made_end_the_connection(
         self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -328,6 +344,25 @@ class TestOfWorkers:
             assert held["held"] != first["held"]
             await in_thread(sessions.stop_node)(fleet.node_id, fleet.now)
             await until(watcher, lambda now: now["heartbeat"] is None)
+
+    def test_are_marked_alike_in_every_process(self) -> None:
+        """A page that hears from one after another would believe each time that something has changed."""
+        rows = f"[({AN_ID!r}, 1, None)]"
+        asking = [
+            "manage.py",
+            "shell",
+            "--no-imports",
+            "-c",
+            f"from queueapp import snapshots; print(snapshots._mark({rows}))",
+        ]
+        other = subprocess.run(
+            [sys.executable, *asking],
+            env=os.environ | {"DEBUG": "1"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        assert other.stdout.strip() == snapshots._mark([(AN_ID, 1, None)])
 
 
 class TestOfQueues:

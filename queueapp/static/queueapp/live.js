@@ -13,20 +13,25 @@ const Live = (() => {
             this.show = show;
             this.mode = "connecting"; // then live, polling, ended
             this.isRefused = false;
+            this.startedAt = Date.now();
             this.newsAt = 0;
+            this.heardAt = 0; // of this socket: when it was begun, or gave a sign
             this.socket = this.retry = this.poll = null;
             this.failures = 0;
             this.isAsking = false;
             document.addEventListener("visibilitychange", () => this.look());
             setInterval(() => {
-                if (this.socket && this.mode === "live" && Date.now() - this.newsAt > SILENCE_MS) this.lose();
+                if (this.socket && Date.now() - this.heardAt > SILENCE_MS) this.lose();
             }, SILENCE_MS / 5);
             this.look();
         }
         look() {
             if (this.mode === "ended") return;
             if (document.hidden) this.drop();
-            else if (!this.socket) this.connect();
+            else if (!this.socket) {
+                this.connect();
+                if (this.mode === "polling") this.ask();
+            }
         }
         end() {
             this.mode = "ended";
@@ -36,8 +41,12 @@ const Live = (() => {
             this.isRefused = true;
             this.end();
         }
-        isStale(afterMs) {
-            return this.newsAt > 0 && Date.now() - this.newsAt > afterMs;
+        /* That what is shown is old, once there were no news for so long; else nothing. */
+        warning(afterMs) {
+            if (this.isRefused) return "You may not see this any more: what is shown is old.";
+            const knownAt = this.newsAt || this.startedAt;
+            if (this.mode === "ended" || Date.now() - knownAt <= afterMs) return "";
+            return `No news since ${clock(new Date(knownAt).toISOString())}: what is shown is old.`;
         }
         drop() {
             clearTimeout(this.retry);
@@ -52,12 +61,19 @@ const Live = (() => {
             address.pathname = "/work/operators";
             address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
             const socket = this.socket = new WebSocket(address);
+            this.heardAt = Date.now();
             socket.onmessage = (message) => {
                 if (socket !== this.socket) return;
+                const snapshot = message.data && JSON.parse(message.data);
+                if (this.isOfAnother(snapshot)) {
+                    this.lose();
+                    return;
+                }
                 this.mode = "live";
+                this.heardAt = Date.now();
                 this.failures = 0;
                 clearTimeout(this.poll);
-                this.take(message.data);
+                this.take(snapshot);
             };
             socket.onclose = (event) => {
                 if (socket !== this.socket) return;
@@ -84,28 +100,34 @@ const Live = (() => {
             if (this.isAsking) return;
             this.isAsking = true;
             try {
-                const text = await read(this.address, "application/json");
-                if (this.mode === "polling") this.take(text);
+                const snapshot = JSON.parse(await read(this.address, "application/json"));
+                if (this.mode === "polling" && !this.isOfAnother(snapshot)) this.take(snapshot);
             } catch (error) { // the page says itself how old it is
                 if (error.message === "403") this.refuse();
             }
             this.isAsking = false;
             if (this.mode === "polling" && !document.hidden) this.poll = setTimeout(() => this.ask(), POLL_MS);
         }
-        take(text) {
-            const snapshot = text && JSON.parse(text); // a page to log in, say, is no news
+        /* While the server is brought to another version: a process of the one before tells all of the overview. */
+        isOfAnother(snapshot) {
+            return Boolean(snapshot?.problems) && new URL(this.address, location.href).searchParams.has("watch");
+        }
+        take(snapshot) {
             this.newsAt = Date.now();
-            if (text) this.show(snapshot);
+            if (snapshot !== "") this.show(snapshot);
         }
     }
 
     async function read(address, kind) {
         const answer = await fetch(address, { headers: { Accept: kind } });
         if (!answer.ok) throw new Error(String(answer.status));
+        if (answer.redirected) throw new Error("login"); // which is another page than that asked for
         return answer.text();
     }
 
     // ---- into the page
+
+    const clock = (text) => `${text.slice(0, 10) === new Date().toISOString().slice(0, 10) ? "" : `${text.slice(0, 10)} `}${text.slice(11, 19)}Z`;
 
     /* As the server says it: the two largest units. */
     function age(seconds) {
@@ -142,6 +164,13 @@ const Live = (() => {
         link.href = address;
     }
 
+    /* But for the token of its forms, which is another each time that the server writes it. */
+    function withoutTokens(part) {
+        const copy = part.cloneNode(true);
+        for (const each of copy.querySelectorAll("[name=csrfmiddlewaretoken]")) each.remove();
+        return copy;
+    }
+    const isTheSame = (old, made) => withoutTokens(old).isEqualNode(withoutTokens(made));
     const isTypedIn = (part) => [...part.querySelectorAll("input")].some((each) => each.value !== each.defaultValue);
 
     /* Takes from the page, as the server makes it now, each part that is another; what is unfolded, has the focus or
@@ -150,32 +179,38 @@ const Live = (() => {
         const fresh = new DOMParser().parseFromString(await read(location.href, "text/html"), "text/html");
         for (const old of document.querySelectorAll("[data-live]")) {
             const made = fresh.getElementById(old.id);
-            if (!made || old.isEqualNode(made)) continue;
-            if (old.contains(document.activeElement) && old.dataset.live !== "always") continue;
+            if (!made || isTheSame(old, made)) continue;
+            const focused = old.contains(document.activeElement) ? document.activeElement : null;
+            if (focused && old.dataset.live !== "always") continue;
             if (isTypedIn(old)) continue;
             for (const each of old.querySelectorAll("details[id]")) {
                 const again = made.querySelector(`#${CSS.escape(each.id)}`);
                 if (again) again.open = each.open;
             }
             old.replaceWith(document.adoptNode(made));
+            if (focused) [...made.querySelectorAll("a, button")].find((each) => each.textContent === focused.textContent)?.focus();
         }
         return fresh;
     }
 
-    /* Calls `take` when it is wanted, but not again before so many milliseconds; one at a time. What is only due takes
-       no more than a two-hundredth of the time: ten pages together a twentieth of a core of the server's. */
+    /* Calls `take` when it is wanted, but not again before so many milliseconds, and later each time that it fails;
+       one at a time. What is wanted takes no more than a twentieth of the time, however fast things change; what is
+       only due a two-hundredth: ten pages together a twentieth of a core of the server's. */
     function atMostEvery(ms, take) {
-        let doneAt = Date.now(), tookMs = 0, isTaking = false;
+        let doneAt = Date.now(), tookMs = 0, failures = 0, isTaking = false;
+        const hasRested = (times, wantedMs) => Date.now() - doneAt >= Math.max(wantedMs, Math.min(tookMs * times, 60000));
         return {
-            isDue: (wantedMs) => Date.now() - doneAt >= Math.max(wantedMs, Math.min(tookMs * 200, 60000)),
+            isDue: (wantedMs) => hasRested(200, wantedMs),
             async now() {
-                if (isTaking || Date.now() - doneAt < ms) return false;
+                if (isTaking || !hasRested(20, Math.min(ms * 2 ** failures, 60000))) return false;
                 const begunAt = Date.now();
                 isTaking = true;
                 try {
                     await take();
+                    failures = 0;
                     return true;
                 } catch {
+                    failures += 1;
                     return false;
                 } finally {
                     isTaking = false;
@@ -186,5 +221,5 @@ const Live = (() => {
         };
     }
 
-    return { Watch, write, takeParts, atMostEvery, read };
+    return { Watch, write, takeParts, atMostEvery, read, clock };
 })();

@@ -21,7 +21,7 @@
     const rate = (value) => (value === null || value === undefined ? "–" : value === 0 || value >= 10 ? value.toFixed(0) : value >= 0.1 ? value.toFixed(1) : value.toFixed(2));
     const short = (value) => (value >= 10000 ? `${Math.round(value / 1000)}k` : value === undefined || value === null ? "–" : String(Math.round(value * 10) / 10));
     const count = (value, isExact) => value.toLocaleString("en") + (isExact ? "" : "+");
-    const clock = (text) => `${text.slice(0, 10) === new Date().toISOString().slice(0, 10) ? "" : `${text.slice(0, 10)} `}${text.slice(11, 19)}Z`;
+    const { clock } = Live;
 
     // ---- elements
 
@@ -124,15 +124,13 @@
     const watch = new Live.Watch(page.dataset.now, show);
 
     function words() {
-        if (watch.isRefused) return "You may not see this any more: what is shown is old.";
-        if (watch.isStale(STALE_MS)) return `No news since ${clock(new Date(watch.newsAt).toISOString())}: what is shown is old.`;
         if (!watch.newsAt) return "Loading …";
         return watch.mode === "live" ? "Live, once a second." : "Asked for every two seconds.";
     }
     function tell() {
-        const state = byId("overview-state"), text = words();
+        const state = byId("overview-state"), warning = watch.warning(STALE_MS), text = warning || words();
         if (state.textContent !== text) state.textContent = text;
-        state.classList.toggle("stale", watch.isRefused || watch.isStale(STALE_MS));
+        state.classList.toggle("stale", Boolean(warning));
     }
 
     const curves = [

@@ -3,7 +3,7 @@
    the page itself. Texts are written as texts. */
 (() => {
     const page = document.getElementById("task");
-    const SOON_MS = 1000, EXPLAINED_MS = 10000;
+    const SOON_MS = 1000, EXPLAINED_MS = 10000, STALE_MS = 25000;
     let latest = null;
 
     function showProgress(now) {
@@ -13,6 +13,11 @@
         line.querySelector("progress").value = now.progress;
         document.getElementById("progress-number").textContent = `${Math.round(now.progress * 100)}%`;
         document.getElementById("progress-message").textContent = now.progress_message;
+    }
+    function tell(warning) {
+        const line = document.getElementById("watch");
+        if (line.textContent !== warning) line.textContent = warning;
+        line.classList.toggle("stale", Boolean(warning));
     }
     const parts = Live.atMostEvery(SOON_MS, async () => {
         const fresh = (await Live.takeParts()).getElementById("task");
@@ -32,10 +37,15 @@
             showProgress(now);
             look();
         });
-        const looking = setInterval(look, SOON_MS);
+        const looking = setInterval(() => {
+            if (document.hidden) return;
+            tell(watch.warning(STALE_MS));
+            if (watch.mode !== "ended") look();
+        }, SOON_MS);
         return () => {
             watch.end();
             clearInterval(looking);
+            tell("");
         };
     }
 

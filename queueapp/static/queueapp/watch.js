@@ -23,6 +23,7 @@
         let moved = 0;
         for (const { key, row, state } of rows) {
             const values = now.rows[key];
+            if (values === undefined) continue; // it did not fit into the address
             if (!values) {
                 moved += 1;
                 continue;
@@ -46,11 +47,8 @@
     show.textContent = "Show";
 
     function tellLine() {
-        const isOld = watch.isRefused || (watch.mode !== "ended" && watch.isStale(STALE_MS));
-        const since = new Date(watch.newsAt).toISOString().slice(11, 19);
-        const text = watch.isRefused ? "You may not see this any more: what is shown is old."
-            : isOld ? `No news since ${since}Z: what is shown is old.` : wanted;
-        line.classList.toggle("stale", isOld);
+        const warning = watch.warning(STALE_MS), text = warning || wanted;
+        line.classList.toggle("stale", Boolean(warning));
         if (text === words.textContent || (words.textContent && text && Date.now() - toldAt < LINE_MS)) return;
         toldAt = Date.now();
         words.textContent = text;
@@ -76,10 +74,12 @@
     }
     async function takeParts() {
         if (!(isAnother || (isBehind && parts.isDue(PARTS_MS)))) return;
-        const isOver = OVER.includes(before?.state);
+        const isOver = OVER.includes(before?.state), wasAnother = isAnother;
         isAnother = isBehind = false;
-        if (!(await parts.now())) isAnother = true;
-        else if (isOver) watch.end();
+        if (!(await parts.now())) {
+            isAnother ||= wasAnother;
+            isBehind = true;
+        } else if (isOver) watch.end();
     }
 
     const watch = new Live.Watch(line.dataset.now, (now) => (now?.rows ? showRows(now) : showThing(now)));

@@ -21,6 +21,8 @@ from queueapp.domain.submission import _READERS
 from queueapp.task_filters import KNOWN_FILTERS
 from tests.servers import Leash
 
+pytestmark = pytest.mark.only_on("sqlite", reason="what a process says and hears is the same on either database")
+
 PAGE = (ROOT / "docs" / "api.md").read_text()
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 WORKER_FILE = "# handlers.py\n"

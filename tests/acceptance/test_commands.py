@@ -10,6 +10,8 @@ import sys
 import pytest
 from processes import PATIENCE_SECONDS, ROOT, Server, eventually, finish, receive
 
+pytestmark = pytest.mark.only_on("sqlite", reason="what a process says and hears is the same on either database")
+
 
 def typed(
     server: Server, *arguments: str, stdin: str = "", **environment: str

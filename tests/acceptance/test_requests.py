@@ -8,6 +8,8 @@ import httpx
 import pytest
 from processes import PATIENCE_SECONDS, Server, eventually, finish, receive
 
+pytestmark = pytest.mark.only_on("sqlite", reason="what a process says and hears is the same on either database")
+
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",

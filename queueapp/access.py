@@ -21,12 +21,11 @@ from queueapp.domain.reach import Reach
 from queueapp.domain.states import Outcome
 from queueapp.models import ApiKey, Subscription
 from queueapp.protocol import CloseCode
-from queueapp.sessions import Closing
+from queueapp.sessions import ENDED_AT_ONCE, Closing
 
 REVOKED_REASON = "The API key was revoked."
 
-SESSIONS_A_STEP = 50
-"""A transaction: others wait for the sessions that it locks."""
+SESSIONS_A_STEP = ENDED_AT_ONCE
 
 
 def revoke(key_ids: Iterable[int], now: datetime) -> set[int]:

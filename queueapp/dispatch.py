@@ -130,8 +130,7 @@ class Dispatcher:
         if self._is_learned and not (roster_changed or self._hot or self._rung):
             return PassResult(more=self._keys_changed)
         while True:
-            # Each choice in a transaction of its own, at whose end the workers that were locked for it are free:
-            # those of the next may come before them, and all lock workers in the order of their ids.
+            # Each choice in a transaction of its own: what one that was wrong has assigned is undone with it.
             try:
                 result = self._run_once()
             except WorkersChanged:

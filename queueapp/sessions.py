@@ -26,7 +26,7 @@ from queueapp.protocol import CloseCode
 from queueapp.querysets import WorkerSessionQuerySet
 from queueapp.registration import Offer, Options
 
-DISCONNECTED_AT_ONCE = 50
+ENDED_AT_ONCE = 50
 """Nobody is assigned anything meanwhile, and they may hold thousands of tasks."""
 
 
@@ -154,7 +154,7 @@ def close(closings: Iterable[Closing], now: datetime) -> set[UUID]:
 def disconnect(session_ids: Collection[UUID], now: datetime) -> set[UUID]:
     """An operator's word: end the sessions, release their tasks uncounted, close with 4409."""
     ended: set[UUID] = set()
-    for part in database.parts(sorted(session_ids), DISCONNECTED_AT_ONCE):
+    for part in database.parts(sorted(session_ids), ENDED_AT_ONCE):
         ended |= _disconnect(part, now)
     return ended
 

@@ -54,6 +54,12 @@ def noting(kind: Activity.Kind) -> str:
         """
 
 
+def times(now: datetime) -> list[Any]:
+    """The parameters of an update with such a table: its own time, and that of what is noted."""
+    at = database.adapt(now)
+    return [at, at] if database.is_postgresql() else [at]
+
+
 def note(kind: Activity.Kind, session_ids: Iterable[UUID], now: datetime) -> None:
     """The same in a statement of its own. Results: a session as often as it has some."""
     if sessions := b"".join(session_id.bytes for session_id in session_ids):

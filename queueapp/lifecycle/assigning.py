@@ -66,10 +66,8 @@ def assign(
     if not choices:
         return []
     rows = [(*choice, capacities[choice.session_id] if capacities else ANY) for choice in choices]
-    at = database.adapt(now)
-    times = [at, at] if database.is_postgresql() else [at]
     with transaction.atomic(savepoint=False):
-        written = statements.execute(_statement(), [_CHOICES.rows(rows), *times])
+        written = statements.execute(_statement(), [_CHOICES.rows(rows), *activity.times(now)])
         if capacities and len(written) < len(choices):
             _check({choice.session_id: capacities[choice.session_id] for choice in choices})
         by_id = {choice.task_id: choice for choice in choices}

@@ -114,12 +114,10 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         "id, last_worker_id, attempt, assigned_at, name, callback_url, concurrency_key, waiting_since",
         beside=activity.noting(activity.DONE),
     )
-    at = database.adapt(now)
-    times = [at, at] if database.is_postgresql() else [at]
     rows: list[_Done] = []
     for _ in range(2):
         if reports:
-            rows += map(_Done.of, statements.execute(statement, [_REPORTS.rows(reports), *times]))
+            rows += map(_Done.of, statements.execute(statement, [_REPORTS.rows(reports), *activity.times(now)]))
             written = {row.task_id for row in rows}
             reports = [report for report in reports if report[0] not in written]
     if not database.is_postgresql():

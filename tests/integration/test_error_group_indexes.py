@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
+from plans import plans_of
 from rows import NOW, assigned, error, session
 
 from queueapp import error_groups, lifecycle
@@ -26,21 +27,7 @@ def errors():
 
 
 def all_plans(window: str) -> list[str]:
-    asked: list[tuple[str, object]] = []
-
-    def note(execute, sql, parameters, many, context):
-        if "queueapp_attempt" in sql or "queueapp_task" in sql:
-            asked.append((sql, parameters))
-        return execute(sql, parameters, many, context)
-
-    with connection.execute_wrapper(note):
-        error_groups.read(window, NOW)
-    found = []
-    with connection.cursor() as cursor:
-        for sql, parameters in asked:
-            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
-            found.append("\n".join(row[-1] for row in cursor.fetchall()))
-    return found
+    return plans_of(lambda: error_groups.read(window, NOW), "queueapp_attempt", "queueapp_task")
 
 
 def test_the_latest_errors_come_from_their_index_in_its_order():

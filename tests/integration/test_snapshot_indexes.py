@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
+from plans import plans_of
 from rows import NOW, assigned, error, pending, session
 
 from queueapp import lifecycle, snapshots
@@ -34,21 +34,7 @@ def rows() -> None:
 
 
 def plans(subject: Subject) -> list[str]:
-    asked: list[tuple[str, Any]] = []
-
-    def note(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
-        if any(table in sql for table in TABLES):
-            asked.append((sql, parameters))
-        return execute(sql, parameters, many, context)
-
-    with connection.execute_wrapper(note):
-        snapshots.make(subject)
-    found = []
-    with connection.cursor() as cursor:
-        for sql, parameters in asked:
-            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
-            found.append("\n".join(row[-1] for row in cursor.fetchall()))
-    return found
+    return plans_of(lambda: snapshots.make(subject), *TABLES)
 
 
 def subjects() -> list[Subject]:

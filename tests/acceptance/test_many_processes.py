@@ -35,7 +35,7 @@ async def test_one_takes_the_task_another_has_the_worker_and_the_third_the_produ
 
 async def test_tasks_spread_evenly_over_the_workers_of_all(three):
     async with three[0].worker("?task=t") as a, three[1].worker("?task=t") as b, three[2].worker("?task=t") as c:
-        await eventually(lambda: _attached(three[0], 3))
+        await three[0].until_attached(3)
         await three[1].submit(*[{"name": "t"}] * 30)
         for worker in (a, b, c):
             await receive(worker, 10)
@@ -102,10 +102,6 @@ async def test_a_rolling_restart_under_load_loses_nothing_and_uses_up_no_attempt
         await asyncio.gather(*workers, return_exceptions=True)
         ended = {task["id"]: task["state"] for task in await servers[0].tasks(name="t")}
         assert ended == dict.fromkeys(ids, "succeeded")
-
-
-async def _attached(server: Server, count: int) -> bool:
-    return len(await server.workers()) == count
 
 
 async def _succeeded(server: Server, count: int) -> bool:

@@ -47,6 +47,7 @@ class Viewer:
     def __init__(self, server: Server, context: BrowserContext, page: Page) -> None:
         self.server, self.context, self.page = server, context, page
         self.complaints: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))

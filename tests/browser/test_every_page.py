@@ -100,6 +100,7 @@ async def ada(hostile: tuple[Server, dict[str, str]]) -> AsyncIterator[Viewer]:
         async_playwright() as playwright,
         server.worker(f"?task=tag,other&_name={name}&_version={name}&cloud={'x' * 150}"),
     ):
+        await server.until_attached(1)
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = await browser.new_context(viewport={"width": 1280, "height": 900})
         await context.add_init_script(WATCH)

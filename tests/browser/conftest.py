@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.acceptance.processes import Server, backing, started_copy
@@ -33,12 +34,14 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e'\"&"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a browser the tests here are skipped, but never where a change is checked before it is taken."""
+    """They share an event loop, and so a browser, which takes seconds to start. Without one they are skipped, but
+    never where a change is checked before it is taken."""
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in here:
+        item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
     if CHROMIUM is None and not os.environ.get("NEED_BROWSER"):
-        skip = pytest.mark.skip(reason="no Chromium is installed here (apt-get install chromium)")
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(skip)
+        for item in here:
+            item.add_marker(pytest.mark.skip(reason="no Chromium is installed here (apt-get install chromium)"))
 
 
 class Viewer:
@@ -104,7 +107,7 @@ def server(prepared_with_operator: Server, tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         # Without its sandbox, which root may not use: what it opens are our own pages.

@@ -30,7 +30,7 @@ Caller = Callable[..., APIClient]
 
 @pytest.fixture(autouse=True, scope="session")
 def _cheap_passwords() -> Iterator[None]:
-    """To derive a key from a password takes a third of a second, by design: more than all else in most tests here."""
+    """To derive a key from a password takes a third of a second, by design, and more than most tests here."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
 

@@ -12,7 +12,7 @@ from tests.acceptance.processes import Server
 from tests.browser.conftest import PATIENCE_MS, Open, Viewer
 from tests.browser.curve_rows import STEP_SECONDS
 
-BEFORE_THE_GAP, IN_THE_GAP, AFTER_THE_GAP = (1 - minutes / 60 for minutes in (35, 25, 10))
+BEFORE_THE_GAP, IN_THE_GAP, AFTER_THE_GAP = (1 - minutes / 60 for minutes in (35, 27.5, 10))
 """Shares of the hour that is shown at first."""
 
 LIGHT, DARK = "#1f6feb", "#79b8ff"
@@ -29,6 +29,11 @@ COLOURS = """(canvas, share) => {
     return [...Array(canvas.height).keys()].filter((y) => data[4 * y + 3] === 255).map((y) => `#${hex(4 * y)}`);
 }"""
 """What is drawn on the canvas at this share of its time, from the top down."""
+
+CURSOR = """(curve) => {
+    const plot = curve.querySelector(".u-over").getBoundingClientRect();
+    return (curve.querySelector(".u-cursor-x").getBoundingClientRect().left - plot.left) / plot.width;
+}"""
 
 DRAWN_IN = f"""([canvas, share, colour]) => ({COLOURS})(canvas, share).includes(colour)"""
 
@@ -52,6 +57,11 @@ class Curves:
         moments = await self.page.locator("#curves").get_by_role("slider").evaluate_all(said)
         assert moments == [moments[0]] * 4
         return datetime.strptime(moments[0], "%H:%M:%S")
+
+    async def cursor(self) -> float:
+        """The share of the time where it stands."""
+        share: float = await self.first.evaluate(CURSOR)
+        return share
 
     async def colours(self, share: float) -> list[str]:
         found: list[str] = await self.canvas.evaluate(COLOURS, share)
@@ -99,6 +109,16 @@ class TestWhoSees:
         assert LIGHT in await curves.colours(AFTER_THE_GAP)
         await curves.hover(IN_THE_GAP)
         assert "no process was running" in await curves.legend.inner_text()
+
+    async def test_sees_a_step_between_two_gaps_as_a_dot(self, curves: Curves) -> None:
+        await curves.hover(IN_THE_GAP)
+        await curves.first.focus()
+        while "no process was running" in await curves.said():
+            assert LIGHT not in await curves.colours(await curves.cursor())
+            await curves.first.press("ArrowRight")
+        assert LIGHT in await curves.colours(await curves.cursor())
+        await curves.first.press("ArrowRight")
+        assert "no process was running" in await curves.said()
 
     async def test_sees_the_colours_of_the_theme_when_it_changes(self, curves: Curves) -> None:
         await curves.page.emulate_media(color_scheme="dark")
@@ -177,7 +197,8 @@ async def test_each_range_is_drawn(curves: Curves) -> None:
     for button in await curves.page.locator("#ranges button").all():
         await button.press("Enter")
         assert await button.get_attribute("aria-pressed") == "true"
-        form = r"^\d\d-\d\d \d\d:\d\d: " if await button.inner_text() in ("7d", "30d") else r"^\d\d:\d\d(:\d\d)?: "
+        has_day = await button.inner_text() in ("24h", "7d", "30d")
+        form = r"^\d\d-\d\d \d\d:\d\d: " if has_day else r"^\d\d:\d\d(:\d\d)?: "
         await curves.page.wait_for_function(
             "([curve, form]) => new RegExp(form).test(curve.ariaValueText)",
             arg=[await curves.first.element_handle(), form],

@@ -4,7 +4,7 @@
    (role, arrow keys, Home, End), whose value is read out in words. */
 const Curves = (() => {
     const HEIGHT = 190, LEFT = 64, BOTTOM = 46, FONT_PX = 11;
-    const DAY = 86400, HIDDEN = { left: -10, top: -10 };
+    const DAY = 86400, HIDDEN = { left: -10, top: -10 }, NOBODY = "no process was running";
     /* What the labels of an axis may be multiples of. Of three digits none is cut off by who writes them. */
     const NUMBERS = [...Array(12).keys()].flatMap((power) => [1, 2, 5].map((step) => Number(`${step}e${power - 2}`)));
     const TIMES = [
@@ -46,6 +46,12 @@ const Curves = (() => {
     function alone(plot, index) {
         const values = plot.data[index], isThere = (at) => typeof values[at] === "number";
         return [...values.keys()].filter((at) => isThere(at) && !isThere(at - 1) && !isThere(at + 1));
+    }
+
+    /* By half a line and its edge: a steep one would show beside a gap that is as narrow as itself. */
+    function wider(plot, series, first, last, gaps) {
+        const more = 1.25 * devicePixelRatio;
+        return gaps.map(([from, to]) => [from - more, to + more]);
     }
 
     class Curve {
@@ -98,10 +104,11 @@ const Curves = (() => {
                 },
                 axes: [
                     { ...axis, size: BOTTOM, space: 64, incrs: TIMES, values: times },
-                    { ...axis, size: LEFT, incrs: this.steps, values: (plot, splits) => splits.map(this.write) },
+                    { ...axis, size: LEFT, incrs: this.steps, values: (plot, splits) => splits.map((each) => this.write(each).replace(/\.0+\b/, "")) },
                 ],
                 series: [{}, ...this.series.map((each, index) => ({
-                    stroke: color(`--series-${index + 1}`), width: 1.5, points: { show: false, filter: alone, size: 3 },
+                    stroke: color(`--series-${index + 1}`), width: 1.5, gaps: wider,
+                    points: { show: false, filter: alone, size: 4, width: 0 },
                 }))],
                 cursor: {
                     points: { size: 7 },
@@ -120,7 +127,7 @@ const Curves = (() => {
         tell() {
             const { step, from, to } = this.past, last = this.rows.length - 1;
             const index = this.plot.cursor.idx, row = this.rows[index ?? last];
-            const at = (to - from > DAY ? `${day(row.at)} ` : "") + clock(row.at, step);
+            const at = (to - from > DAY / 2 ? `${day(row.at)} ` : "") + clock(row.at, step);
             const texts = this.series.map(([key, label]) => `${label} ${this.write(row[key])}`);
             this.legend.replaceChildren(...texts.map((text, at) => {
                 const item = document.createElement("span");
@@ -128,10 +135,10 @@ const Curves = (() => {
                 item.textContent = `— ${text}`;
                 return item;
             }));
-            if (index !== null) this.legend.append(row.isGap ? `${at}, no process was running` : at);
+            if (index !== null) this.legend.append(row.isGap ? `${at}, ${NOBODY}` : at);
             this.canvas.setAttribute("aria-valuemax", last);
             this.canvas.setAttribute("aria-valuenow", index ?? last);
-            this.canvas.setAttribute("aria-valuetext", `${at}: ${row.isGap ? "no process was running" : texts.join(", ")}`);
+            this.canvas.setAttribute("aria-valuetext", `${at}: ${row.isGap ? NOBODY : texts.join(", ")}`);
         }
     }
 

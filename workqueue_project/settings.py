@@ -124,6 +124,10 @@ USE_TZ = True
 FORMAT_MODULE_PATH = "workqueue_project.formats"  # times as 2026-01-31 12:00:00Z
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_FINDERS = [
+    "django.contrib.staticfiles.finders.AppDirectoriesFinder",
+    "workqueue_project.uplot.UplotFinder",
+]
 SERVESTATIC_USE_FINDERS = True  # nothing to collect before the first start
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATA_UPLOAD_MAX_MEMORY_SIZE = WORKQUEUE.body_limit_bytes

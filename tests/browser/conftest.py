@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.acceptance.processes import Server, backing, started_copy
 
-AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text()
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_MS = 60_000
 PASSWORD = "for-tests-only"

@@ -125,7 +125,7 @@ async def logged_in(server: Server, browser: Browser, **options: Any) -> AsyncIt
 async def of_the_overview(ada: Viewer, picture: str) -> None:
     await ada.is_live()
     await ada.until("#problems", "no worker accepts cloud=azure")
-    await ada.page.wait_for_selector("#curves path", state="attached")
+    await ada.page.wait_for_selector("#curves canvas")
     await taken(ada, picture, "#overview")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, lru_cache, wraps
 from time import sleep
@@ -229,6 +229,11 @@ def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
         while cursor.nextset():
             pass
         return told_time(cursor)
+
+
+def transaction_unless(is_one_statement: bool) -> AbstractContextManager[None]:
+    """A statement by itself is a transaction, whose BEGIN and COMMIT are no answers to be waited for."""
+    return nullcontext() if is_one_statement else transaction.atomic(savepoint=False)
 
 
 @contextmanager

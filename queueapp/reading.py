@@ -18,8 +18,9 @@ _COLUMNS = f"{', '.join(f'task.{field.column}' for field in _FIELDS)}, route.att
 _TABLES = "queueapp_task AS task JOIN queueapp_route AS route ON route.id = task.route_id"
 _BY_ID = f"SELECT {_COLUMNS} FROM {_TABLES} WHERE task.id = %s"
 _WITH_KEY = f"""
-    SELECT apikey.role, apikey.task_globs, {_COLUMNS} FROM {_TABLES} JOIN queueapp_apikey AS apikey ON apikey.id = %s
-    WHERE task.id = %s AND apikey.revoked_at IS NULL
+    SELECT apikey.role, apikey.task_globs, {_COLUMNS}
+    FROM {_TABLES} JOIN queueapp_apikey AS apikey ON apikey.id = %s AND apikey.revoked_at IS NULL
+    WHERE task.id = %s
     """
 
 

@@ -1,4 +1,4 @@
-"""What a request asks the database: each answer is waited for, and whoever submits one task waits for all of them."""
+"""What a request asks the database: who submits one task waits for each of the answers."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Pool = ConnectionPool[Connection[Any]]
 class DatabaseWrapper(base.DatabaseWrapper):
     # Django's own, which its type stubs leave out.
     _connection_pools: ClassVar[dict[str, Pool]]
-    _configure_connection: Callable[[Connection[Any]], bool]
+    _configure_connection: Callable[[Connection[Any]], None]
 
     @property
     def pool(self) -> Pool | None:

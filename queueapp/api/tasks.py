@@ -9,7 +9,6 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -99,7 +98,7 @@ class TaskList(ApiView):
 
     def _submit_one(self, request: Request, submission: Submission, now: datetime, waits: bool) -> Response:
         (receipt,) = _submit(request, [submission], now)
-        headers = {"Location": reverse("api:task", args=[receipt.task_id])}
+        headers = {"Location": f"{request.path}/{receipt.task_id}"}
         if waits and receipt.created:
             return Response(_receipts([receipt]), status=201, headers=headers)
         task = task_by_id(receipt.task_id)

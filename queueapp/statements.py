@@ -143,7 +143,9 @@ def execute(statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, .
 def _executed(statement: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
     with _cursor() as cursor:
         cursor.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description else []
+        # Not whether there is a `description`: to make one took a twelfth of the processor's time of a pass.
+        has_no_rows = is_postgresql() and cursor.rownumber is None
+        return [] if has_no_rows else cursor.fetchall()
 
 
 @contextmanager

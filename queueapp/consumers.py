@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, assert_never
 from uuid import UUID
@@ -306,10 +307,10 @@ class WorkerConsumer(AsyncWebsocketConsumer):
         sockets.frames_sent += 1
         await self.base_send({"type": "websocket.send", "text": text})
 
-    def _send_at_once(self, text: str) -> bool:
-        is_sent = not self.ended and self._shortcut.send(text)
-        sockets.frames_sent += is_sent
-        return is_sent
+    def _send_at_once(self, texts: Sequence[str]) -> int:
+        sent = 0 if self.ended else self._shortcut.send(texts)
+        sockets.frames_sent += sent
+        return sent
 
     # ---- ends
 

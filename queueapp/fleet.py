@@ -6,7 +6,9 @@ remembered is no truth: each pass has the database tell what has changed since i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -27,6 +29,8 @@ Row = tuple[SessionKey, int, Any]
 
 Tier = frozenset[Profile]
 Tiers = tuple[Tier, ...]
+
+SUBSCRIPTIONS_KEPT = 4096
 
 OLDEST_SNAPSHOT = 2**30
 """In transactions. PostgreSQL tells older from newer among the latest 2³¹."""
@@ -284,11 +288,20 @@ def _offered(sessions: Mapping[SessionKey, UUID]) -> dict[SessionKey, set[Subscr
     offered: dict[SessionKey, set[Subscription]] = {session: set() for session in sessions}
     rows = statements.rows_of(
         sessions.values(),
-        f"SELECT {_column('session_id')}, name, filter FROM queueapp_subscription WHERE session_id IN ({NAMED})",
+        f"""
+        SELECT {_column("session_id")}, name, CAST(filter AS text) FROM queueapp_subscription
+        WHERE session_id IN ({NAMED})
+        """,
     )
     for session, name, filter in rows:
-        offered[session].add(Subscription.of(name, database.as_json(filter)))
+        offered[session].add(_subscription(name, filter))
     return offered
+
+
+@lru_cache(maxsize=SUBSCRIPTIONS_KEPT)
+def _subscription(name: str, filter: str) -> Subscription:
+    """Of JSON text. Kept, for the workers of a fleet offer the same, each up to a thousand."""
+    return Subscription.of(name, json.loads(filter))
 
 
 def _outstanding_on_sqlite() -> dict[SessionKey, int]:

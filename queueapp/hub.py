@@ -303,11 +303,11 @@ class Hub:
             if link := self._links.get(report.session_id):
                 attempt = link.held.get(report.task_id) if report.attempt is None else report.attempt
                 link.let_go(report.task_id, report.attempt)
-                ack = Ack(str(report.task_id), attempt, verdict)
-                acks.setdefault(report.session_id, []).append(ack)
+                if link.v1:
+                    ack = Ack(str(report.task_id), attempt, verdict)
+                    acks.setdefault(report.session_id, []).append(ack)
         for session_id, messages in acks.items():
-            if link := self._links.get(session_id):
-                link.tell(messages)
+            self._links[session_id].tell(messages)
         tasks: dict[UUID, list[Assignment]] = {}
         for assignment in outbox.assignments:
             tasks.setdefault(assignment.task.session_id, []).append(assignment)

@@ -53,8 +53,8 @@ class Link:
     unsent_bytes: int = UNSENT_BYTES
     ask_again: Callable[[Iterable[UUID]], None] = lambda _: None
     """Called with tasks that were put off, when there is room for them; `answered` says that they have come."""
-    send_at_once: Callable[[str], bool] = lambda _: False
-    """False: it has not sent the text, and `send_text` must."""
+    send_at_once: Callable[[Sequence[str]], int] = lambda _: 0
+    """How many of the texts it has sent; `send_text` must send the others."""
     held: dict[UUID, int] = field(default_factory=dict)
     drains: bool = False
     _outgoing: deque[str] = field(default_factory=deque)
@@ -69,10 +69,12 @@ class Link:
     def tell(self, messages: Sequence[ServerMessage]) -> None:
         """Send what this worker understands of the messages."""
         understood = messages if self.v1 else [message for message in messages if isinstance(message, TaskFrame)]
-        for text in serialise_many(understood, self.batch):
-            if self._outgoing or self._sending is not None or not self._may_send or not self.send_at_once(text):
-                self._outgoing.append(text)
-                self._outgoing_bytes += sys.getsizeof(text)
+        texts = serialise_many(understood, self.batch)
+        waits = bool(self._outgoing) or self._sending is not None or not self._may_send
+        sent = 0 if waits else self.send_at_once(texts)
+        for text in texts[sent:]:
+            self._outgoing.append(text)
+            self._outgoing_bytes += sys.getsizeof(text)
         self._send_in_the_background()
 
     def hand_over(self, assignments: Sequence[Assignment]) -> None:

@@ -7,7 +7,7 @@ time it was a third of what the event loop does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,14 @@ EXTENSION = "workqueue.shortcut"
 """Its name among the scope's extensions."""
 
 
-def _never(text: str) -> bool:
-    return False
-
-
 @dataclass(slots=True)
 class Shortcut:
-    """Of one connection. Both take a frame's text, on the event loop and at once, or return False: then it must go
-    the usual way. `send` is the server's; `take` the application's, which need not have one."""
+    """Of one connection. Both take the texts of frames, on the event loop and at once; what they do not take must
+    go the usual way. `send` is the server's, and says how many it has taken, from the first on; `take` the
+    application's, which need not have one, and says whether it has taken the one."""
 
-    send: Callable[[str], bool] = _never
-    take: Callable[[str], bool] = _never
+    send: Callable[[Sequence[str]], int] = lambda _: 0
+    take: Callable[[str], bool] = lambda _: False
 
 
 def shortcut_of(scope: Any) -> Shortcut:

@@ -33,6 +33,9 @@ KEEP_ALIVE_SECONDS = 75
 
 SWITCHING_PROTOCOLS = 101
 
+TOGETHER_BYTES = 64 * 1024
+"""After so much one looks again whether the peer takes it: what the transport keeps has no other bound."""
+
 PINGS_TOGETHER = 40
 """Into how many parts of the interval the pings of all connections are gathered."""
 
@@ -63,16 +66,22 @@ class WorkerProtocol(WebSocketsSansIOProtocol):
             return False
         return self.shortcut.take(text)
 
-    def send_at_once(self, text: str) -> bool:
-        """False: the peer does not take what was sent before, or it has left."""
-        if not self.writable.is_set() or self.disconnected:
-            return False
-        try:
-            self.conn.send_text(text.encode())
-        except InvalidState:
-            return False
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        return True
+    def send_at_once(self, texts: Sequence[str]) -> int:
+        """How many it has sent: not all where the peer does not take what was sent before, or has left. What goes
+        together is one call of the kernel, which takes longer than all else about a frame."""
+        sent = 0
+        while sent < len(texts) and self.writable.is_set() and not self.disconnected:
+            together = 0
+            try:
+                while sent < len(texts) and together < TOGETHER_BYTES:
+                    payload = texts[sent].encode()
+                    self.conn.send_text(payload)
+                    together += len(payload)
+                    sent += 1
+            except InvalidState:
+                break
+            self.transport.write(b"".join(self.conn.data_to_send()))
+        return sent
 
     def schedule_ping(self) -> None:
         """A little earlier than it is due, together with those of others: with a thousand connections the loop

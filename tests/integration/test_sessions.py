@@ -12,8 +12,8 @@ from fleet import Fleet, holder_of, holders, submit
 
 from queueapp import database, doorbell, sessions
 from queueapp.domain.states import Outcome, SessionState
-from queueapp.models import Attempt, Node, Queue, Task, WorkerSession, new_id
-from queueapp.registration import parse_query
+from queueapp.models import Attempt, Node, Queue, Subscription, Task, WorkerSession, new_id
+from queueapp.registration import parse_first_message, parse_query
 from queueapp.sessions import Attachment, Closing
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,6 +42,25 @@ class TestAttach:
         assert row.node_id == fleet.node_id
         offered = sorted(row.subscriptions.values_list("name", "filter"))
         assert offered == [("a", {"cloud": ["aws", "gcp"]}), ("b", {"cloud": ["aws", "gcp"]})]
+        assert set(Queue.objects.values_list("name", flat=True)) == {"a", "b"}
+
+    def test_what_it_says_in_its_first_message_is_stored_whole_and_in_its_order(self, fleet):
+        said = """[
+            {"name": "b", "filter": {"cloud": ["gcp", "aws"], "size": "10"},
+             "info": {"host": "höher", "n": [1.5, null]}},
+            {"name": "a", "info": "'quoted' by \\"two\\""},
+            {"name": "b"}
+        ]"""
+        options = parse_query(b"", 10).options
+        attachments = [Attachment(new_id(), options, parse_first_message(said)) for _ in range(2)]
+        fleet.run(attachments=attachments)
+        for attachment in attachments:
+            stored = Subscription.objects.filter(session=attachment.session_id).order_by("id")
+            assert list(stored.values_list("name", "filter", "extra")) == [
+                ("b", {"cloud": ["aws", "gcp"], "size": ["10"]}, {"info": {"host": "höher", "n": [1.5, None]}}),
+                ("a", {}, {"info": "'quoted' by \"two\""}),
+                ("b", {}, {}),
+            ]
         assert set(Queue.objects.values_list("name", flat=True)) == {"a", "b"}
 
 

@@ -115,8 +115,8 @@ class TestTheServer:
     async def test_sends_what_it_is_given_in_its_order(self):
         application = Application(lambda text: True)
         async with connected(application) as client:
-            assert [application.shortcut.send(text) for text in ("1", "2")] == [True, True]
-            assert [await client.recv(), await client.recv()] == ["1", "2"]
+            assert [application.shortcut.send(texts) for texts in (["1", "2"], ["3"])] == [2, 1]
+            assert [await client.recv() for _ in range(3)] == ["1", "2", "3"]
 
     async def test_does_not_send_at_once_to_who_does_not_read(self):
         """Guard: `writable`. What is not taken would be kept without a bound."""
@@ -124,10 +124,18 @@ class TestTheServer:
         async with connected(application) as client:
             client.transport.pause_reading()
             sent = 0
-            while application.shortcut.send("x" * 65536):
+            while application.shortcut.send(["x" * 65536]):
                 sent += 1
                 assert sent < 1000
             client.transport.abort()  # a peer that reads nothing does not close in order either
+
+    async def test_takes_no_more_than_the_peer_does_of_what_it_is_given_together(self):
+        """Guard: that it looks again after some of it."""
+        application = Application(lambda text: True)
+        async with connected(application) as client:
+            client.transport.pause_reading()
+            assert 0 < application.shortcut.send(["x" * 65536] * 1000) < 1000
+            client.transport.abort()
 
     @pytest.mark.parametrize("leave", ["close", "abort"])
     async def test_does_not_send_to_who_has_left(self, leave):
@@ -138,7 +146,7 @@ class TestTheServer:
             else:
                 client.transport.abort()
             await application.ended.wait()
-            assert not application.shortcut.send("x")
+            assert not application.shortcut.send(["x"])
 
     async def test_sends_text_that_is_no_utf8_to_the_usual_end(self):
         application = Application(lambda text: True)

@@ -6,10 +6,10 @@ PostgreSQL arrays 10, as `VALUES` with a placeholder for each value 16. Nor does
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,8 @@ from django.db import NotSupportedError, connection
 
 from queueapp.conf import config
 from queueapp.database import adapt, is_postgresql
+
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 _encode = msgspec.json.Encoder().encode
 _encode_for_sqlite = msgspec.json.Encoder(uuid_format="hex").encode
@@ -148,6 +150,41 @@ def _with_times_adapted(rows: Iterable[Sequence[Any]], places: Sequence[int]) ->
                     adapted[id(time)] = time, adapt(time)  # kept, so that no other gets its place
                 values[place] = adapted[id(time)][1]
         yield values
+
+
+class Returned(Generic[Row]):
+    """What a statement returns, as named tuples: `Returned(ReadyTask)`. The types of the fields say how they are
+    read.
+
+    From SQLite each row comes as one JSON text, and all are read at once. Its driver would make an object of each
+    value, and Python of texts the ids and times that they stand for, one by one. Fractions come with
+    fifteen digits.
+    """
+
+    def __init__(self, row: type[Row]) -> None:
+        self._make: Callable[[Iterable[Any]], Row] = row._make  # type: ignore[attr-defined]
+        self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+        self._types = list(get_type_hints(row).values())
+
+    def columns(self, *columns: str) -> str:
+        """For the SELECT or RETURNING: SQL for each field."""
+        if is_postgresql():
+            return ", ".join(columns)
+        return f"json_array({', '.join(map(_as_json, columns, self._types))})"
+
+    def rows(self, statement: str, parameters: Sequence[Any]) -> list[Row]:
+        """Run a statement that returns these columns and no others."""
+        rows = execute(statement, parameters)
+        if is_postgresql():
+            return list(map(self._make, rows))
+        return self._decode(f"[{','.join([text for (text,) in rows])}]")
+
+
+def _as_json(column: str, type: Any) -> str:
+    """Times there are UTC without saying so; lists are JSON already."""
+    if type in (datetime, datetime | None):
+        return f"{column} || 'Z'"
+    return f"json({column})" if type == list[str] | None else column
 
 
 NAMED = "SELECT named_id FROM named"

@@ -9,7 +9,7 @@ read again, under the dispatch lock, before anything is decided.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -91,6 +91,7 @@ class Dispatcher:
         self._tiers: dict[Tier, Tier] = {}
         self._hot: set[UUID] = set()
         self._rung: set[UUID] = set()
+        self._news: deque[tuple[Collection[UUID], bool]] = deque()
         self._keys_changed = True
         self._blocked: list[Blocked] = []
         self._is_learned = False
@@ -99,10 +100,21 @@ class Dispatcher:
         self.has_seen_all = False
         """Whether the last poll saw each route that had ready tasks: what is neither hot nor rung has none."""
 
-    def hear(self, routes: Iterable[UUID], keys_changed: bool = False) -> None:
-        """These routes have got ready tasks; tasks of concurrency keys have come, ended or gone."""
-        self._rung.update(routes)
-        self._keys_changed = self._keys_changed or keys_changed
+    def hear(self, routes: Collection[UUID], keys_changed: bool = False) -> None:
+        """These routes have got ready tasks; tasks of concurrency keys have come, ended or gone. On any thread."""
+        if routes or keys_changed:
+            self._news.append((routes, keys_changed))
+
+    @property
+    def has_news(self) -> bool:
+        """Of which no pass knows yet."""
+        return bool(self._news)
+
+    def _listen(self) -> None:
+        while self._news:
+            routes, keys_changed = self._news.popleft()
+            self._rung.update(routes)
+            self._keys_changed = self._keys_changed or keys_changed
 
     def forget(self) -> None:
         """Drop everything remembered, after a transaction that failed: it is read again from the rows."""
@@ -125,6 +137,7 @@ class Dispatcher:
     def run_pass(self, roster_changed: bool = True) -> PassResult:
         """Assign what can be assigned, at most `pass_size` tasks. With nothing hot, and the workers as they were,
         there is nothing to look for."""
+        self._listen()
         if self._keys_changed:
             self._settle_keys()
         if self._is_learned and not (roster_changed or self._hot or self._rung):

@@ -3,15 +3,20 @@
 A pass is two transactions, however many frames there were. What came in is committed before tasks are
 assigned: a process that held locks on tasks while it waits for the dispatch lock could wait for a dispatcher
 that waits for it. What has workers go waits for that lock first, and results that come without it wait for nobody.
+While there is more to assign than one pass does, results alone are taken in beside it, on another connection: the
+database works on both, and neither has the other wait for the interpreter and for an answer.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from uuid import UUID
+
+from django.db import connection
 
 from queueapp import access, counters, database, doorbell, handover, lifecycle, maintenance, sessions
 from queueapp.database import DATABASE_AWAY
@@ -79,6 +84,11 @@ class Inbox:
             return False
         return len({report.task_id for report in self.reports if report.done}) == len(self.reports)
 
+    def is_of_results_alone(self) -> bool:
+        """Nothing that must come before them or after them: two transactions may be made of it."""
+        others = self.attachments or self.announced or self.wanted or self.tick
+        return bool(self.reports) and not others and self.is_plain()
+
     def spoken_of(self) -> set[tuple[UUID, UUID]]:
         """The sessions with the tasks of which they say that they are done with them."""
         return {(report.session_id, report.task_id) for report in self.reports} | set(self.releases)
@@ -124,11 +134,17 @@ class Pass:
     """Runs the passes of one node, all on one thread."""
 
     def __init__(
-        self, node_id: UUID, reaps_from: datetime | None = None, counted_before: Counted | None = None
+        self,
+        node_id: UUID,
+        reaps_from: datetime | None = None,
+        counted_before: Counted | None = None,
+        beside: Executor | None = None,
     ) -> None:
         """`reaps_from`: when it may begin to take other nodes for dead (None: at once). `counted_before`: as in
-        `Rollups`."""
+        `Rollups`. `beside`: one other thread, on which results are taken in while this one assigns."""
         self.node_id = node_id
+        self._beside = beside
+        self._has_more = False
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
         self._comparison = handover.Comparison(node_id)
@@ -148,15 +164,36 @@ class Pass:
         """
         outbox = Outbox()
         try:
-            if inbox.tick:
-                self._tick(outbox)
-            if inbox.brings_anything():
-                self._take_in(inbox, outbox)
+            # Not where all the workers are full: then the room that the results make is for tasks of this pass.
+            if self._beside is not None and self._has_more and inbox.is_of_results_alone():
+                taking_in = self._beside.submit(self._take_in_beside, inbox, outbox)
+                self._assign(inbox, held or {}, outbox)
+                taking_in.result()
+                outbox.more = outbox.more or self._dispatcher.has_news
+            else:
+                self._take_in_before(inbox, outbox)
+                self._assign(inbox, held or {}, outbox)
         except DATABASE_AWAY:
             self._dispatcher.forget()
             raise
+        return outbox
+
+    def _take_in_before(self, inbox: Inbox, outbox: Outbox) -> None:
+        if inbox.tick:
+            self._tick(outbox)
+        if inbox.brings_anything():
+            self._take_in(inbox, outbox)
+
+    def _take_in_beside(self, inbox: Inbox, outbox: Outbox) -> None:
         try:
-            self._hand_over(inbox, held or {}, outbox)
+            self._take_in(inbox, outbox)
+        except DATABASE_AWAY:
+            connection.close()
+            raise
+
+    def _assign(self, inbox: Inbox, held: Held, outbox: Outbox) -> None:
+        try:
+            self._hand_over(inbox, held, outbox)
             self._dispatch(inbox, outbox)
             outbox.promote_at = self._next_promotion(inbox)
         except Exception as error:
@@ -164,7 +201,6 @@ class Pass:
             self._dispatcher.forget()
             if not isinstance(error, DATABASE_AWAY):
                 logger.exception("Tasks could not be assigned.")
-        return outbox
 
     def end(self) -> None:
         """After the last pass: what was noted and counted since the tick that wrote last."""
@@ -239,20 +275,21 @@ class Pass:
         result = self._dispatcher.run_pass(roster_changed)
         counters.count(counters.assigned, [assignment.task.name for assignment in result.assignments])
         outbox.assignments += result.assignments
-        outbox.more = result.more
+        outbox.more = self._has_more = result.more
 
     def _next_promotion(self, inbox: Inbox) -> datetime | None:
         """Asked for only when it may have changed: who has just been given a task waits for the answer."""
         if inbox.tick or inbox.scheduled or self._schedule_changed:
+            self._schedule_changed = False  # first: it may be heard on the other thread that it has changed again
             self._promote_at = maintenance.next_promotion()
-            self._schedule_changed = False
         return self._promote_at
 
     def _hear(self, rings: list[doorbell.Ring]) -> None:
         """After the commit. Routes, roster and schedule are for this process to deal with, the rest for all."""
         news = doorbell.merged(rings)
         self._dispatcher.hear(news.routes, news.keys)
-        self._schedule_changed = self._schedule_changed or news.scheduled
+        if news.scheduled:
+            self._schedule_changed = True
         if others := replace(news, routes=frozenset(), roster=False, keys=False, scheduled=False):
             doorbell.deliver(others)
 

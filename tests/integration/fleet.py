@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import Executor
 from typing import Any
 from uuid import UUID
 
@@ -18,11 +19,11 @@ from queueapp.sessions import Attachment, Closing
 
 
 class Fleet:
-    def __init__(self) -> None:
+    def __init__(self, beside: Executor | None = None) -> None:
         self.node_id = sessions.start_node(database.now())
         # A host of its own: the next process to start would take one of its own host and pid for dead.
         Node.objects.filter(pk=self.node_id).update(host=f"host-{self.node_id}")
-        self.process = Pass(self.node_id)
+        self.process = Pass(self.node_id, beside=beside)
         self._rung: list[Ring] = []
         self.unlisten = doorbell.listen(self._rung.append)
 

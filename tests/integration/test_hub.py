@@ -7,6 +7,7 @@ import gc
 import json
 import warnings
 from contextlib import closing
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -15,6 +16,7 @@ from django.db import connection
 from fleet import submit
 
 from queueapp import database, doorbell, lifecycle
+from queueapp.handover import Held
 from queueapp.hub import Hub
 from queueapp.lifecycle import Report
 from queueapp.link import Link
@@ -65,6 +67,11 @@ class Worker:
     async def _close(self, code: int, reason: str) -> None:
         self.closed.append(code)
 
+    async def until_it_is_welcome(self) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not self.kinds:  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.01)
+
     async def until_it_holds(self, number: int) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while len(self.link.held) != number:  # noqa: ASYNC110 - the hub's own task sends, and lets go
@@ -107,6 +114,53 @@ async def test_of_a_revocation_that_is_heard_after_the_tick_has_found_it_the_wor
     hub._hear(doorbell.Ring(revoked=(late,), foreign=True))
     await hub.stop(grace_seconds=PATIENCE_SECONDS)
     assert worker.kinds.count("cancel") == 1
+
+
+def submit_three() -> list[UUID]:
+    with closing(connection):
+        return submit(3)
+
+
+async def test_a_pass_that_follows_at_once_begins_before_workers_are_told_of_the_last(settings, monkeypatch):
+    settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=1, poll_interval_seconds=PATIENCE_SECONDS)
+    done: list[str] = []
+    begin, send = Hub._in_thread, Hub._send
+    monkeypatch.setattr(Hub, "_in_thread", lambda self, work: (done.append("begun"), begin(self, work))[1])
+    monkeypatch.setattr(
+        Hub, "_send", lambda self, outbox: (done.append(f"told {len(outbox.assignments)}"), send(self, outbox))[1]
+    )
+    hub = Hub()
+    hub.start()
+    worker = Worker(hub)
+    await worker.until_it_is_welcome()
+    await sync_to_async(submit_three)()
+    await worker.until_it_holds(3)
+    await hub.stop(grace_seconds=0)
+    first = done.index("told 1")
+    assert done[first - 3 : first + 3] == ["told 0", "begun", "begun", "told 1", "begun", "told 1"]
+    assert worker.kinds.count("task") == 3
+
+
+async def test_what_a_tick_compares_is_what_workers_have_been_told(settings, monkeypatch):
+    """Guard: they are told of the last pass before it. Each pass here is a tick."""
+    settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=1, poll_interval_seconds=0)
+    numbers: list[tuple[int, int]] = []
+    run = Pass.run
+
+    def noted(self: Pass, inbox: Inbox, held: Held | None = None) -> Outbox:
+        before = sum(map(len, held.values())) if held else 0
+        outbox = run(self, inbox, held)
+        numbers.append((before, len(outbox.assignments)))
+        return outbox
+
+    monkeypatch.setattr(Pass, "run", noted)
+    hub = Hub()
+    hub.start()
+    worker = Worker(hub)
+    await sync_to_async(submit_three)()
+    await worker.until_it_holds(3)
+    await hub.stop(grace_seconds=0)
+    assert [each for each in numbers if each[1]] == [(0, 1), (1, 1), (2, 1)]
 
 
 async def test_a_loop_that_ends_before_a_socket_is_closed_leaves_nothing_unawaited():

@@ -233,9 +233,9 @@ def _cursor() -> Iterator[Any]:
     binary = psycopg.Cursor(driver)
     binary.format = psycopg.pq.Format.BINARY
     # The server keeps the plan of what is asked often. Without that the statements of a pass are parsed and
-    # planned each time, half a millisecond for each. Not of what Django asks: with its parameters in its text it is
-    # never the same, and the driver would remember the last hundred texts of each connection, those with a megabyte
-    # of data among them.
+    # planned each time, half a millisecond for each. Not of what Django asks: with its parameters in its text it
+    # is never the same, and the driver would remember the last hundred texts of each connection, those with a
+    # megabyte of data among them.
     driver.prepare_threshold = PREPARE_FROM if config().prepared_statements else None
     try:
         with database._prepare_cursor(binary) as cursor:

@@ -33,7 +33,7 @@ class Config:
     """A process that has not renewed its lease for so long is dead, and its workers' tasks are reassigned."""
     poll_interval_seconds: float = 1.0
     """The slow poll behind every doorbell."""
-    pass_size: int = 500
+    pass_size: int = 1000
     """Tasks that one pass assigns at most."""
     drain_grace_seconds: float = 10.0
     body_limit_bytes: int = 10 * 1024 * 1024

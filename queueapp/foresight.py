@@ -42,7 +42,7 @@ class Foresight(Dispatcher):
             return Foreseen(None)
         self._hot.add(task.route_id)
         swept = routes_with_ready_tasks(None, ROUTES_LOOKED_AT)
-        self.hear(swept)
+        self._rung.update(swept)
         self._learn_routes()
         found = self._find(config().pass_size, now)
         self._leave_out_full(found.limits, name)

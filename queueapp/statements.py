@@ -164,13 +164,14 @@ class Returned(Generic[Row]):
     def __init__(self, row: type[Row]) -> None:
         self._make: Callable[[Iterable[Any]], Row] = row._make  # type: ignore[attr-defined]
         self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
-        self._types = list(get_type_hints(row).values())
+        self._in_json = [_in_json(type) for type in get_type_hints(row).values()]
 
     def columns(self, *columns: str) -> str:
         """For the SELECT or RETURNING: SQL for each field."""
         if is_postgresql():
             return ", ".join(columns)
-        return f"json_array({', '.join(map(_as_json, columns, self._types))})"
+        values = (form.format(column) for form, column in zip(self._in_json, columns, strict=True))
+        return f"json_array({', '.join(values)})"
 
     def rows(self, statement: str, parameters: Sequence[Any]) -> list[Row]:
         """Run a statement that returns these columns and no others."""
@@ -180,11 +181,11 @@ class Returned(Generic[Row]):
         return self._decode(f"[{','.join([text for (text,) in rows])}]")
 
 
-def _as_json(column: str, type: Any) -> str:
-    """Times there are UTC without saying so; lists are JSON already."""
+def _in_json(type: Any) -> str:
+    """A column of it. Times there are UTC without saying so; lists are JSON already."""
     if type in (datetime, datetime | None):
-        return f"{column} || 'Z'"
-    return f"json({column})" if type == list[str] | None else column
+        return "{} || 'Z'"
+    return "json({})" if type == list[str] | None else "{}"
 
 
 NAMED = "SELECT named_id FROM named"

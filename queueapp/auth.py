@@ -109,12 +109,17 @@ def authenticate(token: str) -> ApiKey | None:
     if not token.startswith(KEY_PREFIX) or not token.isascii():
         return None
     rows = statements.execute(
-        f"SELECT {', '.join(_COLUMNS)} FROM queueapp_apikey WHERE digest = %s AND revoked_at IS NULL",
+        f"""
+        SELECT {database.clock()}, {", ".join(_COLUMNS)} FROM queueapp_apikey
+        WHERE digest = %s AND revoked_at IS NULL
+        """,
         [_digest(token)],
     )
     if not rows:
         return None
-    key = ApiKey.from_db(DEFAULT_DB_ALIAS, _COLUMNS, rows[0])
+    [(read_at, *columns)] = rows
+    key = ApiKey.from_db(DEFAULT_DB_ALIAS, _COLUMNS, columns)
+    key.read_at = database.told_time(read_at)
     # As the driver has them; the other times are not read here.
     key.task_globs = database.as_json(key.task_globs)
     key.bounds = database.as_json(key.bounds)

@@ -18,7 +18,7 @@ from queueapp.conf import Config, config
 from queueapp.domain.addresses import read_networks
 from queueapp.domain.webhooks import read_secrets
 
-POSTGRESQL = "django.db.backends.postgresql"
+POSTGRESQL = ("queueapp.postgresql", "django.db.backends.postgresql")
 SQLITE = ("queueapp.sqlite", "django.db.backends.sqlite3")
 
 MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
@@ -74,7 +74,7 @@ def faults(setup: Setup) -> Iterator[CheckMessage]:
     engine = setup.database.get("ENGINE")
     if engine in SQLITE:
         yield from _of_sqlite(setup)
-    elif engine == POSTGRESQL:
+    elif engine in POSTGRESQL:
         yield from _of_postgresql(setup)
     else:
         yield Error(
@@ -143,7 +143,7 @@ def _of_the_layer(setup: Setup) -> Iterator[CheckMessage]:
             hint=f"Use {PUBSUB_LAYER} for CHANNEL_LAYERS, or unset REDIS_URL.",
             id="workqueue.E007",
         )
-    elif setup.in_memory and setup.database.get("ENGINE") == POSTGRESQL and not setup.debug:
+    elif setup.in_memory and setup.database.get("ENGINE") in POSTGRESQL and not setup.debug:
         yield Warning(
             "PostgreSQL with the in-memory channel layer is for one server process: a second one is refused.",
             hint="Set REDIS_URL to run several. To run one on purpose, silence this check.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import cache, lru_cache, wraps
 from time import sleep
@@ -27,7 +27,6 @@ IDS_KEPT = 8192
 """Some two megabytes."""
 IDLE_IN_TRANSACTION_TIMEOUT = "25P03"
 """An SQLSTATE."""
-_CLOCK = "SELECT clock_timestamp()"
 
 
 @cache
@@ -41,13 +40,18 @@ def now() -> datetime:
     if not is_postgresql():
         return timezone.now()
     with connection.cursor() as cursor:
-        cursor.execute(_CLOCK)
-        return told_time(cursor)
+        cursor.execute(f"SELECT {clock()}")
+        return told_time(cursor.fetchone()[0])
 
 
-def told_time(cursor: Any) -> datetime:
-    """What the database has said to `_CLOCK`."""
-    return cursor.fetchone()[0]
+def clock() -> str:
+    """SQL for the time, to be asked for along with something else; `told_time` reads it."""
+    return "clock_timestamp()" if is_postgresql() else "NULL"
+
+
+def told_time(told: Any) -> datetime:
+    """What the database has said to `clock`."""
+    return now() if told is None else told
 
 
 def try_lock_until_commit(key: int) -> bool:
@@ -225,10 +229,23 @@ def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
         statement += "SELECT pg_advisory_xact_lock(%s); "
         parameters.append(lock)
     with connection.cursor() as cursor:
-        cursor.execute(statement + _CLOCK, parameters)
+        cursor.execute(f"{statement}SELECT {clock()}", parameters)
         while cursor.nextset():
             pass
-        return told_time(cursor)
+        return told_time(cursor.fetchone()[0])
+
+
+def until_on_disk() -> None:
+    """Return when all is on the disk that was committed before, by whoever did not wait for it."""
+    if is_postgresql():
+        with connection.cursor() as cursor:
+            # A commit waits for all before it, if it has written anything itself.
+            cursor.execute("SELECT pg_logical_emit_message(true, 'workqueue', '')")
+
+
+def transaction_unless(is_one_statement: bool) -> AbstractContextManager[None]:
+    """A statement by itself is a transaction, whose BEGIN and COMMIT are no answers to be waited for."""
+    return nullcontext() if is_one_statement else transaction.atomic(savepoint=False)
 
 
 @contextmanager

@@ -177,7 +177,7 @@ class Dispatcher:
         return self._fleet.room_of_all(tiers, config().pass_size)
 
     def _find(self, limit: int, now: datetime) -> _Found:
-        limits = Limits()
+        limits = Limits(self._fleet.are_queues_limited)
         plain: dict[UUID, int] = {}
         spilling: dict[UUID, Spill] = {}
         for route_id in self._hot:

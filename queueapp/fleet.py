@@ -16,6 +16,7 @@ from queueapp import database, statements
 from queueapp.domain.choice import Chooser, Load
 from queueapp.domain.matching import Profile, Subscription
 from queueapp.lifecycle import Choice, activity
+from queueapp.limits import LIMITED
 from queueapp.ready import Spill
 from queueapp.statements import NAMED
 
@@ -35,15 +36,28 @@ OLDEST_SNAPSHOT = 2**30
 """In transactions. PostgreSQL tells older from newer among the latest 2³¹."""
 
 
+_HELD = "FROM queueapp_task WHERE worker_id IS NOT NULL AND worker_id BETWEEN %s AND %s GROUP BY worker_id"
+"""How many tasks each session holds, counted from the rows: nothing that could drift. From the index of those that
+are held. Without the range PostgreSQL reads all tasks there are, as long as it does not know of how many nobody
+holds."""
+_ALL_IDS = (UUID(int=0), UUID(int=2**128 - 1))
+
+
 class _Online(NamedTuple):
     """The number of sessions that are online, and the rows of those that changed since an earlier look, if not of
-    all; and what was noted of sessions since then, as (session, time). `seen`: what to give for the next look."""
+    all; and what was noted of sessions since then, as (session, time). `seen`: what to give for the next look.
+
+    Along with it: how many tasks each session holds, and whether some queue is paused or limited. A pass waits for
+    each answer.
+    """
 
     number: int
     rows: list[Row]
     are_all: bool
     used: Sequence[tuple[SessionKey, Any]]
     seen: int
+    outstanding: dict[SessionKey, int]
+    are_queues_limited: bool
 
 
 class Fleet:
@@ -60,6 +74,7 @@ class Fleet:
         self._tiers: dict[Tier, tuple[SessionKey, ...]] = {}
         self._seen: int | None = None
         self._chooser: Chooser[SessionKey] = Chooser()
+        self.are_queues_limited = True
 
     @property
     def profiles(self) -> Collection[Profile]:
@@ -82,9 +97,9 @@ class Fleet:
         changed = self._note(online)
         self._leave(gone)
         self._join([row[0] for row in come])
-        outstanding = _outstanding()
-        changed.update(session for session, _ in outstanding.items() ^ self._outstanding.items())
-        self._outstanding = outstanding
+        changed.update(session for session, _ in online.outstanding.items() ^ self._outstanding.items())
+        self._outstanding = online.outstanding
+        self.are_queues_limited = online.are_queues_limited
         self._load(changed, gone)
 
     def _note(self, online: _Online) -> set[SessionKey]:
@@ -203,14 +218,21 @@ def _online(seen: int | None) -> _Online:
     if not database.is_postgresql():
         return _online_on_sqlite(seen or 0)
     found = _changed_since(seen)
-    number, until = found[0][:2]
+    number, until, are_queues_limited = found[0][:3]
     if seen is not None and not 0 <= until - seen <= OLDEST_SNAPSHOT:
         seen, found = None, _changed_since(None)
-        number, until = found[0][:2]
-    rows = [row[2:] for row in found if row[3] is not None]
-    noted = [(row[2], row[4]) for row in found if row[3] is None and row[2] is not None]
-    used = [(session, at) for sessions, at in noted for session in set(activity.sessions_in(sessions))]
-    return _Online(number, rows, seen is None, used, until)
+        number, until, are_queues_limited = found[0][:3]
+    rows: list[Row] = []
+    used: list[tuple[SessionKey, Any]] = []
+    outstanding: dict[SessionKey, int] = {}
+    for *_, session, max_outstanding, at, numbers in found:
+        if max_outstanding is not None:
+            rows.append((session, max_outstanding, at))
+        elif at is not None:
+            used += [(each, at) for each in set(activity.sessions_in(session))]
+        elif session is not None:
+            outstanding = dict(zip(activity.sessions_in(session), numbers, strict=True))
+    return _Online(number, rows, seen is None, used, until, outstanding, are_queues_limited)
 
 
 def _online_on_sqlite(seen: int) -> _Online:
@@ -225,12 +247,13 @@ def _online_on_sqlite(seen: int) -> _Online:
         [seen],
     )
     used = [(session.hex(), at) for _, sessions, at in noted for session in set(activity.sessions_in(sessions))]
-    return _Online(len(rows), rows, True, used, noted[-1][0] if noted else seen)
+    return _Online(len(rows), rows, True, used, noted[-1][0] if noted else seen, _outstanding_on_sqlite(), True)
 
 
 def _changed_since(snapshot: int | None) -> list[tuple[Any, ...]]:
-    """(number of all, the oldest transaction that is not over, *row), once with an empty row if nothing has
-    changed. A row is a session's, or what was noted: (sessions, None, time).
+    """(number of all, the oldest transaction that is not over, whether queues are limited, *row). A row is a
+    session's with None; or what was noted: (sessions, None, time, None); or, once, all that hold tasks with how
+    many each does: (sessions, None, None, numbers), or but None.
 
     What a snapshot does not see was written by a transaction that was not over, or not begun, when it was taken.
     """
@@ -241,17 +264,23 @@ def _changed_since(snapshot: int | None) -> list[tuple[Any, ...]]:
             SELECT uuid_send(id) AS session, max_outstanding, idle_since, xmin AS writer
             FROM queueapp_workersession WHERE gone_at IS NULL AND state = 'online'
         ), seen AS (
-            SELECT COUNT(*) AS number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS until FROM online
+            SELECT COUNT(*) AS number, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS until, EXISTS (
+                SELECT 1 FROM queueapp_queue WHERE {LIMITED}
+            ) AS are_queues_limited FROM online
+        ), held AS (
+            SELECT uuid_send(worker_id) AS session, COUNT(*)::integer AS number {_HELD}
         ), changed AS (
-            SELECT session, max_outstanding, idle_since FROM online WHERE {is_new}
+            SELECT session, max_outstanding, idle_since, NULL::integer[] FROM online WHERE {is_new}
             UNION ALL
-            SELECT sessions, NULL, at FROM (
+            SELECT sessions, NULL, at, NULL FROM (
                 SELECT sessions, at, kind, xmin AS writer FROM queueapp_activity
             ) AS noted WHERE kind <> 'stale' AND {is_new}
+            UNION ALL
+            SELECT string_agg(session, ''::bytea), NULL, NULL, array_agg(number) FROM held
         )
-        SELECT seen.number, seen.until, changed.* FROM seen LEFT JOIN changed ON true
+        SELECT seen.*, changed.* FROM seen CROSS JOIN changed
         """,
-        [] if snapshot is None else [str(snapshot % 2**32)] * 2,
+        [*_ALL_IDS, *([] if snapshot is None else [str(snapshot % 2**32)] * 2)],
     )
 
 
@@ -275,21 +304,8 @@ def _subscription(name: str, filter: str) -> Subscription:
     return Subscription.of(name, json.loads(filter))
 
 
-def _outstanding() -> dict[SessionKey, int]:
-    """How many tasks each session holds, counted from the rows: nothing that could drift.
-
-    From the index of those that are held. Without the range PostgreSQL reads all tasks there are, as long as it
-    does not know of how many nobody holds.
-    """
-    lowest, highest = map(database.adapt, (UUID(int=0), UUID(int=2**128 - 1)))
-    rows = statements.execute(
-        f"""
-        SELECT {_column("worker_id")}, COUNT(*) FROM queueapp_task
-        WHERE worker_id IS NOT NULL AND worker_id BETWEEN %s AND %s GROUP BY worker_id
-        """,
-        [lowest, highest],
-    )
-    return dict(rows)
+def _outstanding_on_sqlite() -> dict[SessionKey, int]:
+    return dict(statements.execute(f"SELECT worker_id, COUNT(*) {_HELD}", [each.hex for each in _ALL_IDS]))
 
 
 def _column(name: str) -> str:

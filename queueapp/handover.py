@@ -177,6 +177,7 @@ def _assignment(task: Task, data: str | None) -> Assignment:
             task.deadline,
             task.priority,
             task.traceparent,
+            task.waiting_since,
         ),
         json_text(task.route.attrs),
     )

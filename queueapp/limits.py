@@ -25,6 +25,9 @@ ROUTES_A_TURN = 1000
 Key = tuple[str, str | None]
 """The name of a queue, and a concurrency key in it, if there is one."""
 
+LIMITED = "paused OR concurrency IS NOT NULL"
+"""Of queues."""
+
 _IN_LINE = f"{DUE} AND task.concurrency_key IS NOT NULL"
 _ORDER = "task.priority DESC, task.available_at, task.id"
 _WANTED = Given("wanted", name="text", key="text")
@@ -40,12 +43,16 @@ class Blocked(NamedTuple):
 class Limits:
     """What one pass may still assign of the queues that are paused or limited, and of the keys that it meets."""
 
-    def __init__(self) -> None:
+    def __init__(self, are_queues_limited: bool) -> None:
         self._room: dict[str, int] = {}
         self._room_of_keys: dict[Key, int] = {}
+        if are_queues_limited:
+            self._count_queues()
+
+    def _count_queues(self) -> None:
         limited = {}
         for name, paused, concurrency in statements.execute(
-            "SELECT name, paused, concurrency FROM queueapp_queue WHERE paused OR concurrency IS NOT NULL"
+            f"SELECT name, paused, concurrency FROM queueapp_queue WHERE {LIMITED}"
         ):
             if paused:
                 self._room[name] = 0

@@ -12,22 +12,8 @@ from uuid import UUID
 from queueapp import database, statements
 from queueapp.domain.matching import Subscription
 from queueapp.lifecycle.keys import DUE
-from queueapp.statements import Given
+from queueapp.statements import Given, Returned
 
-_COLUMNS = ", ".join(
-    f"task.{column}"
-    for column in (
-        "id",
-        "route_id",
-        "priority",
-        "available_at",
-        "waiting_since",
-        "timeout_seconds",
-        "spill_after_seconds",
-        "avoid",
-        "concurrency_key",
-    )
-)
 READY = "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back"
 """Literals, not parameters, so that SQLite knows the partial index to apply."""
 IN_ORDER = "task.priority DESC, task.available_at, task.id"
@@ -63,6 +49,9 @@ class ReadyTask(NamedTuple):
     def order(self) -> tuple[int, datetime, UUID]:
         """Higher priority first, then older `available_at`, then order of submission."""
         return -self.priority, self.available_at, self.task_id
+
+
+_READY_TASKS = Returned(ReadyTask)
 
 
 class Spill(NamedTuple):
@@ -199,14 +188,14 @@ def _best(wanted: list[Wanted], limit: int, condition: str, *parameters: Any) ->
 
 def _top(wanted: list[Wanted], limit: int, condition: str, *parameters: Any) -> list[ReadyTask]:
     if database.is_postgresql():
-        return list(map(ReadyTask._make, _top_of_routes(wanted, "wanted.number", limit, condition, *parameters)))
+        return _top_of_routes(wanted, "wanted.number", limit, condition, *parameters)
     by_number: dict[int, list[Wanted]] = {}
     for each in wanted:  # SQLite takes no column for a limit
         by_number.setdefault(each[1], []).append(each)
     tasks = [
-        _of_sqlite(row)
+        task
         for number, routes in by_number.items()
-        for row in _top_of_routes(routes, number, limit, condition, *parameters)
+        for task in _top_of_routes(routes, number, limit, condition, *parameters)
     ]
     return _in_order(tasks)[:limit] if len(by_number) > 1 else tasks
 
@@ -217,7 +206,7 @@ def _in_order(tasks: Iterable[ReadyTask]) -> list[ReadyTask]:
 
 def _top_of_routes(
     wanted: Iterable[Wanted], number: int | str, limit: int, condition: str, *parameters: Any
-) -> list[tuple[Any, ...]]:
+) -> list[ReadyTask]:
     if database.is_postgresql():
         joined = f"""
             wanted CROSS JOIN LATERAL (
@@ -234,24 +223,8 @@ def _top_of_routes(
                 ORDER BY {IN_ORDER} LIMIT {number}
             )
             """
-    return statements.execute(
-        f"WITH {_WANTED.table} SELECT {_COLUMNS} FROM {joined} ORDER BY {IN_ORDER} LIMIT %s",
+    columns = _READY_TASKS.columns("task.id", *(f"task.{column}" for column in ReadyTask._fields[1:]))
+    return _READY_TASKS.rows(
+        f"WITH {_WANTED.table} SELECT {columns} FROM {joined} ORDER BY {IN_ORDER} LIMIT %s",
         [_WANTED.rows(wanted), *parameters, limit],
-    )
-
-
-def _of_sqlite(row: tuple[Any, ...]) -> ReadyTask:
-    task_id, route_id, priority, available_at, waiting_since, timeout_seconds, spill_after_seconds, avoid, *key = (
-        row
-    )
-    return ReadyTask(
-        database.as_uuid(task_id),
-        database.as_uuid(route_id),
-        priority,
-        database.as_datetime(available_at),
-        database.as_datetime(waiting_since),
-        timeout_seconds,
-        spill_after_seconds,
-        json.loads(avoid) if avoid else None,
-        *key,
     )

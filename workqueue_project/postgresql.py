@@ -8,6 +8,9 @@ from typing import Any
 from queueapp.conf import Config
 
 ENGINE = "django.db.backends.postgresql"
+"""Of a `DATABASE_URL`."""
+POOLED = "queueapp.postgresql"
+"""The same, with a pool of our own."""
 
 RECONNECT_SECONDS = 2.0
 """The pool doubles its pause after each failed connection. Giving up this early, and starting afresh with the next
@@ -40,9 +43,9 @@ def postgresql(url: Mapping[str, Any], config: Config) -> dict[str, Any]:
     return {
         **url,
         **address,
+        "ENGINE": POOLED,
         "CONN_MAX_AGE": 0,  # the pool keeps connections; Django refuses to do so besides
-        # With these Django gives the pool `check=ConnectionPool.check_connection`: a connection that the server or
-        # the network has ended is replaced when it is asked for, and nobody sees it.
+        # A connection that the server or the network has ended is replaced when it is asked for: nobody sees it.
         "CONN_HEALTH_CHECKS": True,
         # A cursor on the server outlives its transaction, which a transaction-pooling proxy does not allow.
         "DISABLE_SERVER_SIDE_CURSORS": True,

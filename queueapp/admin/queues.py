@@ -68,7 +68,7 @@ class QueueAdmin(OperatorAdmin[Queue]):
     )
 
     class Media:
-        css = {"all": ["queueapp/overview.css", "queueapp/queue.css"]}
+        css = {"all": ["uplot/uplot.min.css", "queueapp/overview.css", "queueapp/queue.css"]}
 
     # ---- permissions and forms
 

@@ -33,15 +33,6 @@ def _token_of(request: Request) -> str | None:
     return token.strip() if scheme.lower() == SCHEME else None
 
 
-def is_as_it_was(request: Request) -> bool:
-    """Whether the request came with a key that is still good for the same."""
-    key = request.auth
-    if not isinstance(key, ApiKey):
-        return False
-    now = authenticate(_token_of(request) or "")
-    return now is not None and (now.role, now.task_globs) == (key.role, key.task_globs)
-
-
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer wq_…`: `request.auth` is the ApiKey. A bad key is refused, whoever has a session."""
 

@@ -6,6 +6,7 @@ the rows that a view is about (`ApiView.rows`). No name is closed to an admin us
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from queueapp import database
 from queueapp.domain.errors import NotFound
 from queueapp.models import ApiKey, Operation, Queue, Task
 from queueapp.querysets import OperationQuerySet, TaskQuerySet, is_visible_to
@@ -61,6 +63,12 @@ class IsOperatorToChange(IsOperator):
 def key_of(request: Request) -> ApiKey | None:
     """The key that the request came with; None for an admin user."""
     return request.auth if isinstance(request.auth, ApiKey) else None
+
+
+def asked_at(request: Request) -> datetime:
+    """When the request came, by the database's clock, which has told the time with the key."""
+    key = key_of(request)
+    return database.now() if key is None else key.read_at
 
 
 def is_operator(request: Request) -> bool:

@@ -9,12 +9,10 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from queueapp import audit, database, lifecycle
-from queueapp.api.authentication import is_as_it_was
 from queueapp.api.base import ApiView, in_its_thread, off_loop
 from queueapp.api.documents import Document, attempt_document, latest_attempt_document, task_document
 from queueapp.api.idempotency import asked_once, respond_once
@@ -28,7 +26,7 @@ from queueapp.api.parameters import (
     wait_seconds,
 )
 from queueapp.api.parsers import BodyParser
-from queueapp.api.permissions import key_of, may_touch, require_names, visible_task, visible_tasks
+from queueapp.api.permissions import asked_at, key_of, may_touch, require_names, visible_task, visible_tasks
 from queueapp.api.refusals import Conflict
 from queueapp.api.schema.describing import Answer, described, header, query, stands_for
 from queueapp.api.schema.parameters import TASK_FILTERS, lists
@@ -43,7 +41,7 @@ from queueapp.domain.tracing import valid_traceparent
 from queueapp.intake import is_array, read_submission, read_submissions
 from queueapp.models import Task
 from queueapp.querysets import is_visible_to
-from queueapp.reading import task_by_id
+from queueapp.reading import task_by_id, task_while_key_holds
 from queueapp.waiting import listening
 
 WAIT = query("wait", number(minimum=0), "Seconds to wait for the task to end; as it is when they are over.")
@@ -83,7 +81,7 @@ class TaskList(ApiView):
     def post(self, request: Request) -> Response:
         """One object: 201 with the task, or 200 with the live task of its unique key. An array: all or none."""
         allow_only(request.query_params, ())
-        now = database.now()
+        now = asked_at(request)
         # DRF says of a missing body that it is an empty object.
         body = cast(bytes, request.data) or b"{}"
         asked = asked_once(request, body)
@@ -99,8 +97,8 @@ class TaskList(ApiView):
         return partial(self._submit_one, request, read_submission(body, now, _limits()), now, waits)
 
     def _submit_one(self, request: Request, submission: Submission, now: datetime, waits: bool) -> Response:
-        (receipt,) = _submit(request, [submission], now)
-        headers = {"Location": reverse("api:task", args=[receipt.task_id])}
+        (receipt,) = _submit(request, [submission], now, not waits)
+        headers = {"Location": f"{request.path}/{receipt.task_id}"}
         if waits and receipt.created:
             return Response(_receipts([receipt]), status=201, headers=headers)
         task = task_by_id(receipt.task_id)
@@ -152,6 +150,9 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
                     return ended
                 if ended.status_code == 200:  # it may be a task that is no more, but it was submitted
                     response.data = ended.data
+    if response.data.get("state") not in TERMINAL_STATES:
+        # Its end would have been on the disk, and before it the submission.
+        await off_loop(database.until_on_disk)
     response["Preference-Applied"] = f"wait={seconds:.0f}"
     return response
 
@@ -194,7 +195,8 @@ def _answer_anew(response: Response, task_id: UUID) -> bool:
     """Put the task as it is now into the answer of a view, without going through one again, which takes twice as
     long. False where not all is as it was, with the key above all: what to answer then is for a view to say."""
     asked = cast(Any, response).renderer_context["request"]
-    task = task_by_id(task_id) if is_as_it_was(asked) else None
+    key = key_of(asked)
+    task = None if key is None else task_while_key_holds(task_id, key)
     if task is None or not _may_read(asked, task):
         return False
     response.data = task_document(task)
@@ -258,13 +260,15 @@ def _steer(
     return Response(task_document(task))
 
 
-def _submit(request: Request, submissions: list[Submission], now: datetime) -> list[lifecycle.Receipt]:
+def _submit(
+    request: Request, submissions: list[Submission], now: datetime, waits_for_disk: bool = True
+) -> list[lifecycle.Receipt]:
     require_names(request, {submission.name for submission in submissions})
     if traceparent := valid_traceparent(request.headers.get("traceparent", "")):
         submissions = [submission._replace(traceparent=traceparent) for submission in submissions]
     key = key_of(request)
     if key is not None:
-        return lifecycle.submit(submissions, key, now)
+        return lifecycle.submit(submissions, key, now, waits_for_disk)
     # An admin user's tasks have no key that would tell whose they are.
     receipts: list[lifecycle.Receipt] = []
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
 
 from queueapp import counters, database, statements
 from queueapp.lifecycle import activity
-from queueapp.statements import NAMED, Given
+from queueapp.statements import NAMED, Given, Returned
 
 LARGE_BYTES = 32 * 1024
 """Larger data is not read where hundreds of tasks are assigned at once, but when its worker has room for it."""
@@ -52,6 +52,10 @@ class Assigned(NamedTuple):
     deadline: datetime
     priority: int
     traceparent: str
+    waiting_since: datetime
+
+
+_ASSIGNED = Returned(Assigned)
 
 
 def assign(
@@ -67,13 +71,10 @@ def assign(
         return []
     rows = [(*choice, capacities[choice.session_id] if capacities else ANY) for choice in choices]
     with transaction.atomic(savepoint=False):
-        written = statements.execute(_statement(), [_CHOICES.rows(rows), *activity.times(now)])
-        if capacities and len(written) < len(choices):
+        assigned = _ASSIGNED.rows(_statement(), [_CHOICES.rows(rows), *activity.times(now)])
+        if capacities and len(assigned) < len(choices):
             _check({choice.session_id: capacities[choice.session_id] for choice in choices})
-        by_id = {choice.task_id: choice for choice in choices}
-        assigned = [_assigned(by_id[database.as_uuid(task_id)], *rest) for task_id, *rest, _, _ in written]
-        since = (database.as_datetime(row[-2]) for row in written)
-        counters.waits.add_after_commit((now - each).total_seconds() for each in since)
+        counters.waits.add_after_commit((now - task.waiting_since).total_seconds() for task in assigned)
         if not database.is_postgresql():
             activity.note(activity.GIVEN, {task.session_id for task in assigned}, now)
     return assigned
@@ -96,10 +97,7 @@ def _statement() -> str:
         progress = NULL, progress_message = ''
         """,
         "task.state = 'pending' AND task.delayed_until IS NULL AND NOT task.held_back",
-        f"""
-        id, route_id, name, {data_unless_large()} AS data, attempt, timeout_seconds, priority, traceparent,
-        waiting_since, last_worker_id
-        """,
+        _ASSIGNED.columns("id", "last_worker_id", "route_id", "name", data_unless_large(), *Assigned._fields[5:]),
         among=f"""
         (SELECT choice.capacity IN ({ANY}, holder.max_outstanding) FROM queueapp_workersession AS holder
         WHERE holder.id = choice.session_id AND {_ONLINE})
@@ -111,27 +109,3 @@ def _statement() -> str:
 def data_unless_large(column: str = "data") -> str:
     size = f"octet_length({column})" if database.is_postgresql() else f"length(CAST({column} AS BLOB))"
     return f"CASE WHEN {size} <= {LARGE_BYTES} THEN {column} END"
-
-
-def _assigned(
-    choice: Choice,
-    route_id: Any,
-    name: str,
-    data: str | None,
-    attempt: int,
-    timeout_seconds: float,
-    priority: int,
-    traceparent: str,
-) -> Assigned:
-    return Assigned(
-        choice.task_id,
-        choice.session_id,
-        database.as_uuid(route_id),
-        name,
-        data,
-        attempt,
-        timeout_seconds,
-        choice.deadline,
-        priority,
-        traceparent,
-    )

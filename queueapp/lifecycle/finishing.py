@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
 
-from queueapp import callbacks, counters, database, doorbell, statements
+from queueapp import callbacks, counters, database, doorbell
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.lifecycle import activity
 from queueapp.lifecycle.attempts import Ending
 from queueapp.lifecycle.ending import end_attempts, locked
 from queueapp.lifecycle.keys import note_keys
 from queueapp.models import Attempt, Task
-from queueapp.statements import Given
+from queueapp.statements import Given, Returned
 
 Verdict = Literal["accepted", "stale", "unknown"]
 
@@ -36,12 +36,8 @@ class _Done(NamedTuple):
     concurrency_key: str | None
     waiting_since: datetime
 
-    @classmethod
-    def of(cls, row: tuple[Any, ...]) -> _Done:
-        task_id, session_id, number, assigned_at, *rest, waiting_since = row
-        as_uuid, as_datetime = database.as_uuid, database.as_datetime
-        times = as_datetime(assigned_at), *rest, as_datetime(waiting_since)
-        return cls(as_uuid(task_id), as_uuid(session_id), number, *times)
+
+_DONE = Returned(_Done)
 
 
 class Report(NamedTuple):
@@ -111,13 +107,13 @@ def _succeeded(reports: Sequence[tuple[UUID, UUID, int | None, str]], now: datet
         task.state = 'assigned' AND task.worker_id = report.session_id
         AND (report.number IS NULL OR report.number = task.attempt)
         """,
-        "id, last_worker_id, attempt, assigned_at, name, callback_url, concurrency_key, waiting_since",
+        _DONE.columns("id", "last_worker_id", "attempt", *_Done._fields[3:]),
         beside=activity.noting(activity.DONE),
     )
     rows: list[_Done] = []
     for _ in range(2):
         if reports:
-            rows += map(_Done.of, statements.execute(statement, [_REPORTS.rows(reports), *activity.times(now)]))
+            rows += _DONE.rows(statement, [_REPORTS.rows(reports), *activity.times(now)])
             written = {row.task_id for row in rows}
             reports = [report for report in reports if report[0] not in written]
     if not database.is_postgresql():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 
 from queueapp.domain.reach import Reach
@@ -9,7 +11,10 @@ from queueapp.querysets import ApiKeyQuerySet
 
 
 class ApiKey(models.Model):
-    """A credential. Only its digest is kept; the key itself is shown once."""
+    """A credential. Only its digest is kept; the key itself is shown once.
+
+    `read_at`: of one with which somebody came, when that was by the database's clock.
+    """
 
     class Role(models.TextChoices):
         PRODUCER = "producer"
@@ -26,6 +31,7 @@ class ApiKey(models.Model):
     created_by = models.CharField(max_length=200, blank=True, default="", editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
+    read_at: datetime
 
     objects = ApiKeyQuerySet.as_manager()
 

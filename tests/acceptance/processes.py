@@ -164,6 +164,14 @@ class Server:
         async with self.api("operator") as api:
             return (await api.get("/workers")).json()["results"]
 
+    async def until_attached(self, count: int) -> None:
+        """That many workers are: a socket is open before its worker is registered."""
+
+        async def are() -> bool:
+            return len(await self.workers()) == count
+
+        await eventually(are)
+
 
 class HoldingWorker:
     """A worker process that takes tasks and ends none."""

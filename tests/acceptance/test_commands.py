@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from processes import PATIENCE_SECONDS, ROOT, Server, eventually, finish, receive
+from processes import PATIENCE_SECONDS, ROOT, Server, finish, receive
 
 pytestmark = pytest.mark.only_on("sqlite", reason="what a process says and hears is the same on either database")
 
@@ -97,7 +97,7 @@ class TestLease:
     async def test_a_process_that_lost_its_lease_lets_its_workers_come_again(self, server):
         """As after a long stop: others have given the tasks of its workers away."""
         async with server.worker("?task=t") as worker:
-            await eventually(lambda: _attached(server, 1))
+            await server.until_attached(1)
             typed(
                 server,
                 "shell",

@@ -51,7 +51,7 @@ async def test_twenty_tasks_to_four_equal_workers_are_five_each(server: Server):
         server.worker("?task=t") as c,
         server.worker("?task=t") as d,
     ):
-        await eventually(lambda: _attached(server, 4))
+        await server.until_attached(4)
         await server.submit(*[{"name": "t"}] * 20)
         for worker in (a, b, c, d):
             await receive(worker, 5)
@@ -60,12 +60,12 @@ async def test_twenty_tasks_to_four_equal_workers_are_five_each(server: Server):
 
 async def test_fifty_tasks_of_a_worker_that_dies_are_with_others_at_once_and_none_is_accepted_twice(server):
     async with server.worker("?task=t&_name=heir&_max_outstanding=50") as heir:
-        await eventually(lambda: _attached(server, 1))
+        await server.until_attached(1)
         first = await websockets.connect(
             f"ws://127.0.0.1:{server.port}/work/queue?task=t&_name=dying&_max_outstanding=50",
             additional_headers={"Authorization": f"Bearer {server.keys['worker']}"},
         )
-        await eventually(lambda: _attached(server, 2))
+        await server.until_attached(2)
         ids = await server.submit(*[{"name": "t"}] * 100)
         theirs = await receive(first, 50)
         for task in await receive(heir, 50):
@@ -123,10 +123,6 @@ async def test_kill_minus_nine_in_the_middle_of_a_thousand_tasks_loses_none(serv
     await asyncio.gather(*workers, return_exceptions=True)
     ended = {task["id"]: task["result"] for task in await server.tasks(name="t", state="succeeded")}
     assert ended == {task_id: number for number, task_id in enumerate(ids)}
-
-
-async def _attached(server: Server, count: int) -> bool:
-    return len(await server.workers()) == count
 
 
 async def _succeeded(server: Server, count: int) -> bool:

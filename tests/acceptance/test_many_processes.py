@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import websockets
@@ -16,9 +15,10 @@ pytestmark = pytest.mark.only_on("postgresql", reason="the embedded set-up is on
 V1 = {"subprotocols": ["workqueue.v1"]}
 
 
-@pytest.fixture
-def three(prepared: Server, tmp_path: Path) -> Iterator[list[Server]]:
-    with cluster(prepared, tmp_path, 3) as servers:
+@pytest.fixture(scope="module")
+def three(prepared: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    """Each test has a name of task of its own."""
+    with cluster(prepared, tmp_path_factory.mktemp("three"), 3) as servers:
         yield servers
 
 
@@ -34,9 +34,13 @@ async def test_one_takes_the_task_another_has_the_worker_and_the_third_the_produ
 
 
 async def test_tasks_spread_evenly_over_the_workers_of_all(three):
-    async with three[0].worker("?task=t") as a, three[1].worker("?task=t") as b, three[2].worker("?task=t") as c:
-        await eventually(lambda: _attached(three[0], 3))
-        await three[1].submit(*[{"name": "t"}] * 30)
+    async with (
+        three[0].worker("?task=spread") as a,
+        three[1].worker("?task=spread") as b,
+        three[2].worker("?task=spread") as c,
+    ):
+        await three[0].until_attached(3)
+        await three[1].submit(*[{"name": "spread"}] * 30)
         for worker in (a, b, c):
             await receive(worker, 10)
         assert [row["outstanding"] for row in await three[2].workers()] == [10, 10, 10]
@@ -44,9 +48,9 @@ async def test_tasks_spread_evenly_over_the_workers_of_all(three):
 
 async def test_what_one_is_told_reaches_the_socket_of_another(three):
     first, second, _ = three
-    async with second.worker("?task=t", **V1) as worker:
+    async with second.worker("?task=told", **V1) as worker:
         (welcome,) = await receive(worker)
-        (task_id,) = await first.submit({"name": "t"})
+        (task_id,) = await first.submit({"name": "told"})
         await receive(worker)
         async with first.api("producer") as api:
             await api.post(f"/tasks/{task_id}/cancel")
@@ -71,6 +75,7 @@ async def test_the_workers_tasks_of_a_process_that_was_killed_go_to_others_uncou
             assert (task["task_id"], task["attempt"]) == (task_id, 2)
             await finish(heir, task)
             assert (await living.task(task_id, wait=30))["state"] == "succeeded"
+    await asyncio.to_thread(dying.start)
 
 
 async def test_a_rolling_restart_under_load_loses_nothing_and_uses_up_no_attempts(prepared, tmp_path):
@@ -102,10 +107,6 @@ async def test_a_rolling_restart_under_load_loses_nothing_and_uses_up_no_attempt
         await asyncio.gather(*workers, return_exceptions=True)
         ended = {task["id"]: task["state"] for task in await servers[0].tasks(name="t")}
         assert ended == dict.fromkeys(ids, "succeeded")
-
-
-async def _attached(server: Server, count: int) -> bool:
-    return len(await server.workers()) == count
 
 
 async def _succeeded(server: Server, count: int) -> bool:

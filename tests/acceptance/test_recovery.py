@@ -44,7 +44,7 @@ class TestAServerThatIsKilled:
             living[0].worker("?task=t") as first,
             living[1].worker("?task=t") as second,
         ):
-            await eventually(lambda: attached(living[0], 3))
+            await living[0].until_attached(3)
             await living[0].submit(*[{"name": "t", "max_attempts": 1}] * 30)
             orphans = {task["task_id"] for task in await receive(orphaned, 10)}
             kept = [await receive(worker, 10) for worker in (first, second)]
@@ -112,10 +112,6 @@ class TestAWorkerProcess:
         await eventually(lambda: all_succeeded(server, 10))
         for task_id in ids:
             assert await outcomes(server, task_id) == ["lost", "done"]
-
-
-async def attached(server: Server, count: int) -> bool:
-    return len(await server.workers()) == count
 
 
 async def all_succeeded(server: Server, count: int) -> bool:

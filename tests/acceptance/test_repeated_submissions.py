@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,9 +16,10 @@ pytestmark = pytest.mark.only_on("postgresql", reason="the embedded set-up is on
 PRODUCERS = 50
 
 
-@pytest.fixture
-def three(prepared: Server, tmp_path: Path) -> Iterator[list[Server]]:
-    with cluster(prepared, tmp_path, 3) as servers:
+@pytest.fixture(scope="module")
+def three(prepared: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Server]]:
+    """Each test has a name of task of its own."""
+    with cluster(prepared, tmp_path_factory.mktemp("three"), 3) as servers:
         yield servers
 
 
@@ -47,24 +47,24 @@ async def submit_all_at_once(servers: list[Server], body: Any, key: str = "") ->
 
 class TestFiftySubmissionsAtOnce:
     @pytest.mark.parametrize(
-        "body", [{"name": "t", "data": 7}, [{"name": "t"}] * 200], ids=["one task", "an array"]
+        ("name", "body"), [("one", {"name": "one", "data": 7}), ("array", [{"name": "array"}] * 200)]
     )
-    async def test_with_one_idempotency_key_are_one_submission_and_fifty_equal_answers(self, three, body):
-        answers = await submit_all_at_once(three, body, key="order-4711")
+    async def test_with_one_idempotency_key_are_one_submission_and_fifty_equal_answers(self, three, name, body):
+        answers = await submit_all_at_once(three, body, key=f"order-{name}")
         assert {answer.status_code for answer in answers} == {201}
         (content,) = {answer.content for answer in answers}
         submitted = answers[0].json()
         ids = submitted["ids"] if isinstance(body, list) else [submitted["id"]]
-        assert sorted(task["id"] for task in await three[0].tasks(name="t")) == sorted(ids)
+        assert sorted(task["id"] for task in await three[0].tasks(name=name)) == sorted(ids)
         # A day later's client, to any of them.
-        again = await submit_until_answered(three, 1, body, "order-4711")
+        again = await submit_until_answered(three, 1, body, f"order-{name}")
         assert (again.status_code, again.content) == (201, content)
 
     async def test_with_one_unique_key_are_one_task(self, three):
-        answers = await submit_all_at_once(three, {"name": "t", "unique_key": "order-4711"})
+        answers = await submit_all_at_once(three, {"name": "unique", "unique_key": "order-4711"})
         assert Counter(answer.status_code for answer in answers) == {201: 1, 200: PRODUCERS - 1}
         (task_id,) = {answer.json()["id"] for answer in answers}
-        assert [task["id"] for task in await three[0].tasks(name="t")] == [task_id]
+        assert [task["id"] for task in await three[0].tasks(name="unique")] == [task_id]
 
 
 async def test_a_server_that_is_killed_meanwhile_neither_loses_nor_doubles_what_has_a_key(three):
@@ -81,3 +81,4 @@ async def test_a_server_that_is_killed_meanwhile_neither_loses_nor_doubles_what_
     assert [answer.content for answer in answers[::2]] == [answer.content for answer in answers[1::2]]
     ids = [task_id for answer in answers[::2] for task_id in answer.json()["ids"]]
     assert sorted(task["id"] for task in await three[1].tasks(name="t")) == sorted(ids)
+    await asyncio.to_thread(three[0].start)

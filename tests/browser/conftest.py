@@ -8,15 +8,17 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.acceptance.processes import Server, backing, started_copy
 
-AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text()
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_MS = 60_000
 PASSWORD = "for-tests-only"
@@ -33,12 +35,14 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202e'\"&"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Without a browser the tests here are skipped, but never where a change is checked before it is taken."""
+    """They share an event loop, and so a browser, which takes seconds to start. Without one they are skipped, but
+    never where a change is checked before it is taken."""
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    for item in here:
+        item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
     if CHROMIUM is None and not os.environ.get("NEED_BROWSER"):
-        skip = pytest.mark.skip(reason="no Chromium is installed here (apt-get install chromium)")
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker(skip)
+        for item in here:
+            item.add_marker(pytest.mark.skip(reason="no Chromium is installed here (apt-get install chromium)"))
 
 
 class Viewer:
@@ -47,6 +51,7 @@ class Viewer:
     def __init__(self, server: Server, context: BrowserContext, page: Page) -> None:
         self.server, self.context, self.page = server, context, page
         self.complaints: list[str] = []
+        page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
@@ -103,7 +108,7 @@ def server(prepared_with_operator: Server, tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         # Without its sandbox, which root may not use: what it opens are our own pages.

@@ -11,14 +11,12 @@ import pytest
 import pytest_asyncio
 from django.contrib.admin.utils import quote
 from django.urls import reverse
-from playwright.async_api import async_playwright
+from playwright.async_api import Browser
 
 from queueapp.site import NAVIGATION
 from tests.acceptance.processes import Server, copied
-from tests.browser.conftest import CHROMIUM, Viewer
+from tests.browser.conftest import Viewer
 from tests.browser.hostile_rows import BINARY, HOSTILE, registered
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NARROW = 400
 NAMED = [name for _, name, _ in NAVIGATION]
@@ -91,22 +89,19 @@ def hostile(
         yield server, json.loads(said.strip().splitlines()[-1])
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def ada(hostile: tuple[Server, dict[str, str]]) -> AsyncIterator[Viewer]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def ada(hostile: tuple[Server, dict[str, str]], browser: Browser) -> AsyncIterator[Viewer]:
     """A logged-in operator, while a worker with a name of the enemy's is attached."""
     server, _ = hostile
     name = url_quote(HOSTILE.replace(BINARY, ""))
-    async with (
-        async_playwright() as playwright,
-        server.worker(f"?task=tag,other&_name={name}&_version={name}&cloud={'x' * 150}"),
-    ):
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    async with server.worker(f"?task=tag,other&_name={name}&_version={name}&cloud={'x' * 150}"):
+        await server.until_attached(1)
         context = await browser.new_context(viewport={"width": 1280, "height": 900})
         await context.add_init_script(WATCH)
         viewer = Viewer(server, context, await context.new_page())
         await viewer.log_in()
         yield viewer
-        await browser.close()
+        await context.close()
 
 
 @pytest.mark.parametrize("name", PAGES)

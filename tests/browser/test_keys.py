@@ -69,6 +69,7 @@ async def test_the_button_that_cannot_be_undone_is_red_in_its_row(server: Server
 
 async def test_revoking_says_what_it_cuts_off_and_asks(server: Server, viewer: Open):
     async with server.worker("?task=tag") as worker, viewer() as ada:
+        await server.until_attached(1)
         await ada.open("/admin/queueapp/apikey/?q=test-worker")
         await ada.page.click("#result_list th a")
         await ada.page.click(".object-tools button:has-text('Revoke')")

@@ -26,6 +26,7 @@ async def is_the_same(ada: Viewer) -> bool:
 
 async def test_what_a_worker_holds_follows_without_a_reload(server: Server, viewer: Open):
     async with server.worker("?task=tag&_name=w1") as socket, viewer() as ada:
+        await server.until_attached(1)
         await ada.open(WORKERS)
         await ada.until("#result_list .field-load", "0 of")
         await mark(ada)
@@ -45,6 +46,7 @@ async def test_what_a_worker_holds_follows_without_a_reload(server: Server, view
 async def test_a_workers_page_says_what_it_holds_now(server: Server, viewer: Open):
     async with viewer() as ada:
         async with server.worker("?task=tag&_name=w1") as socket:
+            await server.until_attached(1)
             await ada.open(WORKERS)
             await ada.page.click("#result_list a:has-text('w1')")
             await ada.until(".field-heartbeat", "which lets go of a worker")

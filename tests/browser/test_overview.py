@@ -41,17 +41,3 @@ async def test_old_numbers_are_called_old(server: Server, viewer: Open):
         await ada.is_live()
         server.kill()
         await ada.until("#overview-state", "No news since")
-
-
-async def test_the_curves_can_be_read_by_the_keyboard_at_each_range(server: Server, viewer: Open):
-    async with viewer() as ada:
-        await ada.page.wait_for_selector("#curves figure:first-child path", state="attached", timeout=60_000)
-        for button in await ada.page.locator("#ranges button").all():
-            await button.press("Enter")
-            assert await button.get_attribute("aria-pressed") == "true"
-        curve = ada.page.locator("#curves svg").first
-        await curve.focus()
-        await curve.press("ArrowLeft")
-        await ada.page.wait_for_selector("#curves .cursor", state="attached")
-        assert "Tasks a second: submitted" in (await curve.get_attribute("aria-label"))
-        assert ada.complaints == []

@@ -74,6 +74,7 @@ async def at_work(server: Server) -> AsyncIterator[None]:
     """A fleet that holds some tasks, and waits for others in vain."""
     async with AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(server.worker(query)) for query in WORKERS]
+        await server.until_attached(len(WORKERS))
         await server.submit(
             *[{"name": "tag", "attrs": {"cloud": "aws", "account": "12"}, "timeout": 3600}] * 44,
             *[{"name": "tag", "attrs": {"cloud": "gcp", "account": "9"}, "timeout": 3600}] * 9,
@@ -124,7 +125,7 @@ async def logged_in(server: Server, browser: Browser, **options: Any) -> AsyncIt
 async def of_the_overview(ada: Viewer, picture: str) -> None:
     await ada.is_live()
     await ada.until("#problems", "no worker accepts cloud=azure")
-    await ada.page.wait_for_selector("#curves path", state="attached")
+    await ada.page.wait_for_selector("#curves canvas")
     await taken(ada, picture, "#overview")
 
 

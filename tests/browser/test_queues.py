@@ -30,7 +30,7 @@ async def test_its_page_says_why_things_wait_and_draws_the_last_hour(server: Ser
         await ada.until("#problems", "3 tasks")  # they have waited for long enough
         await ada.open("/admin/queueapp/queue/tag/change/")
         await ada.until("#queue", "no worker accepts cloud=azure")
-        await ada.page.wait_for_selector("#curves path", state="attached")
+        await ada.page.wait_for_selector("#curves canvas")
         await ada.page.click("#queue a:has-text('the first')")
         await ada.page.wait_for_url("**/admin/queueapp/task/*/change/")
         assert ada.complaints == []

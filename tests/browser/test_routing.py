@@ -22,6 +22,7 @@ async def fleet(server: Server) -> AsyncIterator[None]:
         server.worker("?task=tag&cloud=aws&account=123&_name=narrow&_version=1.5&_max_outstanding=1"),
         server.worker("?task=colect&_name=astray"),
     ):
+        await server.until_attached(3)
         await server.submit(
             *[{"name": "tag", "attrs": {"cloud": "aws", "account": "123"}}] * 15,
             *[{"name": "tag", "attrs": {"cloud": "azure"}}] * 12,
@@ -115,6 +116,7 @@ async def test_hostile_names_and_values_do_nothing(server: Server, viewer: Open)
     )
     query = f"?task=tag&cloud={quote(HOSTILE)}&_name={quote(HOSTILE)}&_max_outstanding=1"
     async with server.worker(query), viewer() as ada:
+        await server.until_attached(1)
         address = f"{SANDBOX}?name=tag&attrs={quote(f'cloud={HOSTILE}')}"
         for path in (COVERAGE, f"{COVERAGE}?name={quote(HOSTILE)}", address, WORKERS):
             await ada.open(path)

@@ -49,7 +49,8 @@ def test_none_is_where_a_proxy_knows_of_none(table: None, settings: Any) -> None
 
 
 def test_the_driver_remembers_nothing_of_what_django_asks(table: None) -> None:
-    """Guard: `_plans_kept` ends. It kept the last hundred texts of each connection, with all that was in them."""
+    """Guard: `statements._cursor` ends that. The last hundred texts of each connection were kept, with all that
+    was in them."""
     ask_often()
     for letter in "xyz" * PREPARE_FROM:
         Queue.objects.filter(name=letter * 1000).exists()

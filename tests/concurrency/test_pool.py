@@ -11,10 +11,11 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.db import InternalError, OperationalError, connection, transaction
-from django.db.backends.postgresql.base import DatabaseWrapper
+from psycopg_pool import ConnectionPool
 
 from queueapp.conf import Config
 from queueapp.models import Queue
+from queueapp.postgresql.base import DatabaseWrapper
 from workqueue_project.postgresql import postgresql
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,6 +75,17 @@ class TestDeadConnections:
         connection.close()
         assert Queue.objects.count() == 0
         assert pid_of(connection) != dead
+
+
+class TestALivingConnection:
+    def test_is_handed_out_without_a_question_to_the_server(self, monkeypatch):
+        """Guard: `queueapp.postgresql.base._check`."""
+        asked: list[object] = []
+        monkeypatch.setattr(ConnectionPool, "check_connection", asked.append)
+        for _ in range(2):
+            pid_of(connection)
+            connection.close()
+        assert asked == []
 
 
 class TestLimits:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from django.db import transaction
 
 from queueapp import database, lifecycle
-from queueapp.lifecycle import submitting
+from queueapp.lifecycle import storing
 from queueapp.models import Task
 from tests.concurrency.interleaving import BEFORE_COMMIT, after, interleave
 from tests.integration import rows
@@ -20,6 +21,12 @@ def submit(*keys: str):
     return lifecycle.submit([submission(unique_key=key) for key in keys], None, NOW)
 
 
+def submit_with_more(*keys: str) -> list[lifecycle.Receipt]:
+    """Within a transaction of the caller's: by itself a submission is one statement, in which nobody can stop."""
+    with transaction.atomic():
+        return submit(*keys)
+
+
 class TestOneUniqueKey:
     @pytest.fixture(autouse=True)
     def queue_and_route(self):
@@ -28,14 +35,14 @@ class TestOneUniqueKey:
 
     def test_of_two_submissions_one_makes_the_task_and_both_receipts_name_it(self):
         """Guards: the constraint `task_one_live_per_unique_key`; `submit` reads again after it was refused."""
-        [first], [second] = interleave(lambda: submit("k"), BEFORE_COMMIT, lambda: submit("k"))
+        [first], [second] = interleave(lambda: submit_with_more("k"), BEFORE_COMMIT, lambda: submit("k"))
         assert first.task_id == second.task_id == Task.objects.get().id
         assert (first.created, second.created) == (True, False)
 
     def test_two_bulk_submissions_of_the_same_keys_in_opposite_orders_both_succeed(self, monkeypatch):
         """Guard: `_insert` takes the keys in their order. (Otherwise they deadlock, and `database.retried` begins
         again what PostgreSQL has ended.)"""
-        monkeypatch.setattr(submitting, "BATCH", 1)  # one statement a task, between which one can stop
+        monkeypatch.setattr(storing, "BATCH", 1)  # one statement a task, between which one can stop
         monkeypatch.setattr(database, "RETRIES", 1)
         first, second = interleave(
             lambda: submit("a", "b"), after("INSERT INTO queueapp_task"), lambda: submit("b", "a")
@@ -73,7 +80,7 @@ class TestOneUniqueKey:
         [plain] = rows.pending()
         lifecycle.cancel([old, another, plain], NOW)
         [receipt], retried = interleave(
-            lambda: submit("k"), BEFORE_COMMIT, lambda: lifecycle.retry([old, another, plain], NOW)
+            lambda: submit_with_more("k"), BEFORE_COMMIT, lambda: lifecycle.retry([old, another, plain], NOW)
         )
         assert retried == {another, plain}
         assert (row(old).state, row(receipt.task_id).state) == ("cancelled", "pending")

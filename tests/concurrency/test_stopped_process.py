@@ -42,8 +42,9 @@ def test_the_results_of_a_pass_that_outlived_its_transaction_are_kept_for_the_ne
 def test_a_request_that_outlived_its_transaction_is_answered_503():
     _, token = create_key("a producer", "producer")
     client = Client(headers={"Authorization": f"Bearer {token}"})
+    task = {"name": "t", "concurrency_key": "k"}  # which is noted beside it: a plain one is a single statement
     with stopping_before("INSERT INTO queueapp_task"):
-        answer = client.post("/api/v1/tasks", {"name": "t"}, content_type="application/json")
+        answer = client.post("/api/v1/tasks", task, content_type="application/json")
     assert (answer.status_code, answer["Retry-After"]) == (503, "1")
     connection.close()
     assert not Task.objects.exists()

@@ -29,7 +29,7 @@ class WholeQueue(Workers, Producers, Operators):
 def test_whatever_happens_the_rows_say_what_the_contract_says(monkeypatch):
     # The two seams: whoever needs the time or an id has it from here.
     monkeypatch.setattr(database, "now", WholeQueue.clock.now)
-    monkeypatch.setattr(database, "told_time", lambda cursor: WholeQueue.clock.now())
+    monkeypatch.setattr(database, "told_time", lambda told: WholeQueue.clock.now())
     monkeypatch.setattr(fields, "uuid7", WholeQueue.clock.new_id)
     run_state_machine_as_test(
         WholeQueue,

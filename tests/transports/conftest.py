@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from admin_rows import Scene, scene
 from django.contrib.auth import get_user_model
-from django.test import AsyncClient, Client
+from django.test import AsyncClient, Client, override_settings
 from rest_framework.test import APIClient
 from waiting_requests import LONG
 
@@ -26,6 +26,13 @@ from tests.integration.fleet import Fleet
 from tests.transports.conformance import faults_of_answer
 
 Caller = Callable[..., APIClient]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_passwords() -> Iterator[None]:
+    """To derive a key from a password takes a third of a second, by design, and more than most tests here."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ TASK, SESSION = uuid4(), uuid4()
 
 
 def assignment(task_id: UUID = TASK, attempt: int = 1, data: str | None = '{"n":1}') -> Assignment:
-    deadline = datetime(2030, 1, 31, 12, tzinfo=UTC)
-    return Assignment(Assigned(task_id, SESSION, uuid4(), "t", data, attempt, 60.0, deadline, 0, ""), "{}")
+    at = datetime(2030, 1, 31, 12, tzinfo=UTC)
+    return Assignment(Assigned(task_id, SESSION, uuid4(), "t", data, attempt, 60.0, at, 0, "", at), "{}")
 
 
 class Wire:

@@ -136,8 +136,8 @@
     const curves = [
         new Curves.Curve(byId("curves"), "Tasks a second", [["submitted", "submitted"], ["finished", "finished"], ["failed", "failed"]], rate),
         new Curves.Curve(byId("curves"), "Waiting", [["waiting", "waiting"]], short),
-        new Curves.Curve(byId("curves"), "Wait until assigned", [["wait_p50", "p50"], ["wait_p95", "p95"]], duration),
-        new Curves.Curve(byId("curves"), "Until the end", [["end_p50", "p50"], ["end_p95", "p95"]], duration),
+        new Curves.Curve(byId("curves"), "Wait until assigned", [["wait_p50", "p50"], ["wait_p95", "p95"]], duration, Curves.TIMES),
+        new Curves.Curve(byId("curves"), "Until the end", [["end_p50", "p50"], ["end_p95", "p95"]], duration, Curves.TIMES),
     ];
     let range = "1h";
     async function showPast() {

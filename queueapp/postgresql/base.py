@@ -1,0 +1,49 @@
+"""Django's PostgreSQL, with a pool that replaces what has died and does not ask each time whether it lives.
+
+Django's own asks the server whenever a connection is taken out of the pool. A request takes one for each piece of
+its work: whoever waited for one task waited for two such answers, a quarter of a millisecond of seven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from select import POLLIN, poll
+from typing import Any, ClassVar
+
+from django.db.backends.base.base import NO_DB_ALIAS
+from django.db.backends.postgresql import base
+from psycopg import Connection
+from psycopg_pool import ConnectionPool
+
+Pool = ConnectionPool[Connection[Any]]
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    # Django's own, which its type stubs leave out.
+    _connection_pools: ClassVar[dict[str, Pool]]
+    _configure_connection: Callable[[Connection[Any]], None]
+
+    @property
+    def pool(self) -> Pool | None:
+        options = self.settings_dict["OPTIONS"].get("pool")
+        if self.alias == NO_DB_ALIAS or not options:
+            return None
+        if self.alias not in self._connection_pools:
+            pool = ConnectionPool(
+                kwargs={**self.get_connection_params(), "autocommit": True},
+                open=False,
+                configure=self._configure_connection,
+                check=_check if self.settings_dict["CONN_HEALTH_CHECKS"] else None,
+                **options,
+            )
+            self._connection_pools.setdefault(self.alias, pool)  # another thread may have been quicker
+        return self._connection_pools[self.alias]
+
+
+def _check(connection: Connection[Any]) -> None:
+    """Ask only where something has come that nobody asked for: nearly always the end of the connection, by the
+    server, by a proxy or, when nobody answers at the other end, by this machine's kernel."""
+    arrived = poll()
+    arrived.register(connection.fileno(), POLLIN)
+    if arrived.poll(0):
+        ConnectionPool.check_connection(connection)

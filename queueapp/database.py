@@ -235,14 +235,6 @@ def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
         return told_time(cursor.fetchone()[0])
 
 
-def until_on_disk() -> None:
-    """Return when all is on the disk that was committed before, by whoever did not wait for it."""
-    if is_postgresql():
-        with connection.cursor() as cursor:
-            # A commit waits for all before it, if it has written anything itself.
-            cursor.execute("SELECT pg_logical_emit_message(true, 'workqueue', '')")
-
-
 def transaction_unless(is_one_statement: bool) -> AbstractContextManager[None]:
     """A statement by itself is a transaction, whose BEGIN and COMMIT are no answers to be waited for."""
     return nullcontext() if is_one_statement else transaction.atomic(savepoint=False)

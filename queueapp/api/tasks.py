@@ -97,7 +97,7 @@ class TaskList(ApiView):
         return partial(self._submit_one, request, read_submission(body, now, _limits()), now, waits)
 
     def _submit_one(self, request: Request, submission: Submission, now: datetime, waits: bool) -> Response:
-        (receipt,) = _submit(request, [submission], now, not waits)
+        (receipt,) = _submit(request, [submission], now)
         headers = {"Location": f"{request.path}/{receipt.task_id}"}
         if waits and receipt.created:
             return Response(_receipts([receipt]), status=201, headers=headers)
@@ -150,9 +150,6 @@ async def task_list(request: HttpRequest) -> HttpResponseBase:
                     return ended
                 if ended.status_code == 200:  # it may be a task that is no more, but it was submitted
                     response.data = ended.data
-    if response.data.get("state") not in TERMINAL_STATES:
-        # Its end would have been on the disk, and before it the submission.
-        await off_loop(database.until_on_disk)
     response["Preference-Applied"] = f"wait={seconds:.0f}"
     return response
 
@@ -260,15 +257,13 @@ def _steer(
     return Response(task_document(task))
 
 
-def _submit(
-    request: Request, submissions: list[Submission], now: datetime, waits_for_disk: bool = True
-) -> list[lifecycle.Receipt]:
+def _submit(request: Request, submissions: list[Submission], now: datetime) -> list[lifecycle.Receipt]:
     require_names(request, {submission.name for submission in submissions})
     if traceparent := valid_traceparent(request.headers.get("traceparent", "")):
         submissions = [submission._replace(traceparent=traceparent) for submission in submissions]
     key = key_of(request)
     if key is not None:
-        return lifecycle.submit(submissions, key, now, waits_for_disk)
+        return lifecycle.submit(submissions, key, now)
     # An admin user's tasks have no key that would tell whose they are.
     receipts: list[lifecycle.Receipt] = []
 

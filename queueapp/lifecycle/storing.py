@@ -80,18 +80,12 @@ def is_one_statement(tasks: Sequence[NewTask]) -> bool:
     return database.is_postgresql() and len(tasks) <= BATCH
 
 
-def store(
-    routes: Iterable[NewRoute],
-    tasks: Sequence[NewTask],
-    by: ApiKey | None,
-    now: datetime,
-    waits_for_disk: bool = True,
-) -> None:
+def store(routes: Iterable[NewRoute], tasks: Sequence[NewTask], by: ApiKey | None, now: datetime) -> None:
     """Write the tasks in the order given, which is that of their unique keys."""
     new_routes = _ROUTES.rows(routes)
     submitted = database.adapt(now), by.pk if by else None
     if is_one_statement(tasks):
-        statements.execute(_insert_all(waits_for_disk), [new_routes, _TASKS.rows(tasks), *submitted])
+        statements.execute(_insert_all(), [new_routes, _TASKS.rows(tasks), *submitted])
         return
     statements.execute(f"WITH {_ROUTES.table} {_insert_queues()}", [new_routes])
     statements.execute(f"WITH {_ROUTES.table}, {_submitted()} {_insert_routes()}", [new_routes, *submitted])
@@ -101,12 +95,11 @@ def store(
 
 
 @cache
-def _insert_all(waits_for_disk: bool) -> str:
+def _insert_all() -> str:
     """PostgreSQL runs what writes in the order in which one asks for what the other has returned."""
-    first = "true" if waits_for_disk else "set_config('synchronous_commit', 'off', true) = 'off'"
     return f"""
         WITH {_ROUTES.table}, {_TASKS.table}, {_submitted()},
-        named AS ({_insert_queues(first)} RETURNING name),
+        named AS ({_insert_queues()} RETURNING name),
         routed AS ({_insert_routes("(SELECT COUNT(*) FROM named) >= 0")} RETURNING id)
         {_insert_tasks("(SELECT COUNT(*) FROM routed) >= 0")}
         """
@@ -117,10 +110,10 @@ def _submitted() -> str:
     return f"submitted(at, key) AS (SELECT {values})"
 
 
-def _insert_queues(after: str = "true") -> str:
-    return f"""
+def _insert_queues() -> str:
+    return """
         INSERT INTO queueapp_queue (name, paused, paused_by, note)
-        SELECT DISTINCT name, false, '', '' FROM route WHERE {after} ORDER BY name
+        SELECT DISTINCT name, false, '', '' FROM route WHERE true ORDER BY name
         ON CONFLICT DO NOTHING
         """
 

@@ -30,23 +30,14 @@ class Receipt:
     created: bool
 
 
-def submit(
-    submissions: Sequence[Submission], by: ApiKey | None, now: datetime, waits_for_disk: bool = True
-) -> list[Receipt]:
-    """Store all of the submissions or none, in their order. A receipt for each, durable on return.
-
-    Not `waits_for_disk`: committed on return, and durable with any later commit that waits, such as that of the
-    result. For who tells nobody of it before `database.until_on_disk` or the end of the task.
-    """
+def submit(submissions: Sequence[Submission], by: ApiKey | None, now: datetime) -> list[Receipt]:
+    """Store all of the submissions or none, in their order. A receipt for each, durable on return."""
     keyed = [(s.name, s.unique_key) for s in submissions if s.unique_key is not None]
     if not keyed:
-        return _insert(submissions, {}, by, now, waits_for_disk)
+        return _insert(submissions, {}, by, now)
     while True:
         try:
-            receipts = _insert(submissions, live_by_unique_key(keyed), by, now, waits_for_disk)
-            if not any(receipt.created for receipt in receipts):
-                database.until_on_disk()  # Who made them may not have waited.
-            return receipts
+            return _insert(submissions, live_by_unique_key(keyed), by, now)
         except IntegrityError:
             # Somebody else took one of the keys since they were read: now it will be found. A task that
             # ended in between frees its key, so this ends.
@@ -71,7 +62,6 @@ def _insert(
     live: dict[tuple[str, str], UUID],
     by: ApiKey | None,
     now: datetime,
-    waits_for_disk: bool,
 ) -> list[Receipt]:
     routes: dict[UUID, NewRoute] = {}
     route_ids = _RouteIds()
@@ -98,7 +88,7 @@ def _insert(
     keys = [(task.name, task.concurrency_key) for task in tasks if task.concurrency_key is not None]
     with database.transaction_unless(is_one_statement(tasks) and not keys):
         # In the order of their unique keys: two submissions of the same keys would wait for each other without it.
-        store(routes.values(), sorted(tasks, key=by_unique_key), by, now, waits_for_disk)
+        store(routes.values(), sorted(tasks, key=by_unique_key), by, now)
         note_keys(keys)
         counters.count_after_commit(counters.submitted, [task.name for task in tasks])
         doorbell.ring(routes=ready, scheduled=any(task.delayed_until for task in tasks))

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 from unittest.mock import patch
 
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -43,6 +43,12 @@ def before(text: str) -> Point:
 
 def after(text: str) -> Point:
     return Point(text, after=True)
+
+
+def in_a_transaction(act: Callable[..., R], *arguments: Any) -> R:
+    """Of the caller's: a submission by itself is one statement, in which nobody can stop."""
+    with transaction.atomic():
+        return act(*arguments)
 
 
 def interleave(first: Callable[[], R], stop: Point, second: Callable[[], S]) -> tuple[R, S]:

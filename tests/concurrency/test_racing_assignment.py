@@ -14,7 +14,7 @@ from queueapp.lifecycle.submitting import route_id_of
 from queueapp.models import Queue, Task
 from queueapp.passes import Inbox, Outbox, Pass
 from queueapp.sessions import Closing
-from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, interleave
+from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, in_a_transaction, interleave
 from tests.integration.fleet import holder_of, holders, submit
 from tests.integration.rows import attempts, row
 
@@ -198,7 +198,9 @@ class TestAttachAgainstSubmit:
     def test_a_task_committed_after_its_worker_has_looked_is_assigned_by_the_next_pass(self, here):
         """Guard: the doorbell rings after the commit, not before: a pass that heard of the route earlier would
         find nothing and forget it."""
-        task_ids, workers = interleave(submit, BEFORE_COMMIT, lambda: here.attach("task=t"))
+        task_ids, workers = interleave(
+            lambda: in_a_transaction(submit), BEFORE_COMMIT, lambda: here.attach("task=t")
+        )
         assert not holders()
         here.run()
         assert [holder_of(task_id) for task_id in task_ids] == workers
@@ -211,7 +213,9 @@ class TestAttachAgainstSubmit:
 
     def test_the_slow_poll_finds_it_when_the_ring_is_lost(self, here):
         """Guard: `Dispatcher.poll`."""
-        task_ids, workers = interleave(submit, BEFORE_COMMIT, lambda: here.attach("task=t"))
+        task_ids, workers = interleave(
+            lambda: in_a_transaction(submit), BEFORE_COMMIT, lambda: here.attach("task=t")
+        )
         here.process.run(Inbox(tick=True))
         assert [holder_of(task_id) for task_id in task_ids] == workers
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from django.db import transaction
 
 from queueapp import database, lifecycle
 from queueapp.lifecycle import storing
 from queueapp.models import Task
-from tests.concurrency.interleaving import BEFORE_COMMIT, after, interleave
+from tests.concurrency.interleaving import BEFORE_COMMIT, after, in_a_transaction, interleave
 from tests.integration import rows
 from tests.integration.rows import NOW, attempts, done, row, submission
 
@@ -21,12 +20,6 @@ def submit(*keys: str):
     return lifecycle.submit([submission(unique_key=key) for key in keys], None, NOW)
 
 
-def submit_with_more(*keys: str) -> list[lifecycle.Receipt]:
-    """Within a transaction of the caller's: by itself a submission is one statement, in which nobody can stop."""
-    with transaction.atomic():
-        return submit(*keys)
-
-
 class TestOneUniqueKey:
     @pytest.fixture(autouse=True)
     def queue_and_route(self):
@@ -35,7 +28,7 @@ class TestOneUniqueKey:
 
     def test_of_two_submissions_one_makes_the_task_and_both_receipts_name_it(self):
         """Guards: the constraint `task_one_live_per_unique_key`; `submit` reads again after it was refused."""
-        [first], [second] = interleave(lambda: submit_with_more("k"), BEFORE_COMMIT, lambda: submit("k"))
+        [first], [second] = interleave(lambda: in_a_transaction(submit, "k"), BEFORE_COMMIT, lambda: submit("k"))
         assert first.task_id == second.task_id == Task.objects.get().id
         assert (first.created, second.created) == (True, False)
 
@@ -80,7 +73,9 @@ class TestOneUniqueKey:
         [plain] = rows.pending()
         lifecycle.cancel([old, another, plain], NOW)
         [receipt], retried = interleave(
-            lambda: submit_with_more("k"), BEFORE_COMMIT, lambda: lifecycle.retry([old, another, plain], NOW)
+            lambda: in_a_transaction(submit, "k"),
+            BEFORE_COMMIT,
+            lambda: lifecycle.retry([old, another, plain], NOW),
         )
         assert retried == {another, plain}
         assert (row(old).state, row(receipt.task_id).state) == ("cancelled", "pending")

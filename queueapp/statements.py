@@ -156,14 +156,13 @@ class Returned(Generic[Row]):
     """What a statement returns, as named tuples: `Returned(ReadyTask)`. The types of the fields say how they are
     read.
 
-    From SQLite each row comes as one JSON text, and all are read at once. Its driver would make an object of each
-    value, and Python of texts the ids and times that they stand for, one by one. Fractions come with
-    fifteen digits.
+    From SQLite each row comes as one JSON text, which is read in one go. Its driver would make an object of each
+    value, and Python of texts the ids and times that they stand for, one by one. Fractions have fifteen digits.
     """
 
     def __init__(self, row: type[Row]) -> None:
         self._make: Callable[[Iterable[Any]], Row] = row._make  # type: ignore[attr-defined]
-        self._decode = msgspec.json.Decoder(list[row]).decode  # type: ignore[valid-type]
+        self._decode = msgspec.json.Decoder(row).decode
         self._in_json = [_in_json(type) for type in get_type_hints(row).values()]
 
     def columns(self, *columns: str) -> str:
@@ -178,7 +177,7 @@ class Returned(Generic[Row]):
         rows = execute(statement, parameters)
         if is_postgresql():
             return list(map(self._make, rows))
-        return self._decode(f"[{','.join([text for (text,) in rows])}]")
+        return [self._decode(text) for (text,) in rows]
 
 
 def _in_json(type: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from queueapp import database, lifecycle
@@ -28,7 +30,7 @@ class TestOneUniqueKey:
 
     def test_of_two_submissions_one_makes_the_task_and_both_receipts_name_it(self):
         """Guards: the constraint `task_one_live_per_unique_key`; `submit` reads again after it was refused."""
-        [first], [second] = interleave(lambda: in_a_transaction(submit, "k"), BEFORE_COMMIT, lambda: submit("k"))
+        [first], [second] = interleave(partial(in_a_transaction, submit, "k"), BEFORE_COMMIT, lambda: submit("k"))
         assert first.task_id == second.task_id == Task.objects.get().id
         assert (first.created, second.created) == (True, False)
 
@@ -73,7 +75,7 @@ class TestOneUniqueKey:
         [plain] = rows.pending()
         lifecycle.cancel([old, another, plain], NOW)
         [receipt], retried = interleave(
-            lambda: in_a_transaction(submit, "k"),
+            partial(in_a_transaction, submit, "k"),
             BEFORE_COMMIT,
             lambda: lifecycle.retry([old, another, plain], NOW),
         )

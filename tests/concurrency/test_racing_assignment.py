@@ -199,9 +199,8 @@ class TestAttachAgainstSubmit:
     def test_a_task_committed_after_its_worker_has_looked_is_assigned_by_the_next_pass(self, here):
         """Guard: the doorbell rings after the commit, not before: a pass that heard of the route earlier would
         find nothing and forget it."""
-        task_ids, workers = interleave(
-            lambda: in_a_transaction(submit), BEFORE_COMMIT, lambda: here.attach("task=t")
-        )
+        committing = partial(in_a_transaction, submit)
+        task_ids, workers = interleave(committing, BEFORE_COMMIT, lambda: here.attach("task=t"))
         assert not holders()
         here.run()
         assert [holder_of(task_id) for task_id in task_ids] == workers
@@ -214,9 +213,8 @@ class TestAttachAgainstSubmit:
 
     def test_the_slow_poll_finds_it_when_the_ring_is_lost(self, here):
         """Guard: `Dispatcher.poll`."""
-        task_ids, workers = interleave(
-            lambda: in_a_transaction(submit), BEFORE_COMMIT, lambda: here.attach("task=t")
-        )
+        committing = partial(in_a_transaction, submit)
+        task_ids, workers = interleave(committing, BEFORE_COMMIT, lambda: here.attach("task=t"))
         here.process.run(Inbox(tick=True))
         assert [holder_of(task_id) for task_id in task_ids] == workers
 

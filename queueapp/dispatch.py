@@ -81,7 +81,7 @@ class _Found(NamedTuple):
 
 
 class Dispatcher:
-    """One per process, used by one thread at a time."""
+    """One per process, used by one thread at a time but for `hear`."""
 
     def __init__(self) -> None:
         self._fleet = Fleet()

@@ -31,6 +31,7 @@ Tier = frozenset[Profile]
 Tiers = tuple[Tier, ...]
 
 SUBSCRIPTIONS_KEPT = 4096
+KEPT_CHARACTERS = 4096
 
 OLDEST_SNAPSHOT = 2**30
 """In transactions. PostgreSQL tells older from newer among the latest 2³¹."""
@@ -298,10 +299,16 @@ def _offered(sessions: Mapping[SessionKey, UUID]) -> dict[SessionKey, set[Subscr
     return offered
 
 
-@lru_cache(maxsize=SUBSCRIPTIONS_KEPT)
 def _subscription(name: str, filter: str) -> Subscription:
     """Of JSON text. Kept, for the workers of a fleet offer the same, each up to a thousand."""
+    return _known(name, filter) if len(filter) <= KEPT_CHARACTERS else _read(name, filter)
+
+
+def _read(name: str, filter: str) -> Subscription:
     return Subscription.of(name, json.loads(filter))
+
+
+_known = lru_cache(maxsize=SUBSCRIPTIONS_KEPT)(_read)
 
 
 def _outstanding_on_sqlite() -> dict[SessionKey, int]:

@@ -67,7 +67,8 @@ class Hub:
         self._next_tick = 0.0
         self._next_promotion: datetime | None = None
         self._gathers = False
-        self._untold: Callable[[], None] = lambda: None
+        self._untold: tuple[Outbox, list[Link]] | None = None
+        """The last pass, where another follows at once. Nothing is awaited until it is told."""
         self._task: asyncio.Task[None] | None = None
         self._unlisten: Callable[[], None] = lambda: None
         self._relay = Relay()
@@ -254,8 +255,13 @@ class Hub:
             await self._start_anew()
         self._next_promotion = outbox.promote_at
         self._gathers = not outbox.more and len(outbox.verdicts) + len(outbox.assignments) >= GATHER_FROM
-        self._untold = partial(self._tell, outbox, asking)
-        if outbox.more:
+        self._untold = outbox, asking
+        if outbox.left is not None:
+            self._tell_the_untold()
+            self.inbox = outbox.left.followed_by(self.inbox)
+            self.wake()
+            await asyncio.sleep(RETRY_SECONDS)
+        elif outbox.more:
             self.wake()
         else:
             self._tell_the_untold()
@@ -304,12 +310,14 @@ class Hub:
     def _tell_the_untold(self) -> None:
         """What the last pass has decided. Where another follows at once that is begun before: to tell hundreds of
         workers takes a seventh of a turn, in which the database would have nothing to do."""
-        untold, self._untold = self._untold, lambda: None
-        untold()
-
-    def _tell(self, outbox: Outbox, asking: Iterable[Link]) -> None:
-        self._hear(outbox.unheard)
-        self._send(outbox)
+        if self._untold is None:
+            return
+        (outbox, asking), self._untold = self._untold, None
+        try:
+            self._hear(outbox.unheard)
+            self._send(outbox)
+        except Exception:
+            logger.exception("Workers could not be told what was decided; the next tick compares.")
         for link in asking:
             link.answered()
 
@@ -327,7 +335,8 @@ class Hub:
                     ack = Ack(str(report.task_id), attempt, verdict)
                     acks.setdefault(report.session_id, []).append(ack)
         for session_id, messages in acks.items():
-            self._links[session_id].tell(messages)
+            if link := self._links.get(session_id):
+                link.tell(messages)
         tasks: dict[UUID, list[Assignment]] = {}
         for assignment in outbox.assignments:
             tasks.setdefault(assignment.task.session_id, []).append(assignment)

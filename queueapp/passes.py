@@ -16,8 +16,6 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connection
-
 from queueapp import access, counters, database, doorbell, handover, lifecycle, maintenance, sessions
 from queueapp.database import DATABASE_AWAY
 from queueapp.dispatch import Assignment, Dispatcher
@@ -85,7 +83,8 @@ class Inbox:
         return len({report.task_id for report in self.reports if report.done}) == len(self.reports)
 
     def is_of_results_alone(self) -> bool:
-        """Nothing that must come before them or after them: two transactions may be made of it."""
+        """Nothing that must come before them or after them: two transactions may be made of it. What only says
+        where to look is for that which assigns."""
         others = self.attachments or self.announced or self.wanted or self.tick
         return bool(self.reports) and not others and self.is_plain()
 
@@ -119,7 +118,7 @@ class Inbox:
 class Outbox:
     """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`.
 
-    `unheard`: news of the sessions that the slow poll has found."""
+    `unheard`: news of the sessions that the slow poll has found. `left`: what could not be taken in."""
 
     attached: list[Attachment] = field(default_factory=list)
     verdicts: list[tuple[Report, Verdict]] = field(default_factory=list)
@@ -128,10 +127,11 @@ class Outbox:
     more: bool = False
     promote_at: datetime | None = None
     lease_lost: bool = False
+    left: Inbox | None = None
 
 
 class Pass:
-    """Runs the passes of one node, all on one thread."""
+    """Runs the passes of one node, on one thread but for what is taken in `beside`."""
 
     def __init__(
         self,
@@ -157,19 +157,17 @@ class Pass:
         self._retention = Retention()
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
-        """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later.
+        """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later. So too with
+        one that is `left`, but what else is in the outbox holds.
 
         `held`: what the workers of this process have been sent, by which a hand-over from another process that
         was not heard of is noticed.
         """
         outbox = Outbox()
         try:
-            # Not where all the workers are full: then the room that the results make is for tasks of this pass.
+            # Where the last pass did not come to an end there is room without that which the results make.
             if self._beside is not None and self._has_more and inbox.is_of_results_alone():
-                taking_in = self._beside.submit(self._take_in_beside, inbox, outbox)
-                self._assign(inbox, held or {}, outbox)
-                taking_in.result()
-                outbox.more = outbox.more or self._dispatcher.has_news
+                self._take_in_beside(self._beside, inbox, held or {}, outbox)
             else:
                 self._take_in_before(inbox, outbox)
                 self._assign(inbox, held or {}, outbox)
@@ -184,12 +182,25 @@ class Pass:
         if inbox.brings_anything():
             self._take_in(inbox, outbox)
 
-    def _take_in_beside(self, inbox: Inbox, outbox: Outbox) -> None:
+    def _take_in_beside(self, beside: Executor, inbox: Inbox, held: Held, outbox: Outbox) -> None:
+        """What is assigned meanwhile is told once both are done, though its time runs."""
+        taking_in = beside.submit(self._take_in_elsewhere, inbox, outbox)
+        self._assign(inbox, held, outbox)
+        try:
+            taking_in.result()
+        except DATABASE_AWAY as error:
+            logger.warning("Results could not be taken in: %s", error)
+            outbox.verdicts.clear()
+            outbox.left = inbox
+        # The pass may have seen neither the room that the results made nor whom they let through.
+        outbox.more = outbox.more or self._dispatcher.has_news or bool(outbox.verdicts)
+
+    def _take_in_elsewhere(self, inbox: Inbox, outbox: Outbox) -> None:
         try:
             self._take_in(inbox, outbox)
-        except DATABASE_AWAY:
-            connection.close()
-            raise
+        finally:
+            # Not kept for the next backlog, which may be hours away.
+            database.give_back_connection()
 
     def _assign(self, inbox: Inbox, held: Held, outbox: Outbox) -> None:
         try:
@@ -199,6 +210,7 @@ class Pass:
         except Exception as error:
             # What was taken in is committed and must be answered, whatever becomes of the dispatch.
             self._dispatcher.forget()
+            self._has_more = False
             if not isinstance(error, DATABASE_AWAY):
                 logger.exception("Tasks could not be assigned.")
 
@@ -280,16 +292,15 @@ class Pass:
     def _next_promotion(self, inbox: Inbox) -> datetime | None:
         """Asked for only when it may have changed: who has just been given a task waits for the answer."""
         if inbox.tick or inbox.scheduled or self._schedule_changed:
-            self._schedule_changed = False  # first: it may be heard on the other thread that it has changed again
             self._promote_at = maintenance.next_promotion()
+            self._schedule_changed = False
         return self._promote_at
 
     def _hear(self, rings: list[doorbell.Ring]) -> None:
         """After the commit. Routes, roster and schedule are for this process to deal with, the rest for all."""
         news = doorbell.merged(rings)
         self._dispatcher.hear(news.routes, news.keys)
-        if news.scheduled:
-            self._schedule_changed = True
+        self._schedule_changed = self._schedule_changed or news.scheduled
         if others := replace(news, routes=frozenset(), roster=False, keys=False, scheduled=False):
             doorbell.deliver(others)
 

@@ -294,12 +294,17 @@ def _is_over(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def fresh_database(server_url: str, template: str = "template1") -> Iterator[str]:
-    """The URL of a new database on that server, a copy of the template, which nobody may be using."""
+def fresh_database(server_url: str, template: str = "template1", language: str = "") -> Iterator[str]:
+    """The URL of a new database on that server, a copy of the template, which nobody may be using. With a language
+    texts are in its order (the template must be `template0` then)."""
     name = f"workqueue_{uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} {}").format(
+                sql.Identifier(name),
+                sql.Identifier(template),
+                sql.SQL("LOCALE_PROVIDER icu ICU_LOCALE {}").format(language) if language else sql.SQL(""),
+            )
         )
     try:
         yield at_database(server_url, name)

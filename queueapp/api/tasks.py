@@ -33,6 +33,7 @@ from queueapp.api.schema.parameters import TASK_FILTERS, lists
 from queueapp.api.schema.words import number, ref, text
 from queueapp.api.steering import steered
 from queueapp.conf import config
+from queueapp.database import DATABASE_AWAY
 from queueapp.domain.addresses import read_networks
 from queueapp.domain.errors import StateForbids
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES
@@ -193,7 +194,10 @@ def _answer_anew(response: Response, task_id: UUID) -> bool:
     long. False where not all is as it was, with the key above all: what to answer then is for a view to say."""
     asked = cast(Any, response).renderer_context["request"]
     key = key_of(asked)
-    task = None if key is None else task_while_key_holds(task_id, key)
+    try:
+        task = None if key is None else task_while_key_holds(task_id, key)
+    except DATABASE_AWAY:
+        return False
     if task is None or not _may_read(asked, task):
         return False
     response.data = task_document(task)

@@ -84,7 +84,7 @@ def lock_sessions(session_ids: Iterable[UUID], or_fail: bool = False) -> None:
 
 class Books:
     """Of one process: when it next writes what was noted, by whichever process. What cannot be written stays
-    noted, and results and assignments, which run on the same thread, go on."""
+    noted, and the passes, which run on the same thread, go on."""
 
     def __init__(self) -> None:
         self._next_at = 0.0

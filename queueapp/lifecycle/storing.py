@@ -1,7 +1,8 @@
 """What a submission writes: the queues and routes that are new, and its tasks.
 
 Queues by name, then routes by id, then tasks by unique key, whoever writes them: two who met crosswise would wait
-for each other.
+for each other. Names are in the order of their characters' numbers, as Python has them, whatever the database's
+own order is.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def is_one_statement(tasks: Sequence[NewTask]) -> bool:
 
 
 def store(routes: Iterable[NewRoute], tasks: Sequence[NewTask], by: ApiKey | None, now: datetime) -> None:
-    """Write the tasks in the order given, which is that of their unique keys."""
+    """Write the tasks in the order given, which is that of their unique keys. In a transaction of the caller's,
+    unless it `is_one_statement`."""
     new_routes = _ROUTES.rows(routes)
     submitted = database.adapt(now), by.pk if by else None
     if is_one_statement(tasks):
@@ -96,7 +98,8 @@ def store(routes: Iterable[NewRoute], tasks: Sequence[NewTask], by: ApiKey | Non
 
 @cache
 def _insert_all() -> str:
-    """PostgreSQL runs what writes in the order in which one asks for what the other has returned."""
+    """PostgreSQL runs what writes in the order in which one asks for what the other has returned: how many rows
+    that are is always enough, but must be known first."""
     return f"""
         WITH {_ROUTES.table}, {_TASKS.table}, {_submitted()},
         named AS ({_insert_queues()} RETURNING name),
@@ -111,9 +114,13 @@ def _submitted() -> str:
 
 
 def _insert_queues() -> str:
-    return """
+    """Of those that are there not even the conflict is sought: it would wait for whoever is changing one."""
+    by_number = 'COLLATE "C"' if database.is_postgresql() else ""
+    return f"""
         INSERT INTO queueapp_queue (name, paused, paused_by, note)
-        SELECT DISTINCT name, false, '', '' FROM route WHERE true ORDER BY name
+        SELECT name, false, '', '' FROM route
+        WHERE NOT EXISTS (SELECT 1 FROM queueapp_queue AS queue WHERE queue.name = route.name)
+        GROUP BY name ORDER BY name {by_number}
         ON CONFLICT DO NOTHING
         """
 

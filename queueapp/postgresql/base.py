@@ -34,7 +34,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 open=False,
                 configure=self._configure_connection,
                 check=_check if self.settings_dict["CONN_HEALTH_CHECKS"] else None,
-                **options,
+                **({} if options is True else options),
             )
             self._connection_pools.setdefault(self.alias, pool)  # another thread may have been quicker
         return self._connection_pools[self.alias]
@@ -42,7 +42,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 def _check(connection: Connection[Any]) -> None:
     """Ask only where something has come that nobody asked for: nearly always the end of the connection, by the
-    server, by a proxy or, when nobody answers at the other end, by this machine's kernel."""
+    server, by a proxy or, when nobody has answered at the other end for some seconds, by this machine's kernel.
+    Until then whoever takes such a connection finds out."""
     arrived = poll()
     arrived.register(connection.fileno(), POLLIN)
     if arrived.poll(0):

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import OperationalError, connection
 from fleet import submit
 
 from queueapp import database, doorbell, lifecycle
@@ -67,9 +67,9 @@ class Worker:
     async def _close(self, code: int, reason: str) -> None:
         self.closed.append(code)
 
-    async def until_it_is_welcome(self) -> None:
+    async def until_it_has_heard(self, number: int) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not self.kinds:  # noqa: ASYNC110 - as below
+            while len(self.kinds) < number:  # noqa: ASYNC110 - as below
                 await asyncio.sleep(0.01)
 
     async def until_it_holds(self, number: int) -> None:
@@ -132,13 +132,68 @@ async def test_a_pass_that_follows_at_once_begins_before_workers_are_told_of_the
     hub = Hub()
     hub.start()
     worker = Worker(hub)
-    await worker.until_it_is_welcome()
+    await worker.until_it_has_heard(1)
     await sync_to_async(submit_three)()
     await worker.until_it_holds(3)
     await hub.stop(grace_seconds=0)
     first = done.index("told 1")
     assert done[first - 3 : first + 3] == ["told 0", "begun", "begun", "told 1", "begun", "told 1"]
     assert worker.kinds.count("task") == 3
+
+
+@pytest.mark.only_on("postgresql", reason="on SQLite nothing is taken in beside")
+async def test_what_could_not_be_taken_in_beside_is_taken_in_later_and_workers_are_told_of_their_tasks(
+    settings, monkeypatch
+):
+    """Guard: what is `left`. No tick comes that would compare."""
+    settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=1, poll_interval_seconds=2 * PATIENCE_SECONDS)
+    run, finish, failed = Pass.run, lifecycle.finish, []
+    hub = Hub()
+
+    def reported_after_the_first(self: Pass, inbox: Inbox, *rest) -> Outbox:
+        outbox = run(self, inbox, *rest)
+        if outbox.assignments and not failed:
+            [assignment] = outbox.assignments
+            hub.inbox.reports.append(Report(worker.link.session_id, assignment.task.task_id, done=True))
+        return outbox
+
+    def failing_once(*arguments):
+        if failed:
+            return finish(*arguments)
+        failed.append(True)
+        raise OperationalError("the connection is gone")
+
+    monkeypatch.setattr(Pass, "run", reported_after_the_first)
+    monkeypatch.setattr(lifecycle, "finish", failing_once)
+    hub.start()
+    worker = Worker(hub)
+    await worker.until_it_has_heard(1)
+    await sync_to_async(submit_three)()
+    await worker.until_it_has_heard(5)
+    assert worker.kinds == ["welcome", "task", "task", "ack", "task"]
+    await hub.stop(grace_seconds=0)
+
+
+async def test_what_workers_cannot_be_told_of_one_pass_costs_the_next_nothing(settings, monkeypatch):
+    """Guard: `_tell_the_untold` raises nothing. The next pass has been begun, or its inbox been taken, by then."""
+    settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=1, poll_interval_seconds=2 * PATIENCE_SECONDS)
+    send, failed = Hub._send, []
+
+    def failing_once(self: Hub, outbox: Outbox) -> None:
+        if outbox.assignments and not failed:
+            failed.append(True)
+            raise RuntimeError("nobody foresaw that")
+        send(self, outbox)
+
+    monkeypatch.setattr(Hub, "_send", failing_once)
+    hub = Hub()
+    hub.start()
+    worker = Worker(hub)
+    await worker.until_it_has_heard(1)
+    await sync_to_async(submit_three)()
+    await worker.until_it_holds(2)
+    await hub.stop(grace_seconds=0)
+    assert worker.kinds == ["welcome", "task", "task"]
 
 
 async def test_what_a_tick_compares_is_what_workers_have_been_told(settings, monkeypatch):

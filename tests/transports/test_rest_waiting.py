@@ -9,10 +9,12 @@ from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
 from django.conf import settings as project_settings
+from django.db import OperationalError
 from django.test import AsyncClient, Client
 from django.utils import timezone
 from waiting_requests import LONG, cancel, cancel_all, unheard, until_waiting
@@ -65,6 +67,19 @@ class TestWaiting:
         await off_loop(lambda: ApiKey.objects.update(**changed))
         await off_loop(partial(cancel, task_id))
         assert_problem(await asyncio.wait_for(request, LONG / 2), status)
+
+    @pytest.mark.usefixtures("slow_poll")
+    async def test_of_whom_the_database_tells_nothing_at_the_end_is_answered_by_the_view(
+        self, key: str, task_id: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Which has a problem (503) for it; here it is back by then."""
+        away = OperationalError("the connection is gone")
+        monkeypatch.setattr(tasks, "task_while_key_holds", Mock(side_effect=away))
+        request = asyncio.create_task(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"))
+        await until_waiting(1)
+        await off_loop(partial(cancel, task_id))
+        response = await asyncio.wait_for(request, LONG / 2)
+        assert (response.status_code, response.json()["state"]) == (200, "cancelled")
 
     async def test_ends_when_the_seconds_are_over(self, key: str, task_id: str) -> None:
         response = await get(key, f"/api/v1/tasks/{task_id}?wait=0.05")

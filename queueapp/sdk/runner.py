@@ -117,8 +117,8 @@ class Runner:
     # ---- places
 
     def _start_waiting(self) -> None:
-        while self._waiting and len(self._running) < self._concurrency:
-            attempt = self._waiting.pop(next(iter(self._waiting)))
+        while len(self._running) < self._concurrency and (key := self._next_waiting()) is not None:
+            attempt = self._waiting.pop(key)
             attempt.stop_timer()
             self._running[attempt.key] = attempt
             attempt.pulse.start()
@@ -126,6 +126,10 @@ class Runner:
             attempt.run = self._loop.create_task(performing, name=f"task {attempt.task.id}")
             attempt.run.add_done_callback(partial(self._ended, attempt))
             attempt.timer = self._loop.call_at(attempt.pulse.deadline, self._look_at, attempt)
+
+    def _next_waiting(self) -> Key | None:
+        """Not one whose handler is still at the same attempt, which came over a connection that was lost."""
+        return next((key for key in self._waiting if key not in self._running), None)
 
     def _waited_too_long(self, attempt: Attempt) -> None:
         del self._waiting[attempt.key]

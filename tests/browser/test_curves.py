@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
-import pytest
+import pytest_asyncio
 
 from tests.acceptance.processes import Server
 from tests.browser.conftest import PATIENCE_MS, Open, Viewer
@@ -90,7 +90,7 @@ def since(earlier: datetime, later: datetime) -> timedelta:
     return (later - earlier) % timedelta(days=1)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def curves(server: Server, viewer: Open) -> AsyncIterator[Curves]:
     server.manage("shell", "-v", "0", "-c", "from tests.browser.curve_rows import make; make()")
     async with viewer(timezone_id="Asia/Kolkata", color_scheme="light") as ada:

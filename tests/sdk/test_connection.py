@@ -109,6 +109,25 @@ class TestALostConnection:
 
 
 class TestReconnect:
+    async def test_runs_the_same_attempt_again_only_when_its_first_run_has_ended(
+        self, server: Peer, serve: Any
+    ) -> None:
+        """Guard: `Runner._next_waiting`. The end of the first was taken for that of the second."""
+        worker, handler = held()
+        serve(worker, concurrency=2)
+        first = await server.attached()
+        await first.give("t1")
+        await handler.wait_begun()
+        await first.socket.close(1012)
+        second = await server.attached()
+        await second.give("t1")
+        await second.give("t2")
+        await handler.wait_begun()
+        handler.may_end.set()
+        told = [await second.hear(), await second.hear()]
+        assert sorted(message["task_id"] for message in told) == ["t1", "t2"]
+        assert [task.id for task in handler.tasks] == ["t1", "t2", "t1"]
+
     async def test_wipes_the_local_queue_and_drops_the_results_of_what_ran(self, server: Peer, serve: Any) -> None:
         worker, handler = held()
         serve(worker)

@@ -226,13 +226,13 @@ def _online(seen: int | None) -> _Online:
     rows: list[Row] = []
     used: list[tuple[SessionKey, Any]] = []
     outstanding: dict[SessionKey, int] = {}
-    for *_, session, max_outstanding, at, numbers in found:
-        if max_outstanding is not None:
-            rows.append((session, max_outstanding, at))
-        elif at is not None:
-            used += [(each, at) for each in set(activity.sessions_in(session))]
-        elif session is not None:
-            outstanding = dict(zip(activity.sessions_in(session), numbers, strict=True))
+    for *_, kind, sessions, max_outstanding, at, numbers in found:
+        if kind == "online":
+            rows.append((sessions, max_outstanding, at))
+        elif kind == "noted":
+            used += [(session, at) for session in set(activity.sessions_in(sessions))]
+        elif numbers is not None:
+            outstanding = dict(zip(activity.sessions_in(sessions), numbers, strict=True))
     return _Online(number, rows, seen is None, used, until, outstanding, are_queues_limited)
 
 
@@ -252,9 +252,13 @@ def _online_on_sqlite(seen: int) -> _Online:
 
 
 def _changed_since(snapshot: int | None) -> list[tuple[Any, ...]]:
-    """(number of all, the oldest transaction that is not over, whether queues are limited, *row). A row is a
-    session's with None; or what was noted: (sessions, None, time, None); or, once, all that hold tasks with how
-    many each does: (sessions, None, None, numbers), or but None.
+    """(number of all, the oldest transaction that is not over, whether queues are limited, *row).
+
+    A row is (kind, session or sessions, max_outstanding, time, numbers), with None for what its kind has not: one
+    that is `online`; what was `noted` of some at a time; and, once, those that are `holding` tasks with how many
+    each does, or None where nobody does.
+
+    One answer of several kinds: a pass with one task waits for it as long as for all else that it asks.
 
     What a snapshot does not see was written by a transaction that was not over, or not begun, when it was taken.
     """
@@ -271,13 +275,13 @@ def _changed_since(snapshot: int | None) -> list[tuple[Any, ...]]:
         ), held AS (
             SELECT uuid_send(worker_id) AS session, COUNT(*)::integer AS number {_HELD}
         ), changed AS (
-            SELECT session, max_outstanding, idle_since, NULL::integer[] FROM online WHERE {is_new}
+            SELECT 'online', session, max_outstanding, idle_since, NULL::integer[] FROM online WHERE {is_new}
             UNION ALL
-            SELECT sessions, NULL, at, NULL FROM (
+            SELECT 'noted', sessions, NULL, at, NULL FROM (
                 SELECT sessions, at, kind, xmin AS writer FROM queueapp_activity
             ) AS noted WHERE kind <> 'stale' AND {is_new}
             UNION ALL
-            SELECT string_agg(session, ''::bytea), NULL, NULL, array_agg(number) FROM held
+            SELECT 'holding', string_agg(session, ''::bytea), NULL, NULL, array_agg(number) FROM held
         )
         SELECT seen.*, changed.* FROM seen CROSS JOIN changed
         """,

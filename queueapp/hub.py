@@ -22,14 +22,14 @@ from django.db import connection
 from django.utils import timezone
 
 from queueapp import counters, doorbell, sessions
+from queueapp.announcing import announce
 from queueapp.conf import config
 from queueapp.database import DATABASE_AWAY, is_postgresql, now
-from queueapp.dispatch import Assignment
 from queueapp.domain.states import Outcome
 from queueapp.handover import Held
 from queueapp.link import Link
 from queueapp.passes import Inbox, Outbox, Pass
-from queueapp.protocol import RESTART_REASON, Ack, Cancel, CloseCode, DrainNotice, ServerMessage
+from queueapp.protocol import RESTART_REASON, Cancel, CloseCode, DrainNotice
 from queueapp.relay import Relay
 from queueapp.rollups import Counted
 from queueapp.sessions import Attachment, Closing
@@ -47,8 +47,6 @@ GATHER_SECONDS = 0.004
 """A pass costs some milliseconds whatever it carries. After one that carried so many results and assignments the
 next waits a little for more to come, which brings half as much again with single frames; when there is little to
 do, nobody waits."""
-
-SERVER = "workqueue"
 
 
 class Hub:
@@ -322,30 +320,7 @@ class Hub:
             link.answered()
 
     def _send(self, outbox: Outbox) -> None:
-        """After the commit: first the welcome, then acknowledgements, then tasks."""
-        for attachment in outbox.attached:
-            if link := self._links.get(attachment.session_id):
-                link.welcome(config().ping_interval_seconds, SERVER)
-        acks: dict[UUID, list[ServerMessage]] = {}
-        for report, verdict in outbox.verdicts:
-            if link := self._links.get(report.session_id):
-                attempt = link.held.get(report.task_id) if report.attempt is None else report.attempt
-                link.let_go(report.task_id, report.attempt)
-                if link.v1:
-                    ack = Ack(str(report.task_id), attempt, verdict)
-                    acks.setdefault(report.session_id, []).append(ack)
-        for session_id, messages in acks.items():
-            if link := self._links.get(session_id):
-                link.tell(messages)
-        tasks: dict[UUID, list[Assignment]] = {}
-        for assignment in outbox.assignments:
-            tasks.setdefault(assignment.task.session_id, []).append(assignment)
-        elsewhere: set[UUID] = set()
-        for session_id, assignments in tasks.items():
-            if link := self._links.get(session_id):
-                link.hand_over(assignments)
-            else:
-                elsewhere.update(assignment.task.task_id for assignment in assignments)
+        elsewhere = announce(outbox, self._links)
         self._relay.send(doorbell.Ring(assigned=frozenset(elsewhere)))
         self._note_whether_empty()
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Generic, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Generic, TypeVar, get_args, get_origin, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -180,11 +181,16 @@ class Returned(Generic[Row]):
         return [self._decode(text) for (text,) in rows]
 
 
+_IN_JSON = {int: "{}", float: "{}", str: "{}", UUID: "{}", datetime: "{} || 'Z'", list[str]: "json({})"}
+"""SQL for columns of these types as SQLite keeps them: times are UTC without saying so, lists are JSON already."""
+
+
 def _in_json(type: Any) -> str:
-    """A column of it. Times there are UTC without saying so; lists are JSON already."""
-    if type in (datetime, datetime | None):
-        return "{} || 'Z'"
-    return "json({})" if type == list[str] | None else "{}"
+    """What may be None too. TypeError for a type that would come as something else from SQLite."""
+    (kind,) = {*get_args(type)} - {NoneType} if get_origin(type) is UnionType else {type}
+    if kind not in _IN_JSON:
+        raise TypeError(f"{type} cannot be read on both databases: say how in statements._IN_JSON.")
+    return _IN_JSON[kind]
 
 
 NAMED = "SELECT named_id FROM named"

@@ -49,6 +49,15 @@ def read() -> list[Read]:
     return READ.rows(f"SELECT {columns} FROM queueapp_task ORDER BY id", [])
 
 
+class Unreadable(NamedTuple):
+    held_back: bool
+
+
+def test_a_row_with_a_type_that_sqlite_has_not_is_refused():
+    with pytest.raises(TypeError, match="both databases"):
+        Returned(Unreadable)
+
+
 class TestRowsThatAreGiven:
     def test_a_column_is_there_for_all_rows_if_one_has_it(self):
         rows = [("1", *[None] * 7), ("2", *[None] * 5, NOW, None), ("3", *[None] * 7)]

@@ -1,0 +1,53 @@
+"""What the workers of a process are told of a pass, once it is committed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from queueapp.conf import config
+from queueapp.dispatch import Assignment
+from queueapp.lifecycle import Report, Verdict
+from queueapp.link import Link
+from queueapp.passes import Outbox
+from queueapp.protocol import Ack, ServerMessage
+
+SERVER = "workqueue"
+
+Links = Mapping[UUID, Link]
+"""Of the workers here, by their sessions."""
+
+
+def announce(outbox: Outbox, links: Links) -> set[UUID]:
+    """First the welcome, then acknowledgements, then tasks. Returns the tasks whose workers are not here."""
+    for attachment in outbox.attached:
+        if link := links.get(attachment.session_id):
+            link.welcome(config().ping_interval_seconds, SERVER)
+    _acknowledge(outbox.verdicts, links)
+    return _hand_over(outbox.assignments, links)
+
+
+def _acknowledge(verdicts: Iterable[tuple[Report, Verdict]], links: Links) -> None:
+    acks: dict[UUID, list[ServerMessage]] = {}
+    for report, verdict in verdicts:
+        if link := links.get(report.session_id):
+            attempt = link.held.get(report.task_id) if report.attempt is None else report.attempt
+            link.let_go(report.task_id, report.attempt)
+            if link.v1:
+                acks.setdefault(report.session_id, []).append(Ack(str(report.task_id), attempt, verdict))
+    for session_id, messages in acks.items():
+        if link := links.get(session_id):
+            link.tell(messages)
+
+
+def _hand_over(assignments: Iterable[Assignment], links: Links) -> set[UUID]:
+    by_session: dict[UUID, list[Assignment]] = {}
+    for assignment in assignments:
+        by_session.setdefault(assignment.task.session_id, []).append(assignment)
+    elsewhere: set[UUID] = set()
+    for session_id, theirs in by_session.items():
+        if link := links.get(session_id):
+            link.hand_over(theirs)
+        else:
+            elsewhere.update(assignment.task.task_id for assignment in theirs)
+    return elsewhere

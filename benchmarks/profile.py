@@ -68,7 +68,7 @@ def _figures(title: str, stacks: str) -> Iterator[Figure]:
         thread, *frames = stack.split(";")
         part = _part_of(frames)
         parts[part] += int(count)
-        if "hub-database" in thread:
+        if "hub-" in thread:
             on_hub[part] += int(count)
     total = parts.total()
     rest = 100.0
@@ -77,7 +77,7 @@ def _figures(title: str, stacks: str) -> Iterator[Figure]:
         if share < SMALLEST_SHARE:
             break
         rest -= share
-        note = f"{on_hub[part] / number:.0%} of it on the database thread"
+        note = f"{on_hub[part] / number:.0%} of it on the threads of the passes"
         yield Figure(f"{title}: {part}", share, "%", note=note)
     yield Figure(f"{title}: all others", rest, "%", note=f"{total:,} samples")
 

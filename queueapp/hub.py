@@ -1,4 +1,4 @@
-"""One per process: the sockets of its workers, gathered for the database thread and told what it decided.
+"""One per process: the sockets of its workers, gathered for the passes and told what they decided.
 
 The event loop only puts things into the inbox, and sends. A thread of the hub's own runs the passes, and one
 beside it takes in results while there is much to do. While a pass runs the next inbox fills, so that batches grow

@@ -1,4 +1,4 @@
-"""One pass of a process's database thread: what its sockets brought goes in, what they are to be told comes out.
+"""One pass of a process: what its sockets brought goes in, what they are to be told comes out.
 
 A pass is two transactions, however many frames there were. What came in is committed before tasks are
 assigned: a process that held locks on tasks while it waits for the dispatch lock could wait for a dispatcher

@@ -9,7 +9,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md")))
 LARGEST_BYTES = 150_000
 
-PICTURES = {picture.resolve() for picture in (DOCS / "images").iterdir()}
+PICTURES = {*(DOCS / "images").resolve().iterdir(), *(DOCS / "performance").resolve().glob("*.svg")}
 
 
 def test_every_picture_is_shown_by_a_page_and_no_page_shows_another():

@@ -25,8 +25,6 @@ from queueapp.sessions import ENDED_AT_ONCE, Closing
 
 REVOKED_REASON = "The API key was revoked."
 
-SESSIONS_A_STEP = ENDED_AT_ONCE
-
 
 def revoke(key_ids: Iterable[int], now: datetime) -> set[int]:
     """Make the keys useless, for ever, and end the sessions that came with them. Returns those that had been
@@ -145,7 +143,7 @@ def _end_some(now: datetime, of: str, parameters: Sequence[Any], named: Iterable
             FROM {_SESSIONS_WITH_KEYS} WHERE {of} AND session.gone_at IS NULL AND {_may_be_beyond()}
             ORDER BY session.id LIMIT %s {"FOR UPDATE OF session" if database.is_postgresql() else ""}
             """
-        given = [*parameters, SESSIONS_A_STEP]
+        given = [*parameters, ENDED_AT_ONCE]
         rows = (
             statements.execute(statement, given) if named is None else statements.rows_of(named, statement, given)
         )

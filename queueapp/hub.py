@@ -131,7 +131,6 @@ class Hub:
             if self._node_id is not None:
                 sessions.stop_node(self._node_id, now())
         finally:
-            self._beside.submit(lambda: connection.close())  # that thread's own
             connection.close()
 
     # ---- what consumers say

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest_asyncio
 
 from tests.acceptance.processes import Server
-from tests.browser.conftest import PATIENCE_MS, Open, Viewer
+from tests.browser.conftest import Open, Viewer
 from tests.browser.curve_rows import STEP_SECONDS
 
 STEP = timedelta(seconds=STEP_SECONDS)
@@ -94,7 +94,6 @@ def since(earlier: datetime, later: datetime) -> timedelta:
 async def curves(server: Server, viewer: Open) -> AsyncIterator[Curves]:
     server.manage("shell", "-v", "0", "-c", "from tests.browser.curve_rows import make; make()")
     async with viewer(timezone_id="Asia/Kolkata", color_scheme="light") as ada:
-        ada.page.set_default_timeout(PATIENCE_MS)
         curves = Curves(ada)
         await curves.are_drawn_in(LIGHT)
         await ada.is_live()  # what stands above them has come, and moves them no more

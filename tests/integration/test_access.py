@@ -81,7 +81,7 @@ class TestAKeyThatIsRevoked:
         assert ApiKey.objects.get().revoked_at == now
 
     def test_ends_more_sessions_than_one_step_does(self, fleet, closed, monkeypatch):
-        monkeypatch.setattr(access, "SESSIONS_A_STEP", 2)
+        monkeypatch.setattr(access, "ENDED_AT_ONCE", 2)
         api_key = key()
         workers = attach(fleet, api_key, *["task=t"] * 5)
         access.revoke([api_key.pk], database.now())

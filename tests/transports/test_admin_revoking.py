@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from admin_rows import Fleet, act, list_url, page_url, shown, staff
+from channels.db import database_sync_to_async
 from django.test import Client
 from waiting_requests import until_waiting
 
@@ -109,7 +110,7 @@ class TestAKeysPage:
 
 
 async def test_producers_that_wait_or_follow_with_a_key_count(key: ApiKey, fleet: Fleet) -> None:
-    first, second = [await asyncio.to_thread(submitted, fleet, key) for _ in range(2)]
+    first, second = [await database_sync_to_async(submitted)(fleet, key) for _ in range(2)]
     with (
         listening() as ears,
         following(second, ("pending",), key.pk),
@@ -117,6 +118,6 @@ async def test_producers_that_wait_or_follow_with_a_key_count(key: ApiKey, fleet
     ):
         waiting = asyncio.create_task(ears.until_terminal(first, 60))
         await until_waiting(1)
-        use = (await asyncio.to_thread(key_use.uses, [key.pk]))[key.pk]
+        use = (await database_sync_to_async(key_use.uses)([key.pk]))[key.pk]
         waiting.cancel()
     assert use.producers == 2

@@ -6,20 +6,20 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from time import monotonic
 
 import pytest
 from admin_rows import Fleet
 from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
-from django.db import close_old_connections, connection
+from django.db import close_old_connections
 from django.test import Client
 from django.utils import timezone
 from operator_sockets import PATIENCE_SECONDS, closed_with, is_let_in, snapshot, socket, viewer, watching
 
 from queueapp import live, operators
 from queueapp.models import Task
+from tests.pool import until_threads_gave_theirs_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -138,24 +138,10 @@ class TestThePool:
     async def test_has_every_connection_back_between_two_snapshots(self) -> None:
         """Each thread that keeps one would be a connection less for ever."""
         client = await viewer()
-        before = _number_out()
         async with watching(client) as watcher:
             for _ in range(3):
                 await snapshot(watcher)
-                await asyncio.to_thread(_until_all_are_back, before)
-
-
-def _number_out() -> int:
-    stats = connection.pool.get_stats()  # type: ignore[attr-defined]
-    return stats["pool_size"] - stats["pool_available"]
-
-
-def _until_all_are_back(before: int) -> None:
-    """All but those that others had before: the test's own thread, and what other tests began. They come back a
-    moment after what was read with them."""
-    give_up_at = monotonic() + PATIENCE_SECONDS
-    while (number := _number_out()) > max(before, 1):
-        assert monotonic() < give_up_at, number
+                await asyncio.to_thread(until_threads_gave_theirs_back)
 
 
 class TestAViewer:

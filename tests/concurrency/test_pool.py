@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from threading import Barrier
 from typing import Any
 
 import psycopg
@@ -61,10 +62,18 @@ class TestDeadConnections:
 
     def test_all_that_died_in_the_pool_are_replaced(self):
         """As after a restart of the server."""
+        connection.close()  # four is all there are
+        all_have_one = Barrier(4)
+
+        def open_one(_: int) -> int:
+            with closing(connection):
+                pid = pid_of(connection)
+                all_have_one.wait()
+                return pid
+
         with ThreadPoolExecutor(4) as threads:
-            opened = list(threads.map(lambda _: pid_of(connection), range(4)))
-            list(threads.map(lambda _: connection.close(), range(4)))
-        end_backends(*set(opened))
+            opened = list(threads.map(open_one, range(4)))
+        end_backends(*opened)
         assert pid_of(connection) not in opened
 
     def test_one_that_died_in_use_fails_once_and_is_not_handed_out_again(self):
@@ -79,7 +88,7 @@ class TestDeadConnections:
 
 class TestALivingConnection:
     def test_is_handed_out_without_a_question_to_the_server(self, monkeypatch):
-        """Guard: `queueapp.postgresql.base._check`."""
+        """Guard: `queueapp.postgresql.base.Pool`."""
         asked: list[object] = []
         monkeypatch.setattr(ConnectionPool, "check_connection", asked.append)
         for _ in range(2):

@@ -15,7 +15,7 @@ import msgspec
 
 from queueapp.domain.errors import FieldError, InvalidSubmission, TooManySubmissions
 from queueapp.domain.names import attribute_problem, is_task_name
-from queueapp.domain.payloads import MAX_DEPTH, may_be_unstorable, parse_json
+from queueapp.domain.payloads import may_be_escaped, may_be_infinite_or_deep, parse_json
 from queueapp.domain.submission import MAX_ATTEMPTS, PRIORITIES, Limits, Submission, parse_submission
 
 
@@ -61,7 +61,7 @@ def _quickly(decode: Callable[[str], Any], body: bytes) -> Any:
     """What msgspec reads, which is stricter than the standard library; None where a closer look is needed."""
     try:
         text = body.decode()
-        return None if may_be_unstorable(text) else decode(text)
+        return None if may_be_escaped(text) else decode(text)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
         return None
 
@@ -83,12 +83,11 @@ def _plain_submissions(tasks: list[_Plain], limits: Limits) -> list[Submission] 
                 if attribute_problem(*pair):
                     return None
                 pairs.add(pair)
-        data = bytes(task.data)
-        if len(data) > limits.data_bytes or data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        encoded = bytes(task.data)
+        data = encoded.decode()
+        if len(encoded) > limits.data_bytes or may_be_infinite_or_deep(data):
             return None
-        submissions.append(
-            Submission(task.name, task.attrs, data.decode(), task.priority, max_attempts=task.max_attempts)
-        )
+        submissions.append(Submission(task.name, task.attrs, data, task.priority, max_attempts=task.max_attempts))
     return submissions
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 
 from queueapp.domain.errors import InvalidJson
-from queueapp.domain.payloads import MAX_DEPTH, check_json, json_text, may_be_unstorable
+from queueapp.domain.payloads import (
+    MAX_DEPTH,
+    check_json,
+    json_text,
+    may_be_escaped,
+    may_be_infinite_or_deep,
+)
 from queueapp.protocol import (
     ERROR_TEXT_LENGTH,
     MAX_ATTEMPT_NUMBER,
@@ -31,13 +37,17 @@ from queueapp.protocol import (
 )
 
 
+_NULL = msgspec.Raw(b"null")
+_NO_TEXT = msgspec.Raw(b'""')
+
+
 class _Envelope(msgspec.Struct):
     kind: str = ""
     task_id: str = ""
     result: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"null")
-    error: msgspec.Raw = msgspec.Raw(b'""')
-    details: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NO_TEXT
+    details: msgspec.Raw = _NULL
     attempt: Annotated[int, msgspec.Meta(ge=0, le=MAX_ATTEMPT_NUMBER)] | None = None
     retry: bool | None = None
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=MAX_RETRY_AFTER_SECONDS)] | None = None
@@ -93,24 +103,22 @@ def _decode_alone(text: str) -> list[_Envelope]:
 
 
 def _read_quickly(decode: Callable[[str], list[_Envelope]], text: str) -> list[_Envelope] | None:
-    if may_be_unstorable(text):
+    if may_be_escaped(text):
         return None
     try:
         envelopes = decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return None
-    if _may_be_deep(text) and any(_may_be_deep(payload) for each in envelopes for payload in _payloads(each)):
-        return None
-    return envelopes
+    return envelopes if all(map(_is_plain, envelopes)) else None
 
 
-def _may_be_deep(text: str) -> bool:
-    return text.count("[") + text.count("{") > MAX_DEPTH
+def _is_plain(envelope: _Envelope) -> bool:
+    """Whether its payloads can be stored for all that a look at them tells. What else is in a frame has a type."""
+    return _is_harmless(envelope.data) and _is_harmless(envelope.error) and _is_harmless(envelope.details)
 
 
-def _payloads(envelope: _Envelope) -> Iterator[str]:
-    for name in _PAYLOADS:
-        yield bytes(getattr(envelope, name)).decode()
+def _is_harmless(payload: msgspec.Raw) -> bool:
+    return payload is _NULL or payload is _NO_TEXT or not may_be_infinite_or_deep(bytes(payload).decode())
 
 
 def _load(text: str) -> Any:

@@ -17,14 +17,24 @@ MAX_DEPTH = 64
 
 _EXPONENT = re.compile(r"[0-9][eE]\+?[0-9][0-9][0-9]")
 _LARGE_NUMBER = re.compile(r"(?:^|[\s:,\[-])[0-9][0-9.]*[eE]\+?[0-9]{3}")
-_LONG_NUMBER = re.compile(r"[0-9]{200}")
+_LONG = 200
+_LONG_NUMBER = re.compile(rf"[0-9]{{{_LONG}}}")
 
 
-def may_be_unstorable(text: str) -> bool:
-    """Whether a JSON text may hold an escaped NUL or surrogate, or a number that is infinite. A quick look, which
-    is true of all that do and of few others."""
-    if "\\u" in text or _LONG_NUMBER.search(text) is not None:
+def may_be_escaped(text: str) -> bool:
+    """Whether a JSON text may hold an escaped NUL or surrogate."""
+    return "\\u" in text
+
+
+def may_be_infinite_or_deep(text: str, max_depth: int = MAX_DEPTH) -> bool:
+    """Whether a JSON text may hold a number that is infinite, or be nested too deeply. A quick look, which is true
+    of all that do and of few others: what is short is looked at for no more than it has room for."""
+    if len(text) > max_depth and text.count("[") + text.count("{") > max_depth:
         return True
+    if len(text) >= _LONG and _LONG_NUMBER.search(text) is not None:
+        return True
+    if "e" not in text and "E" not in text:
+        return False
     # Ids and digests are full of the former; the latter costs ten times as much.
     return _EXPONENT.search(text) is not None and _LARGE_NUMBER.search(text) is not None
 
@@ -46,7 +56,7 @@ def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
         raise InvalidJson(f"nested deeper than {max_depth} levels") from None
     except ValueError as error:  # a number of thousands of digits
         raise InvalidJson(f"not usable as JSON: {error}") from None
-    if _may_be_unstorable(text, max_depth):
+    if may_be_escaped(text) or may_be_infinite_or_deep(text, max_depth):
         check_json(value, max_depth)
     return value
 
@@ -83,13 +93,6 @@ def json_text(value: Any) -> str:
 def canonical_text(value: Any) -> str:
     """The one text of all equal values: keys sorted. Routes are known by it."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
-
-
-def _may_be_unstorable(text: str, max_depth: int) -> bool:
-    """A cheap look at the text that spares nearly every value the walk."""
-    if text.count("[") + text.count("{") > max_depth:
-        return True
-    return may_be_unstorable(text)
 
 
 def _check_text(text: str) -> None:

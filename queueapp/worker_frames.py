@@ -36,7 +36,6 @@ from queueapp.protocol import (
     storable,
 )
 
-
 _NULL = msgspec.Raw(b"null")
 _NO_TEXT = msgspec.Raw(b'""')
 

@@ -10,10 +10,10 @@ import pytest
 from admin_rows import HOSTILE, LISTS, Fleet, Scene, list_url, page_url, scene, shown, staff
 from django.test import Client
 
-from queueapp import queues
+from queueapp import naming, queues
 from queueapp.admin import lists
 from queueapp.auth import create_key
-from queueapp.models import Attempt, Node, Queue, Subscription, Task, WorkerSession
+from queueapp.models import Attempt, Node, Subscription, Task, WorkerSession
 
 FILTERED = (
     "task/?state=failed&name=tag",
@@ -219,6 +219,6 @@ def add_attempt(fleet: Fleet, worker: Any, task_id: Any, number: int) -> None:
 
 
 def test_queues_are_listed_by_name(admin_client: Client) -> None:
-    Queue.objects.ensure(["b", "a", "c"])
+    naming.make_queues(["b", "a", "c"])
     response = admin_client.get(list_url("queue"))
     assert [queue.name for queue in response.context["cl"].result_list] == ["a", "b", "c"]

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from admin_rows import Scene, scene
+from admin_rows import Scene, Stage, scene
 from django.contrib.auth import get_user_model
 from django.test import AsyncClient, Client, override_settings
 from rest_framework.test import APIClient
@@ -40,6 +40,11 @@ def fleet(db: None) -> Iterator[Fleet]:
     fleet = Fleet()
     yield fleet
     fleet.unlisten()
+
+
+@pytest.fixture
+def stage(db: None) -> Stage:
+    return Stage.started()
 
 
 @pytest.fixture

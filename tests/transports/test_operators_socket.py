@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
-from admin_rows import Fleet
+from admin_rows import Stage
 from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
@@ -101,10 +101,10 @@ class TestAccess:
 
 class TestSnapshots:
     async def test_follow_the_rows(self) -> None:
-        fleet = await database_sync_to_async(Fleet.started)()
+        stage = await database_sync_to_async(Stage.started)()
         async with watching(await viewer()) as watcher:
             assert (await snapshot(watcher))["now"]["waiting"] == 0
-            await database_sync_to_async(fleet.tasks)(3)
+            await database_sync_to_async(stage.tasks)(3)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while (await snapshot(watcher))["now"]["waiting"] != 3:
                     pass
@@ -146,8 +146,8 @@ class TestThePool:
 
 class TestAViewer:
     async def test_changes_nothing_whatever_it_sends(self) -> None:
-        fleet = await database_sync_to_async(Fleet.started)()
-        task_id = await database_sync_to_async(fleet.task)()
+        stage = await database_sync_to_async(Stage.started)()
+        task_id = await database_sync_to_async(stage.task)()
         async with watching(await viewer("view", "change")) as watcher:
             await snapshot(watcher)
             for frame in (

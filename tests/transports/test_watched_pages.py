@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
-from admin_rows import HOSTILE, Fleet
+from admin_rows import HOSTILE, Stage
 from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, close_old_connections
@@ -52,11 +52,6 @@ def _nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     live.forget()
     yield
     live.forget()
-
-
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet.started()
 
 
 def rows_of(kind: str, *keys: Any, **parameters: str) -> str:
@@ -141,36 +136,36 @@ class TestAccess:
 
 
 class TestSnapshots:
-    async def test_are_sent_only_when_they_differ(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_are_sent_only_when_they_differ(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[Any] = []
         make = snapshots.make
         monkeypatch.setattr(snapshots, "make", lambda subject: made.append(subject) or make(subject))
         monkeypatch.setattr(live, "SNAPSHOT_SECONDS", 0.01)
         monkeypatch.setattr(live, "FRESH_SECONDS", 0.0)
-        task_id = await in_thread(fleet.task)()
+        task_id = await in_thread(stage.task)()
         async with watching(await viewer(), f"watch=task/{task_id}") as watcher:
             assert (await snapshot(watcher))["state"] == "pending"
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while len(made) < 10:
                     assert await watcher.receive_nothing(0.05)
-            await in_thread(lifecycle.cancel)([task_id], fleet.now)
+            await in_thread(lifecycle.cancel)([task_id], stage.now)
             assert (await snapshot(watcher))["state"] == "cancelled"
 
     async def test_that_are_as_before_are_a_sign_of_life_from_time_to_time(
-        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(operators, "SIGN_SECONDS", 0.0)
-        async with watching(await viewer(), f"watch=task/{await in_thread(fleet.task)()}") as watcher:
+        async with watching(await viewer(), f"watch=task/{await in_thread(stage.task)()}") as watcher:
             await snapshot(watcher)
             assert await watcher.receive_from(PATIENCE_SECONDS) == ""
 
     async def test_are_made_once_for_all_who_watch_the_same(
-        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made: list[Any] = []
         make = snapshots.make
         monkeypatch.setattr(snapshots, "make", lambda subject: made.append(subject) or make(subject))
-        watches = [rows_of("tasks", *await in_thread(fleet.tasks)(2)), "watch=queues&newer=1"]
+        watches = [rows_of("tasks", *await in_thread(stage.tasks)(2)), "watch=queues&newer=1"]
         client = await viewer()
         sockets = [socket(client, watch) for watch in watches * 5]
         for each in sockets:
@@ -185,22 +180,22 @@ class TestSnapshots:
         # Who came while the first was made has that one or the next, as has who asks; no viewer has its own.
         assert len(made) <= 3 * len(watches)
 
-    async def test_are_made_once_for_all_who_ask(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_are_made_once_for_all_who_ask(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(live, "FRESH_SECONDS", 3600.0)
         client, other = await viewer(), await viewer("view", "change")
-        watch = rows_of("tasks", *await in_thread(fleet.tasks)(2), newer="1")
+        watch = rows_of("tasks", *await in_thread(stage.tasks)(2), newer="1")
         first = await in_thread(client.get)(f"/admin/now?{watch}")
-        await in_thread(fleet.task)()
+        await in_thread(stage.task)()
         second = await in_thread(other.get)(f"/admin/now?{watch}")
         assert first.json() == second.json()
         live.forget()
         assert (await in_thread(client.get)(f"/admin/now?{watch}")).json()["newer"] == 1
 
-    async def test_are_forgotten_when_nobody_watches(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_are_forgotten_when_nobody_watches(self, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(live, "FORGOTTEN_SECONDS", 0.0)
         client = await viewer()
         for _ in range(3):
-            async with watching(client, f"watch=task/{await in_thread(fleet.task)()}") as watcher:
+            async with watching(client, f"watch=task/{await in_thread(stage.task)()}") as watcher:
                 await snapshot(watcher)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.wait_for(asyncio.gather(*others, return_exceptions=True), PATIENCE_SECONDS)
@@ -208,7 +203,7 @@ class TestSnapshots:
         assert len(live._snapshots) == 1
 
     async def test_come_again_when_the_database_is_back(
-        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(operators, "AWAY_SECONDS", 0.0)
         make, times = snapshots.make, iter(range(1000))
@@ -219,12 +214,12 @@ class TestSnapshots:
             return make(subject)
 
         monkeypatch.setattr(snapshots, "make", away_twice)
-        task_id = await in_thread(fleet.task)()
+        task_id = await in_thread(stage.task)()
         assert (await told(await viewer(), f"watch=task/{task_id}"))["state"] == "pending"
         assert next(times) > 2
 
     async def test_that_the_database_gives_none_of_end_the_connection(
-        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The page asks then, and hears from another process, or says itself how old it is."""
 
@@ -237,7 +232,7 @@ class TestSnapshots:
             assert await closed_with(watcher) == operators.BROKEN
 
     async def test_that_cannot_be_made_end_the_connection(
-        self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A page that hears nothing would believe that nothing changes."""
 
@@ -251,15 +246,15 @@ class TestSnapshots:
 
 
 class TestOfATask:
-    async def test_follow_its_state_and_progress(self, fleet: Fleet) -> None:
-        task_id = await in_thread(fleet.task)()
+    async def test_follow_its_state_and_progress(self, stage: Stage) -> None:
+        task_id = await in_thread(stage.task)()
         async with watching(await viewer(), f"watch=task/{task_id}") as watcher:
             first = await snapshot(watcher)
             assert first == {"state": "pending", "attempt": 0, "progress": None, "progress_message": ""}
-            worker = await in_thread(fleet.worker)()
-            await in_thread(fleet.assign)(worker, task_id)
+            worker = await in_thread(stage.worker)()
+            await in_thread(stage.assign)(worker, task_id)
             await in_thread(lifecycle.prolong)(
-                [lifecycle.SignOfLife(worker, task_id, None, 0.25, HOSTILE)], fleet.now
+                [lifecycle.SignOfLife(worker, task_id, None, 0.25, HOSTILE)], stage.now
             )
             found = await until(watcher, lambda now: now["progress"] == 0.25)
             assert found == {"state": "assigned", "attempt": 1, "progress": 0.25, "progress_message": HOSTILE}
@@ -269,24 +264,24 @@ class TestOfATask:
 
 
 class TestOfAListOfTasks:
-    async def test_tell_what_has_become_of_those_shown_and_how_many_are_newer(self, fleet: Fleet) -> None:
-        shown = await in_thread(fleet.tasks)(3)
+    async def test_tell_what_has_become_of_those_shown_and_how_many_are_newer(self, stage: Stage) -> None:
+        shown = await in_thread(stage.tasks)(3)
         gone = uuid4()
         watch = rows_of("tasks", *shown, gone, newer="1")
         async with watching(await viewer(), watch) as watcher:
             first = await snapshot(watcher)
             assert (first["newer"], first["rows"][str(gone)]) == (0, None)
-            await in_thread(lifecycle.cancel)(shown[:1], fleet.now)
-            await in_thread(fleet.tasks)(2)
+            await in_thread(lifecycle.cancel)(shown[:1], stage.now)
+            await in_thread(stage.tasks)(2)
             found = await until(watcher, lambda now: now["newer"] == 2)
         assert found["rows"][str(shown[0])] == {"state": "cancelled", "attempt": 0}
         assert found["rows"][str(shown[1])] == {"state": "pending", "attempt": 0}
 
-    async def test_count_only_what_the_filter_finds(self, fleet: Fleet) -> None:
+    async def test_count_only_what_the_filter_finds(self, stage: Stage) -> None:
         client = await viewer()
-        await in_thread(fleet.task)(cloud="aws")
-        await in_thread(fleet.task)(cloud="gcp")
-        await in_thread(fleet.failed)(await in_thread(fleet.worker)())
+        await in_thread(stage.task)(cloud="aws")
+        await in_thread(stage.task)(cloud="gcp")
+        await in_thread(stage.failed)(await in_thread(stage.worker)())
         for text, newer in (
             ("", 3),
             ("attr.cloud:aws", 1),
@@ -297,24 +292,24 @@ class TestOfAListOfTasks:
         ):
             assert (await told(client, rows_of("tasks", newer="1", q=text)))["newer"] == newer, text
 
-    async def test_count_nothing_where_the_page_is_not_the_beginning(self, fleet: Fleet) -> None:
-        await in_thread(fleet.task)()
+    async def test_count_nothing_where_the_page_is_not_the_beginning(self, stage: Stage) -> None:
+        await in_thread(stage.task)()
         assert await told(await viewer(), rows_of("tasks")) == {"rows": {}, "newer": None}
 
-    async def test_do_not_take_the_next_page_for_something_new(self, fleet: Fleet) -> None:
-        ids = sorted(await in_thread(fleet.tasks)(60))
+    async def test_do_not_take_the_next_page_for_something_new(self, stage: Stage) -> None:
+        ids = sorted(await in_thread(stage.tasks)(60))
         assert (await told(await viewer(), rows_of("tasks", *ids[10:], newer="1")))["newer"] == 0
         assert (await told(await viewer("view", "add"), rows_of("tasks", *ids[:50], newer="1")))["newer"] == 10
 
-    async def test_count_to_a_hundred(self, fleet: Fleet) -> None:
-        await in_thread(fleet.tasks)(110)
+    async def test_count_to_a_hundred(self, stage: Stage) -> None:
+        await in_thread(stage.tasks)(110)
         found = await told(await viewer(), rows_of("tasks", newer="1"))
         assert (found["newer"], found["newer_is_exact"]) == (100, False)
 
 
 class TestOfWorkers:
-    async def test_tell_what_they_hold_and_who_has_come(self, fleet: Fleet) -> None:
-        worker = await in_thread(fleet.worker)()
+    async def test_tell_what_they_hold_and_who_has_come(self, stage: Stage) -> None:
+        worker = await in_thread(stage.worker)()
         async with watching(await viewer(), rows_of("workers", worker, newer="1")) as watcher:
             first = await snapshot(watcher)
             assert first["newer"] == 0
@@ -326,23 +321,23 @@ class TestOfWorkers:
                 "errors": 0,
                 "per_minute": 0,
             }
-            await in_thread(fleet.assign)(worker, *await in_thread(fleet.tasks)(2))
-            await in_thread(fleet.worker)("w8")
+            await in_thread(stage.assign)(worker, *await in_thread(stage.tasks)(2))
+            await in_thread(stage.worker)("w8")
             found = await until(watcher, lambda now: now["newer"] == 1)
             assert found["rows"][str(worker)]["outstanding"] == 2
-            await in_thread(fleet.close)([worker])
+            await in_thread(stage.close)([worker])
             await until(watcher, lambda now: now["rows"][str(worker)]["state"] == "gone")
 
-    async def test_of_one_say_when_it_gave_a_sign_of_life(self, fleet: Fleet) -> None:
-        worker = await in_thread(fleet.worker)()
+    async def test_of_one_say_when_it_gave_a_sign_of_life(self, stage: Stage) -> None:
+        worker = await in_thread(stage.worker)()
         async with watching(await viewer(), f"watch=worker/{worker}") as watcher:
             first = await snapshot(watcher)
             assert (first["outstanding"], first["stale_results"]) == (0, 0)
             assert first["heartbeat"] >= 0
-            await in_thread(fleet.assign)(worker, *await in_thread(fleet.tasks)(1))
+            await in_thread(stage.assign)(worker, *await in_thread(stage.tasks)(1))
             held = await until(watcher, lambda now: now["outstanding"] == 1)
             assert held["held"] != first["held"]
-            await in_thread(sessions.stop_node)(fleet.node_id, fleet.now)
+            await in_thread(sessions.stop_node)(stage.node_id, stage.now)
             await until(watcher, lambda now: now["heartbeat"] is None)
 
     def test_are_marked_alike_in_every_process(self) -> None:
@@ -366,45 +361,45 @@ class TestOfWorkers:
 
 
 class TestOfQueues:
-    async def test_tell_what_waits_and_who_paused_them(self, fleet: Fleet) -> None:
-        await in_thread(fleet.tasks)(3)
+    async def test_tell_what_waits_and_who_paused_them(self, stage: Stage) -> None:
+        await in_thread(stage.tasks)(3)
         for watch in (rows_of("queues", "tag", newer="1"), "watch=queue/tag"):
             async with watching(await viewer("view", "add" if "queues" in watch else "delete"), watch) as watcher:
                 found = await snapshot(watcher)
                 queue = found["rows"]["tag"] if "rows" in found else found
                 assert (queue["waiting"], queue["assigned"], queue["workers"], queue["pause"]) == ("3", 0, 0, "")
                 assert queue["health"] == "no worker"
-        await in_thread(queues.pause)(["tag"], "ada", HOSTILE, fleet.now)
+        await in_thread(queues.pause)(["tag"], "ada", HOSTILE, stage.now)
         found = await told(await viewer("view", "change"), "watch=queue/tag")
         assert (found["health"], found["paused"]) == ("paused", True)
         assert found["pause"].endswith(f"Z by ada: {HOSTILE}")
 
-    async def test_count_those_that_have_come(self, fleet: Fleet) -> None:
-        await in_thread(fleet.task)("b")
+    async def test_count_those_that_have_come(self, stage: Stage) -> None:
+        await in_thread(stage.task)("b")
         client = await viewer()
         assert (await told(client, rows_of("queues", "b", newer="1")))["newer"] == 0
         for name in ("a", "c"):
-            await in_thread(fleet.task)(name)
+            await in_thread(stage.task)(name)
         assert (await told(client, rows_of("queues", "b", newer="1")))["newer"] == 2
         assert (await told(client, rows_of("queues", "b")))["newer"] is None
 
-    async def test_do_not_take_the_next_page_for_something_new(self, fleet: Fleet) -> None:
+    async def test_do_not_take_the_next_page_for_something_new(self, stage: Stage) -> None:
         names = [f"q{number:02}" for number in range(60)]
         for name in names:
-            await in_thread(fleet.task)(name)
+            await in_thread(stage.task)(name)
         client = await viewer()
         assert (await told(client, rows_of("queues", *names[:50], newer="1")))["newer"] == 0
         assert (await told(client, rows_of("queues", *names[1:51], newer="1")))["newer"] == 1
 
 
 class TestOfOperations:
-    async def test_tell_how_far_they_are(self, fleet: Fleet) -> None:
+    async def test_tell_how_far_they_are(self, stage: Stage) -> None:
         def begin() -> Operation:
             return operations.start(
-                Action.CANCEL, {"name": "tag"}, tasks_of=None, names=None, asked_by="ada", now=fleet.now
+                Action.CANCEL, {"name": "tag"}, tasks_of=None, names=None, asked_by="ada", now=stage.now
             )
 
-        await in_thread(fleet.tasks)(4)
+        await in_thread(stage.tasks)(4)
         operation = await in_thread(begin)()
         client = await viewer()
         for watch in (f"watch=operation/{operation.pk}", rows_of("operations", operation.pk, newer="1")):
@@ -424,17 +419,17 @@ class TestOfOperations:
 
 
 class TestOfErrors:
-    async def test_count_those_that_have_come_by_their_causes(self, fleet: Fleet) -> None:
-        worker = await in_thread(fleet.worker)()
-        await in_thread(fleet.failed)(worker)
+    async def test_count_those_that_have_come_by_their_causes(self, stage: Stage) -> None:
+        worker = await in_thread(stage.worker)()
+        await in_thread(stage.failed)(worker)
         known = await in_thread(Attempt.objects.get)()
         watch = rows_of("errors", known.error_group, since=known.ended_at.isoformat())
         async with watching(await viewer(), watch) as watcher:
             first = await snapshot(watcher)
             assert (first["newer"], first["causes"]) == (0, 0)
-            fleet.now += timedelta(seconds=1)
-            await in_thread(fleet.failed)(worker)
-            await in_thread(fleet.failed)(worker, error="another cause")
+            stage.now += timedelta(seconds=1)
+            await in_thread(stage.failed)(worker)
+            await in_thread(stage.failed)(worker, error="another cause")
             found = await until(watcher, lambda now: now["newer"] == 2)
         assert found["causes"] == 1
         assert found["rows"] == {str(known.error_group): {"more": 1}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -16,17 +15,10 @@ from django.test import Client
 from queueapp import live, overview, queues
 from queueapp.models import Task
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_is_remembered")]
 
 NOW = "/admin/now"
 PAST = "/admin/overview/past/1h"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_remembered() -> Iterator[None]:
-    live.forget()
-    yield
-    live.forget()
 
 
 def snapshot(client: Client) -> dict[str, Any]:

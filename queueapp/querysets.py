@@ -140,10 +140,6 @@ class QueueQuerySet(models.QuerySet["rows.Queue"]):
     def paused(self) -> QueueQuerySet:
         return self.filter(paused=True)
 
-    def ensure(self, names: Iterable[str]) -> None:
-        """A row for each name; those that exist are left alone."""
-        self.bulk_create([self.model(name=name) for name in sorted(set(names))], ignore_conflicts=True)
-
 
 class ApiKeyQuerySet(models.QuerySet["rows.ApiKey"]):
     def usable(self) -> ApiKeyQuerySet:

@@ -17,11 +17,11 @@ from uuid import UUID
 import msgspec
 from django.db import transaction
 
-from queueapp import database, doorbell, lifecycle, statements
+from queueapp import database, doorbell, lifecycle, naming, statements
 from queueapp.conf import config
 from queueapp.domain.errors import NodeStopped
 from queueapp.domain.states import Outcome, SessionState
-from queueapp.models import ApiKey, Node, Queue, WorkerSession
+from queueapp.models import ApiKey, Node, WorkerSession
 from queueapp.protocol import CloseCode
 from queueapp.querysets import WorkerSessionQuerySet
 from queueapp.registration import Offer, Options
@@ -30,7 +30,6 @@ from queueapp.statements import Given
 ENDED_AT_ONCE = 50
 """Nobody is assigned anything meanwhile, and they may hold thousands of tasks."""
 
-_NAMES = Given("named", name="text")
 _OFFERED = Given("offered", session_id="uuid", name="text", filter="jsonb", extra="jsonb")
 
 
@@ -71,8 +70,7 @@ def attach(node_id: UUID, attachments: Sequence[Attachment], now: datetime) -> N
         given = {attachment.session_id for attachment in attachments}
         stored = set(WorkerSession.objects.filter(pk__in=given).values_list("id", flat=True))
         attachments = [attachment for attachment in attachments if attachment.session_id not in stored]
-        names = {offer.subscription.name for attachment in attachments for offer in attachment.offers}
-        Queue.objects.ensure(_without_queue(names))
+        naming.make_queues({offer.subscription.name for attachment in attachments for offer in attachment.offers})
         WorkerSession.objects.bulk_create(
             WorkerSession(
                 id=attachment.session_id,
@@ -104,15 +102,6 @@ def _offered(attachments: Iterable[Attachment]) -> Iterator[tuple[UUID, str, dic
         for offer in attachment.offers:
             filter = {criterion: sorted(values) for criterion, values in offer.subscription.criteria}
             yield attachment.session_id, offer.subscription.name, filter, msgspec.Raw(offer.extra.encode())
-
-
-def _without_queue(names: Iterable[str]) -> list[str]:
-    rows = statements.execute(
-        f"WITH {_NAMES.table} SELECT name FROM named "
-        "WHERE NOT EXISTS (SELECT 1 FROM queueapp_queue AS queue WHERE queue.name = named.name)",
-        [_NAMES.rows((name,) for name in names)],
-    )
-    return [name for (name,) in rows]
 
 
 @database.retried

@@ -1,19 +1,18 @@
 """What a submission writes: the queues and routes that are new, and its tasks.
 
 Queues by name, then routes by id, then tasks by unique key, whoever writes them: two who met crosswise would wait
-for each other. Names are in the order of their characters' numbers, as Python has them, whatever the database's
-own order is.
+for each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
-from queueapp import database, statements
+from queueapp import database, naming, statements
 from queueapp.models import ApiKey
 from queueapp.statements import Given
 
@@ -81,7 +80,7 @@ def is_one_statement(tasks: Sequence[NewTask]) -> bool:
     return database.is_postgresql() and len(tasks) <= BATCH
 
 
-def store(routes: Iterable[NewRoute], tasks: Sequence[NewTask], by: ApiKey | None, now: datetime) -> None:
+def store(routes: Collection[NewRoute], tasks: Sequence[NewTask], by: ApiKey | None, now: datetime) -> None:
     """Write the tasks in the order given, which is that of their unique keys. In a transaction of the caller's,
     unless it `is_one_statement`."""
     new_routes = _ROUTES.rows(routes)
@@ -89,7 +88,7 @@ def store(routes: Iterable[NewRoute], tasks: Sequence[NewTask], by: ApiKey | Non
     if is_one_statement(tasks):
         statements.execute(_insert_all(), [new_routes, _TASKS.rows(tasks), *submitted])
         return
-    statements.execute(f"WITH {_ROUTES.table} {_insert_queues()}", [new_routes])
+    naming.make_queues({route.name for route in routes})
     statements.execute(f"WITH {_ROUTES.table}, {_submitted()} {_insert_routes()}", [new_routes, *submitted])
     for part in database.parts(tasks, BATCH):
         given = [_TASKS.rows(part), *submitted]
@@ -102,7 +101,7 @@ def _insert_all() -> str:
     that are is always enough, but must be known first."""
     return f"""
         WITH {_ROUTES.table}, {_TASKS.table}, {_submitted()},
-        named AS ({_insert_queues()} RETURNING name),
+        named AS ({naming.insertion_from(_ROUTES.name)} RETURNING name),
         routed AS ({_insert_routes("(SELECT COUNT(*) FROM named) >= 0")} RETURNING id)
         {_insert_tasks("(SELECT COUNT(*) FROM routed) >= 0")}
         """
@@ -111,18 +110,6 @@ def _insert_all() -> str:
 def _submitted() -> str:
     values = "%s::timestamptz, %s::bigint" if database.is_postgresql() else "%s, %s"
     return f"submitted(at, key) AS (SELECT {values})"
-
-
-def _insert_queues() -> str:
-    """Of those that are there not even the conflict is sought: it would wait for whoever is changing one."""
-    by_number = 'COLLATE "C"' if database.is_postgresql() else ""
-    return f"""
-        INSERT INTO queueapp_queue (name, paused, paused_by, note)
-        SELECT name, false, '', '' FROM route
-        WHERE NOT EXISTS (SELECT 1 FROM queueapp_queue AS queue WHERE queue.name = route.name)
-        GROUP BY name ORDER BY name {by_number}
-        ON CONFLICT DO NOTHING
-        """
 
 
 def _insert_routes(after: str = "true") -> str:

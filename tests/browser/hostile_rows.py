@@ -21,7 +21,7 @@ from queueapp.domain.states import Action
 from queueapp.domain.submission import Submission
 from queueapp.lifecycle import Report
 from queueapp.models import Attempt, Delivery, Operation, Queue, Task
-from tests.transports.admin_rows import Fleet
+from tests.transports.admin_rows import Stage
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>'\"&amp;{{ 7*7 }}"
 RIGHT_TO_LEFT = "\u202e\u2067dlrow olleh"
@@ -34,10 +34,10 @@ LONG_NAME = "a." * 99
 
 
 def make() -> None:
-    fleet = Fleet.started()
-    fleet.now -= timedelta(hours=1)  # so that what waits has done so for long
+    stage = Stage.started()
+    stage.now -= timedelta(hours=1)  # so that what waits has done so for long
     key, _ = create_key((HOSTILE + LONG)[:200], "operator", ["a*" * 50], created_by=HOSTILE)
-    worker = fleet.worker(
+    worker = stage.worker(
         (HOSTILE + LONG)[:200], "tag", LONG_NAME, extra=json.dumps({"info": HOSTILE + LONG}), cloud=LONG
     )
     attrs = {"cloud": "azure", "note": HOSTILE, "w" * 100: LONG}
@@ -58,24 +58,24 @@ def make() -> None:
                 for number, name in enumerate(["tag", "tag", "tag", LONG_NAME])
             ],
             key,
-            fleet.now,
+            stage.now,
         )
     ]
     Task.objects.filter(pk=pending).update(error=HOSTILE, progress_message=HOSTILE, progress=0.5)
     lifecycle.mark([failing, progressing], [])
-    fleet.assign(worker, failing)
+    stage.assign(worker, failing)
     broken = Report(worker, failing, done=False, error=MEBIBYTE, payload=json.dumps({"line": HOSTILE + LONG}))
-    assert lifecycle.finish([broken], fleet.now) == ["accepted"]
-    fleet.assign(worker, progressing)
+    assert lifecycle.finish([broken], stage.now) == ["accepted"]
+    stage.assign(worker, progressing)
     done = Report(worker, progressing, done=True, payload=payload)
-    assert lifecycle.finish([done], fleet.now) == ["accepted"]
-    [delivery, *_] = callbacks.claim(100, {}, fleet.now)
+    assert lifecycle.finish([done], stage.now) == ["accepted"]
+    [delivery, *_] = callbacks.claim(100, {}, stage.now)
     callbacks.settle(
-        [Result(delivery.id, 1, delivery.created_at, 500, HOSTILE + LONG)], fleet.now + timedelta(days=1)
+        [Result(delivery.id, 1, delivery.created_at, 500, HOSTILE + LONG)], stage.now + timedelta(days=1)
     )
-    queues.pause(["tag"], (HOSTILE + LONG)[:200], HOSTILE + LONG, fleet.now)
+    queues.pause(["tag"], (HOSTILE + LONG)[:200], HOSTILE + LONG, stage.now)
     operation = operations.start(
-        Action.CANCEL, {"name": "none", "tag": HOSTILE}, tasks_of=None, names=None, asked_by=HOSTILE, now=fleet.now
+        Action.CANCEL, {"name": "none", "tag": HOSTILE}, tasks_of=None, names=None, asked_by=HOSTILE, now=stage.now
     )
     audit.record(audit.Actor(HOSTILE, address=LONG), "pause", kind="queue", subject=LONG, detail=HOSTILE + LONG)
     get_user_model().objects.create_user((HOSTILE + LONG)[:150], first_name=HOSTILE[:150], is_staff=True)
@@ -113,7 +113,7 @@ def _made_up(model: type[models.Model]) -> dict[str, Any]:
             case models.JSONField():
                 values[field.attname] = {HOSTILE: HOSTILE}
             case models.DateTimeField() if not field.null:
-                values[field.attname] = Fleet.started().now
+                values[field.attname] = Stage.started().now
             case _ if not (field.null or field.has_default()):
                 values[field.attname] = 1
     return values

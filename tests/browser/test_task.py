@@ -19,9 +19,8 @@ def page_of(task_id: str) -> str:
 
 
 PAUSE = """
-from queueapp import queues, database
-from queueapp.models import Queue
-Queue.objects.ensure(["tag"])
+from queueapp import database, naming, queues
+naming.make_queues(["tag"])
 queues.pause(["tag"], "bob", "upstream is down", database.now())
 """
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection
 
-from queueapp import lifecycle, queues, sessions
-from queueapp.models import Node, Queue
+from queueapp import lifecycle, naming, queues, sessions
+from queueapp.models import Node
 from tests.integration import rows
 from tests.integration.rows import NOW, submission
 
@@ -87,7 +87,7 @@ def disconnect_one() -> Callable[[], None]:
 
 
 def pause_one() -> Callable[[], None]:
-    Queue.objects.ensure(["tag"])
+    naming.make_queues(["tag"])
 
     def pause():
         assert queues.pause(["tag"], "me", "", NOW) == {"tag"}

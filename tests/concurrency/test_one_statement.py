@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-import psycopg
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
-from queueapp import database, lifecycle, queues
+from queueapp import database, lifecycle
 from queueapp.lifecycle import storing
-from queueapp.models import Queue, Route, Task, new_id
-from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, interleave
+from queueapp.models import Queue, Route, Task
+from tests.concurrency.interleaving import after, interleave
 from tests.integration.rows import NOW, submission
-from tests.servers import fresh_database
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,37 +45,6 @@ class TestASubmission:
         with connection.execute_wrapper(noted):
             lifecycle.submit([submission(concurrency_key="k")], None, NOW)
         assert noted.alone == [False, False]
-
-    def test_makes_queues_in_the_order_of_all_who_make_them_whatever_is_that_of_the_database(self):
-        """Guard: the collation in `storing._insert_queues`. (Otherwise it deadlocks with workers that attach.)"""
-        names = ["a", "B", "a_c", "a.b", "aa"]
-        routes = storing._ROUTES.rows((new_id(), name, "{}") for name in names)
-        with (
-            fresh_database(os.environ["TEST_DATABASE_URL"], "template0", language="en-US") as url,
-            psycopg.connect(url) as elsewhere,
-        ):
-            elsewhere.execute(
-                "CREATE TABLE queueapp_queue (name text UNIQUE, paused bool, paused_by text, note text)"
-            )
-            insert = f"WITH {storing._ROUTES.table} {storing._insert_queues()} RETURNING name"
-            made = [name for (name,) in elsewhere.execute(insert, [routes])]
-            by_language = "SELECT name FROM queueapp_queue ORDER BY name"
-            assert [name for (name,) in elsewhere.execute(by_language)] != made
-        assert made == sorted(names)
-
-    def test_does_not_wait_for_who_is_changing_its_queue(self):
-        """Guard: what is there is left out, for a conflict with it would be waited for."""
-        submit("a")
-
-        def pause() -> None:
-            with transaction.atomic():
-                queues.pause(["tag"], "ada", "", NOW)
-
-        with Party(pause, BEFORE_COMMIT) as pausing:
-            pausing.until_it_stops()
-            assert submit("b")[0].created
-            pausing.go_on()
-            pausing.result()
 
     @pytest.mark.parametrize("table", ["queue", "route"])
     def test_waits_for_what_another_makes_before_it_makes_what_comes_later(self, table, monkeypatch):

@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 from django.db import transaction
 
-from queueapp import database, doorbell, lifecycle, queues, sessions
+from queueapp import database, doorbell, lifecycle, naming, queues, sessions
 from queueapp.domain.states import Outcome
 from queueapp.doorbell import merged
 from queueapp.lifecycle.submitting import route_id_of
-from queueapp.models import Queue, Task
+from queueapp.models import Task
 from queueapp.passes import Inbox, Outbox, Pass
 from queueapp.sessions import Closing
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, in_a_transaction, interleave
@@ -188,7 +188,7 @@ class TestAttachAgainstSubmit:
     @pytest.fixture(autouse=True)
     def queue(self):
         """Who makes a queue's row holds up whoever needs it too; here nothing may do so."""
-        Queue.objects.ensure(["t"])
+        naming.make_queues(["t"])
 
     def test_a_task_submitted_while_its_worker_attaches_is_assigned_by_that_pass(self, here):
         """Guard: a new profile reads its routes from the rows (`_rematch`), after the attachment is committed.

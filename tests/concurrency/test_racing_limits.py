@@ -7,11 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from queueapp import database, lifecycle, queues
+from queueapp import database, lifecycle, naming, queues
 from queueapp.lifecycle import Report
 from queueapp.lifecycle.submitting import route_id_of
 from queueapp.limits import Blocked
-from queueapp.models import ChangedKey, Queue, Task
+from queueapp.models import ChangedKey, Task
 from tests.concurrency.interleaving import BEFORE_COMMIT, after, interleave
 from tests.integration.fleet import Fleet, holder_of, submit
 
@@ -23,7 +23,7 @@ WRITTEN = after("UPDATE queueapp_task")
 @pytest.fixture(autouse=True)
 def queue():
     """Who makes a queue's row holds up whoever needs it too; here nothing may do so."""
-    Queue.objects.ensure(["t"])
+    naming.make_queues(["t"])
 
 
 def dispatch(fleet: Fleet):

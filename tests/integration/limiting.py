@@ -7,8 +7,8 @@ from uuid import UUID
 
 from fleet import Fleet, holder_of
 
-from queueapp import queues
-from queueapp.models import Queue, Task
+from queueapp import naming, queues
+from queueapp.models import Task
 
 MANY = 100
 
@@ -23,7 +23,7 @@ def run(fleet: Fleet, **inbox) -> None:
 
 
 def limit(name: str = "t", **limits: int | None) -> None:
-    Queue.objects.ensure([name])
+    naming.make_queues([name])
     queues.configure(name, limits)
 
 

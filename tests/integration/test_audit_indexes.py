@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
+from plans import analyse, plans_of
 
 from queueapp import audit
 from queueapp.admin.audit import found_by
@@ -20,15 +20,12 @@ def entries() -> None:
     for number in range(200):
         actor = audit.Actor(f"user {number % 20}", user_id=number % 20)
         audit.record(actor, ("cancel", "pause")[number % 2], kind="task", subject=f"task {number}")
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    analyse()
 
 
 def plan(queryset) -> str:
-    sql, parameters = queryset.query.sql_with_params()
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
-        return "\n".join(row[-1] for row in cursor.fetchall())
+    [plan] = plans_of(lambda: list(queryset))
+    return plan
 
 
 @pytest.mark.parametrize("column", ["who", "action", "subject"])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
-from plans import plans_of
+from plans import analyse, plans_of
 from rows import assigned, pending, session
 
 from queueapp import bulk
@@ -24,8 +23,7 @@ def rows() -> None:
     pending(50)
     pending(3, delay=60)
     pending(3, concurrency_key="k")
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    analyse()
 
 
 def test_each_kind_of_live_tasks_comes_from_its_index():

@@ -8,8 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings as project_settings
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from plans import plans_of
 from rows import NOW, after, assigned, done, pending, session
 from standardwebhooks import Webhook
 
@@ -92,11 +91,7 @@ class TestAClaim:
     @pytest.mark.only_on("sqlite", reason="plans are read as SQLite writes them")
     def test_steps_over_no_delivery_that_is_not_due_nor_over_more_than_a_few_of_one_host(self):
         owe(50)
-        with CaptureQueriesContext(connection) as ran, connection.cursor() as cursor:
-            claim()
-            first = next(query["sql"] for query in ran.captured_queries if "RECURSIVE" in query["sql"])
-            cursor.execute(f"EXPLAIN QUERY PLAN {first}")
-            plan = "\n".join(row[3] for row in cursor.fetchall())
+        plan, *_ = plans_of(claim, "RECURSIVE")
         assert "INDEX delivery_due_by_host (host>?)" in plan, plan
         assert "INDEX delivery_due_by_host (host=? AND next_attempt_at<?)" in plan, plan
         assert "SCAN due" not in plan, plan

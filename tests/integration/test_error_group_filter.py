@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from django.db import connection
+from plans import analyse, plans_of
 from rows import NOW, assigned, begin_operation, carry_out, error, pending, row, session
 
 from queueapp import lifecycle, portions, searching
@@ -84,11 +84,8 @@ def test_the_operators_search_goes_through_the_group_alone(worker, monkeypatch):
 def test_they_come_from_an_index_in_the_order_of_a_list(worker, group, index):
     old, *_ = failed(worker, count=30)
     Task.objects.filter(pk=old).update(error_group=None)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
-        tasks = selected(Task.objects.all(), {"error_group": str(group)}).order_by("-id").values_list("id")
-        sql, parameters = tasks.query.sql_with_params()
-        cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
-        plan = "\n".join(line[-1] for line in cursor.fetchall())
+    analyse()
+    tasks = selected(Task.objects.all(), {"error_group": str(group)}).order_by("-id").values_list("id")
+    [plan] = plans_of(lambda: list(tasks))
     assert f"INDEX {index} " in f"{plan} ", plan
     assert "TEMP B-TREE" not in plan, plan

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connection
-from plans import plans_of
+from plans import analyse, plans_of
 from rows import NOW, assigned, error, session
 
 from queueapp import error_groups, lifecycle
@@ -22,8 +21,7 @@ def errors():
         tasks = assigned(worker, 20)
         reports = [error(worker, task_id, f"broken in {'x' * number}") for task_id in tasks]
         lifecycle.finish(reports, NOW)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    analyse()
 
 
 def all_plans(window: str) -> list[str]:

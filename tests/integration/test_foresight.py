@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from fleet import Fleet, holder_of, submit
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plans import analyse, plans_of
 
 from queueapp import database, foresight, queues
 from queueapp.domain.explanation import Explanation
@@ -209,7 +210,7 @@ class TestTheStatements:
             fleet.attach("task=t&_max_outstanding=1", "task=t&cloud=aws")
             submit(50)
             submit(50, attrs={"cloud": "aws"}, spill_after=30)
-            plan = self.plan_of_the_count(submit()[0], "EXPLAIN QUERY PLAN ")
+            plan = self.plan_of_the_count(submit()[0])
         assert plan.count("INDEX task_ready (route_id=? AND priority>?)") == 1, plan
         assert plan.count("INDEX task_ready (route_id=? AND priority=? AND (available_at,id)<(?,?))") == 1, plan
         assert plan.count("INDEX task_ready_spilling (route_id=?") == 2, plan
@@ -223,28 +224,16 @@ class TestTheStatements:
             for zone in range(20):
                 submit(200, attrs={"cloud": "aws", "zone": str(zone)}, spill_after=30)
             task_id = submit()[0]
-            with connection.cursor() as cursor:
-                cursor.execute("ANALYZE queueapp_task")
-            plan = self.plan_of_the_count(task_id, "EXPLAIN ")
+            analyse()
+            plan = self.plan_of_the_count(task_id)
         assert "Seq Scan on queueapp_task" not in plan, plan
         conditions = [line for line in plan.splitlines() if "Index Cond: ((route_id = rival" in line]
         assert len(conditions) == 4, plan
         assert sum("(priority = 0) AND (ROW(available_at, id) < ROW(" in each for each in conditions) == 2, plan
 
-    def plan_of_the_count(self, task_id: UUID, explain: str) -> str:
-        found: list[tuple[str, Any]] = []
-
-        def note(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
-            if "AS ahead" in sql:
-                found.append((sql, parameters))
-            return execute(sql, parameters, many, context)
-
-        with connection.execute_wrapper(note):
-            explained(task_id)
-        ((sql, parameters),) = found
-        with connection.cursor() as cursor:
-            cursor.execute(explain + sql, parameters)
-            return "\n".join(row[-1] for row in cursor.fetchall())
+    def plan_of_the_count(self, task_id: UUID) -> str:
+        [plan] = plans_of(lambda: explained(task_id), "AS ahead")
+        return plan
 
     def test_are_as_many_however_many_tasks_and_workers_there_are(self):
         with undone() as fleet:

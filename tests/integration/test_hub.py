@@ -8,6 +8,7 @@ import json
 import warnings
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -78,9 +79,23 @@ class Worker:
                 await asyncio.sleep(0.01)
 
 
-def submit_one() -> UUID:
+async def welcomed() -> tuple[Hub, Worker]:
+    """A worker, and the hub that has welcomed it."""
+    hub = Hub()
+    hub.start()
+    worker = Worker(hub)
+    await worker.until_it_has_heard(1)
+    return hub, worker
+
+
+def one_task_a_pass(settings: Any, poll_interval_seconds: float = 2 * PATIENCE_SECONDS) -> None:
+    """Without a tick, unless it is to come sooner."""
+    settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=1, poll_interval_seconds=poll_interval_seconds)
+
+
+def submitted(count: int) -> list[UUID]:
     with closing(connection):
-        return submit()[0]
+        return submit(count)
 
 
 def cancel_unheard(task_id: UUID) -> None:
@@ -90,10 +105,8 @@ def cancel_unheard(task_id: UUID) -> None:
 
 async def test_an_orderly_stop_does_not_wait_for_a_task_whose_revocation_nobody_heard():
     """The comparison at the tick lets go of it, while the workers are drained too."""
-    hub = Hub()
-    hub.start()
-    worker = Worker(hub)
-    task_id = await sync_to_async(submit_one)()
+    hub, worker = await welcomed()
+    [task_id] = await sync_to_async(submitted)(1)
     await worker.until_it_holds(1)
     await sync_to_async(cancel_unheard)(task_id)
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -103,10 +116,8 @@ async def test_an_orderly_stop_does_not_wait_for_a_task_whose_revocation_nobody_
 
 
 async def test_of_a_revocation_that_is_heard_after_the_tick_has_found_it_the_worker_is_told_once():
-    hub = Hub()
-    hub.start()
-    worker = Worker(hub)
-    task_id = await sync_to_async(submit_one)()
+    hub, worker = await welcomed()
+    [task_id] = await sync_to_async(submitted)(1)
     await worker.until_it_holds(1)
     await sync_to_async(cancel_unheard)(task_id)
     await worker.until_it_holds(0)
@@ -116,24 +127,16 @@ async def test_of_a_revocation_that_is_heard_after_the_tick_has_found_it_the_wor
     assert worker.kinds.count("cancel") == 1
 
 
-def submit_three() -> list[UUID]:
-    with closing(connection):
-        return submit(3)
-
-
 async def test_a_pass_that_follows_at_once_begins_before_workers_are_told_of_the_last(settings, monkeypatch):
-    settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=1, poll_interval_seconds=PATIENCE_SECONDS)
+    one_task_a_pass(settings)
     done: list[str] = []
     begin, send = Hub._in_thread, Hub._send
     monkeypatch.setattr(Hub, "_in_thread", lambda self, work: (done.append("begun"), begin(self, work))[1])
     monkeypatch.setattr(
         Hub, "_send", lambda self, outbox: (done.append(f"told {len(outbox.assignments)}"), send(self, outbox))[1]
     )
-    hub = Hub()
-    hub.start()
-    worker = Worker(hub)
-    await worker.until_it_has_heard(1)
-    await sync_to_async(submit_three)()
+    hub, worker = await welcomed()
+    await sync_to_async(submitted)(3)
     await worker.until_it_holds(3)
     await hub.stop(grace_seconds=0)
     first = done.index("told 1")
@@ -146,9 +149,8 @@ async def test_what_could_not_be_taken_in_beside_is_taken_in_later_and_workers_a
     settings, monkeypatch
 ):
     """Guard: what is `left`. No tick comes that would compare."""
-    settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=1, poll_interval_seconds=2 * PATIENCE_SECONDS)
+    one_task_a_pass(settings)
     run, finish, failed = Pass.run, lifecycle.finish, []
-    hub = Hub()
 
     def reported_after_the_first(self: Pass, inbox: Inbox, *rest) -> Outbox:
         outbox = run(self, inbox, *rest)
@@ -165,10 +167,8 @@ async def test_what_could_not_be_taken_in_beside_is_taken_in_later_and_workers_a
 
     monkeypatch.setattr(Pass, "run", reported_after_the_first)
     monkeypatch.setattr(lifecycle, "finish", failing_once)
-    hub.start()
-    worker = Worker(hub)
-    await worker.until_it_has_heard(1)
-    await sync_to_async(submit_three)()
+    hub, worker = await welcomed()
+    await sync_to_async(submitted)(3)
     await worker.until_it_has_heard(5)
     assert worker.kinds == ["welcome", "task", "task", "ack", "task"]
     await hub.stop(grace_seconds=0)
@@ -176,7 +176,7 @@ async def test_what_could_not_be_taken_in_beside_is_taken_in_later_and_workers_a
 
 async def test_what_workers_cannot_be_told_of_one_pass_costs_the_next_nothing(settings, monkeypatch):
     """Guard: `_tell_the_untold` raises nothing. The next pass has been begun, or its inbox been taken, by then."""
-    settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=1, poll_interval_seconds=2 * PATIENCE_SECONDS)
+    one_task_a_pass(settings)
     send, failed = Hub._send, []
 
     def failing_once(self: Hub, outbox: Outbox) -> None:
@@ -186,11 +186,8 @@ async def test_what_workers_cannot_be_told_of_one_pass_costs_the_next_nothing(se
         send(self, outbox)
 
     monkeypatch.setattr(Hub, "_send", failing_once)
-    hub = Hub()
-    hub.start()
-    worker = Worker(hub)
-    await worker.until_it_has_heard(1)
-    await sync_to_async(submit_three)()
+    hub, worker = await welcomed()
+    await sync_to_async(submitted)(3)
     await worker.until_it_holds(2)
     await hub.stop(grace_seconds=0)
     assert worker.kinds == ["welcome", "task", "task"]
@@ -198,7 +195,7 @@ async def test_what_workers_cannot_be_told_of_one_pass_costs_the_next_nothing(se
 
 async def test_what_a_tick_compares_is_what_workers_have_been_told(settings, monkeypatch):
     """Guard: they are told of the last pass before it. Each pass here is a tick."""
-    settings.WORKQUEUE = replace(settings.WORKQUEUE, pass_size=1, poll_interval_seconds=0)
+    one_task_a_pass(settings, poll_interval_seconds=0)
     numbers: list[tuple[int, int]] = []
     run = Pass.run
 
@@ -209,10 +206,8 @@ async def test_what_a_tick_compares_is_what_workers_have_been_told(settings, mon
         return outbox
 
     monkeypatch.setattr(Pass, "run", noted)
-    hub = Hub()
-    hub.start()
-    worker = Worker(hub)
-    await sync_to_async(submit_three)()
+    hub, worker = await welcomed()
+    await sync_to_async(submitted)(3)
     await worker.until_it_holds(3)
     await hub.stop(grace_seconds=0)
     assert [each for each in numbers if each[1]] == [(0, 1), (1, 1), (2, 1)]

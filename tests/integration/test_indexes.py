@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from django.db import connection
+from plans import analyse, plans_of
 from rows import NOW, assign, assigned, pending, session
 
 from queueapp import lifecycle, limits, maintenance
@@ -27,30 +27,13 @@ def rows():
     pending(50)
     pending(3, delay=60)
     pending(3, expires_in=60)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    analyse()
     return worker
 
 
-def plan_of(statement: str, parameters: list[object]) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("EXPLAIN QUERY PLAN " + statement, parameters)
-        return "\n".join(row[-1] for row in cursor.fetchall())
-
-
 def plans(question) -> list[str]:
-    """The plans of every statement over tasks that the question asks, as it asks them."""
-    asked: list[tuple[str, object]] = []
-
-    def note(execute, sql, parameters, many, context):
-        if "queueapp_task" in sql and not sql.startswith("EXPLAIN"):
-            asked.append((sql, parameters))
-        return execute(sql, parameters, many, context)
-
-    with connection.execute_wrapper(note):
-        question()
-    assert asked
-    return [plan_of(sql, list(parameters or [])) for sql, parameters in asked]
+    """Of every statement over tasks that the question asks."""
+    return plans_of(question, "queueapp_task")
 
 
 def assert_uses(index: str, question) -> None:
@@ -124,8 +107,7 @@ class TestConcurrencyKeys:
         assert assign(assigned_one, rows) == assigned_one
         pending(50, concurrency_key="k")
         pending(50, concurrency_key="k", attrs={"cloud": "aws"})
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
+        analyse()
 
     def test_what_runs_is_counted_from_task_slot(self):
         (plan,) = plans(lambda: limits.room_of_keys({("tag", "k")}))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from plans import plans_of
 from rows import assigned, pending, session
-from test_indexes import plans
 
 from queueapp.api import metrics
 
@@ -19,7 +19,7 @@ def test_the_gauges_of_tasks_are_read_from_partial_indexes():
     pending(50)
     pending(3, delay=60)
     pending(3, concurrency_key="k")
-    ready, counted, held_back, delayed, held = plans(metrics._tasks)
+    ready, counted, held_back, delayed, held = plans_of(metrics._tasks, "queueapp_task")
     assert "INDEX task_ready " in ready
     assert "INDEX task_ready " in counted
     assert "INDEX task_line" in held_back

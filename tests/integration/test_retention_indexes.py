@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from django.conf import settings as project_settings
-from django.db import connection
+from plans import analyse, explained, plans_of
 from rows import NOW, a_round_of_retention, after, pending, session
 
 from queueapp import audit, lifecycle, operations, retention, sessions
@@ -39,8 +39,7 @@ def rows(settings: Any) -> None:
     for _ in range(20):
         sessions.close([Closing(session().id, Outcome.LOST, 1006)], NOW)
     Node.objects.update(stopped_at=NOW)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    analyse()
 
 
 TABLES = {
@@ -58,16 +57,10 @@ TABLES = {
 }
 
 
-def plan_of(sql: str, parameters: Any) -> str:
-    with connection.cursor() as cursor:
-        cursor.execute("EXPLAIN QUERY PLAN " + sql, parameters)
-        return "\n".join(row[-1] for row in cursor.fetchall())
-
-
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.model.__name__)
 def test_a_portion_is_a_step_in_the_key(kind: Kind) -> None:
     after_it: Any = 7 if kind.in_order else UUID(int=7)
-    plan = plan_of(*kind.portion(after_it, YEARS, 200).query.sql_with_params())
+    [plan] = plans_of(lambda: list(kind.portion(after_it, YEARS, 200)))
     key = "INTEGER PRIMARY KEY (rowid>?)" if kind.in_order else "sqlite_autoindex_"
     assert plan.startswith("SEARCH "), plan
     assert key in plan, plan
@@ -78,16 +71,7 @@ def test_a_portion_is_a_step_in_the_key(kind: Kind) -> None:
 def test_nothing_is_scanned_when_it_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "FIRST_SIZE", 3)
     monkeypatch.setattr(retention, "LARGEST_SIZE", 3)
-    asked: list[tuple[str, Any]] = []
-
-    def note(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
-        if "queueapp_" in sql:
-            asked.append((sql, parameters))
-        return execute(sql, parameters, many, context)
-
-    with connection.execute_wrapper(note):
-        a_round_of_retention(YEARS)
-    plans = [(sql, plan_of(sql, parameters)) for sql, parameters in asked]
+    plans = explained(lambda: a_round_of_retention(YEARS), "queueapp_")
     deleted = {table for table in TABLES for sql, _ in plans if f"DELETE FROM {table}" in sql.replace('"', "")}
     assert deleted == TABLES
     for sql, plan in plans:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from django.db import connection
+from plans import analyse, plans_of
 from rows import assigned, pending, session
-from test_indexes import plan_of
 
 from queueapp import backlog, coverage, impact, roster
 from queueapp.admin.workers import outcomes_of
@@ -25,58 +25,42 @@ def workers():
     assigned(workers[0], 3)
     pending(50)
     pending(50, attrs={"cloud": "aws"})
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    analyse()
     return [worker.pk for worker in workers]
 
 
-def plans(question, table: str) -> list[str]:
-    """The plans of the statements over the table, as the question asks them."""
-    asked: list[tuple[str, list[object]]] = []
-
-    def note(execute, sql, parameters, many, context):
-        if table in sql and not sql.startswith("EXPLAIN"):
-            asked.append((sql, list(parameters or [])))
-        return execute(sql, parameters, many, context)
-
-    with connection.execute_wrapper(note):
-        question()
-    assert asked
-    return [plan_of(sql, parameters) for sql, parameters in asked]
-
-
 def test_what_waits_is_found_and_counted_in_the_index_of_ready_tasks():
-    plan, _ = plans(backlog.read, "queueapp_task")
+    plan, _ = plans_of(backlog.read, "queueapp_task")
     assert plan.count("INDEX task_ready (route_id>?)") == 2, plan
     assert "SEARCH task USING INDEX task_ready (route_id=?)" in plan, plan
     assert "SCAN task" not in plan, plan
 
 
 def test_the_largest_routes_are_counted_further_there():
-    _, further = plans(backlog.read, "queueapp_task")
+    _, further = plans_of(backlog.read, "queueapp_task")
     assert "SEARCH task USING INDEX task_ready (route_id=?)" in further, further
     assert "SCAN task" not in further, further
 
 
 def test_the_newest_routes_come_from_their_index():
-    (plan,) = plans(lambda: backlog.newest_routes(10), "queueapp_route")
+    (plan,) = plans_of(lambda: backlog.newest_routes(10), "queueapp_route")
     assert "INDEX route_created" in plan, plan
     assert "TEMP B-TREE" not in plan, plan
 
 
 def test_what_workers_hold_is_found_by_task_holder(workers):
-    for plan in plans(lambda: impact.of(workers[:2]), "worker_id"):
+    for plan in plans_of(lambda: impact.of(workers[:2]), "worker_id"):
         assert "INDEX task_holder" in plan, plan
 
 
 def test_what_a_workers_attempts_came_to_is_found_by_the_worker(workers):
-    (plan,) = plans(lambda: outcomes_of(workers[0]), "queueapp_attempt")
+    (plan,) = plans_of(lambda: outcomes_of(workers[0]), "queueapp_attempt")
     assert "SEARCH queueapp_attempt USING INDEX queueapp_attempt_worker" in plan, plan
 
 
 @pytest.mark.parametrize("question", [coverage.read, lambda: impact.of([])], ids=["coverage", "impact"])
 def test_no_task_is_read_that_is_not_in_an_index(question):
-    for plan in plans(question, "queueapp_task"):
+    for plan in plans_of(question, "queueapp_task"):
         steps = [step for step in plan.splitlines() if "queueapp_task" in step or " task " in f"{step} "]
         assert steps
         assert all("INDEX" in step for step in steps), plan

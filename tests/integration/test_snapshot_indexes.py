@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import connection
-from plans import plans_of
+from plans import analyse, plans_of
 from rows import NOW, assigned, error, pending, session
 
 from queueapp import lifecycle, snapshots
@@ -29,8 +28,7 @@ def rows() -> None:
     assigned(worker, 3)
     pending(50)
     Operation.objects.create(action="cancel", filter={"all": True}, asked_by="ada", created_at=NOW)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    analyse()
 
 
 def plans(subject: Subject) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from plans import analyse, plans_of
 from rows import NOW, after, assigned, error, pending, session
 
 from queueapp import lifecycle, queues, standing
@@ -108,17 +109,10 @@ class TestPlans:
         for number in range(20):
             pending(5, attrs={"n": str(number)})
         pending(20, concurrency_key="k")
-        with connection.cursor() as cursor:
-            cursor.execute("ANALYZE")
+        analyse()
 
     def plans(self, question) -> str:
-        with CaptureQueriesContext(connection) as ran, connection.cursor() as cursor:
-            question()
-            found = []
-            for query in list(ran.captured_queries):
-                cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
-                found += [row[-1] for row in cursor.fetchall()]
-        return "\n".join(found)
+        return "\n".join(plans_of(question))
 
     def test_no_table_of_tasks_is_looked_through(self):
         queue = Queue.objects.get(pk="tag")

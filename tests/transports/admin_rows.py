@@ -26,14 +26,15 @@ HOSTILE = "<script>alert(1)</script>"
 
 
 @dataclass
-class Fleet:
-    """A server process with workers; `now` is the time at which everything happens."""
+class Stage:
+    """What a scene is set on: a server process with workers, whose tasks are where they are put by hand, with no
+    dispatcher. `now` is the time at which everything happens."""
 
     now: datetime
     node_id: UUID
 
     @classmethod
-    def started(cls) -> Fleet:
+    def started(cls) -> Stage:
         now = database.now()
         return cls(now, sessions.start_node(now))
 
@@ -88,7 +89,7 @@ class Fleet:
 class Scene:
     """One of everything that a list or a page may have to show."""
 
-    fleet: Fleet
+    stage: Stage
     worker: UUID
     gone_worker: UUID
     pending: UUID
@@ -101,29 +102,29 @@ class Scene:
 
 def scene() -> Scene:
     """A node, attached and gone workers, tasks in every state, names and texts that must be escaped."""
-    fleet = Fleet.started()
-    worker = fleet.worker(f"w {HOSTILE}", "tag", "collect", extra=f'{{"info":"{HOSTILE}"}}', cloud="aws,gcp")
-    gone_worker = fleet.worker("gone")
-    pending = fleet.task(data=f'{{"text":"{HOSTILE}"}}', cloud="aws", account="1")
-    delayed_until = fleet.now + timedelta(hours=1)
-    delayed = lifecycle.submit([Submission("tag", {}, available_at=delayed_until)], None, fleet.now)[0].task_id
-    assigned = fleet.task(cloud="gcp")
-    fleet.assign(worker, assigned)
-    failed = fleet.failed(worker, error=f"first line {HOSTILE}\n" + "more " * 200)
-    succeeded = fleet.succeeded(gone_worker, result=f'["{HOSTILE}"]')
-    lost = fleet.task()
-    fleet.assign(gone_worker, lost)
-    fleet.close([gone_worker])
-    cancelled, expired = fleet.tasks(2)
-    lifecycle.cancel([cancelled], fleet.now)
-    Task.objects.filter(pk=expired).update(expires_at=fleet.now)
-    lifecycle.expire(fleet.now)
+    stage = Stage.started()
+    worker = stage.worker(f"w {HOSTILE}", "tag", "collect", extra=f'{{"info":"{HOSTILE}"}}', cloud="aws,gcp")
+    gone_worker = stage.worker("gone")
+    pending = stage.task(data=f'{{"text":"{HOSTILE}"}}', cloud="aws", account="1")
+    delayed_until = stage.now + timedelta(hours=1)
+    delayed = lifecycle.submit([Submission("tag", {}, available_at=delayed_until)], None, stage.now)[0].task_id
+    assigned = stage.task(cloud="gcp")
+    stage.assign(worker, assigned)
+    failed = stage.failed(worker, error=f"first line {HOSTILE}\n" + "more " * 200)
+    succeeded = stage.succeeded(gone_worker, result=f'["{HOSTILE}"]')
+    lost = stage.task()
+    stage.assign(gone_worker, lost)
+    stage.close([gone_worker])
+    cancelled, expired = stage.tasks(2)
+    lifecycle.cancel([cancelled], stage.now)
+    Task.objects.filter(pk=expired).update(expires_at=stage.now)
+    lifecycle.expire(stage.now)
     # A worker whose row has been pruned while a task still names it.
-    pruned = fleet.worker("pruned")
-    lost_worker = fleet.succeeded(pruned)
-    fleet.close([pruned])
+    pruned = stage.worker("pruned")
+    lost_worker = stage.succeeded(pruned)
+    stage.close([pruned])
     WorkerSession.objects.filter(pk=pruned).delete()
-    return Scene(fleet, worker, gone_worker, pending, delayed, assigned, failed, succeeded, lost_worker)
+    return Scene(stage, worker, gone_worker, pending, delayed, assigned, failed, succeeded, lost_worker)
 
 
 def staff(*verbs: str, models: Sequence[str] = ()) -> Client:

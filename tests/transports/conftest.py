@@ -9,13 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from admin_rows import Scene, scene
+from admin_rows import Scene, Stage, scene
 from django.contrib.auth import get_user_model
+from django.db import close_old_connections
 from django.test import AsyncClient, Client, override_settings
 from rest_framework.test import APIClient
 from waiting_requests import LONG
 
-from queueapp import background, database, lifecycle
+from queueapp import background, database, lifecycle, live
 from queueapp.auth import create_key
 from queueapp.domain.matching import Subscription
 from queueapp.lifecycle import Choice, Report
@@ -43,8 +44,27 @@ def fleet(db: None) -> Iterator[Fleet]:
 
 
 @pytest.fixture
+def stage(db: None) -> Stage:
+    return Stage.started()
+
+
+@pytest.fixture
 def rows(db: None) -> Scene:
     return scene()
+
+
+@pytest.fixture
+def nothing_is_remembered() -> Iterator[None]:
+    """Snapshots are kept for a moment; these are made of the rows of this test."""
+    live.forget()
+    yield
+    live.forget()
+
+
+@pytest.fixture
+def connections_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As outside of tests: Channels' own tools have its threads keep theirs, for tests within one transaction."""
+    monkeypatch.setattr("channels.testing.application.no_op", close_old_connections)
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 from admin_rows import staff
 from channels.db import database_sync_to_async
@@ -14,9 +15,15 @@ from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.test import Client
 
+from queueapp import live
 from queueapp.routing import websocket_urlpatterns
 
 PATIENCE_SECONDS = 30
+
+
+def rows_of(kind: str, *keys: Any, **parameters: str) -> str:
+    """The query of a page that lists these."""
+    return urlencode({"watch": kind, "row": [str(key) for key in keys], **parameters}, doseq=True)
 
 
 async def viewer(*verbs: str, models: tuple[str, ...] = ()) -> Client:
@@ -47,6 +54,21 @@ async def watching(client: Client, watch: str = "") -> AsyncIterator[WebsocketCo
 
 async def snapshot(viewer: WebsocketCommunicator) -> Any:
     return json.loads(await viewer.receive_from(PATIENCE_SECONDS))
+
+
+async def until(viewer: WebsocketCommunicator, is_so: Callable[[Any], bool]) -> Any:
+    """The first snapshot of which that is so."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not is_so(found := await snapshot(viewer)):
+            pass
+        return found
+
+
+async def told(client: Client, watch: str) -> Any:
+    """The snapshot as it is now."""
+    live.forget()
+    async with watching(client, watch) as viewer:
+        return await snapshot(viewer)
 
 
 async def is_let_in(client: Client | None, watch: str = "", origin: str | None = "http://localhost") -> bool:

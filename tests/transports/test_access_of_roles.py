@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from admin_rows import Fleet, Scene, act, list_url, page_url, scene
+from admin_rows import Scene, Stage, act, list_url, page_url, scene
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -36,16 +36,16 @@ def _answers_are_as_described() -> None:
 def rows() -> Scene:
     rows = scene()
     create_key("ci", "producer")
-    Operation.objects.create(action="cancel", filter={"all": True}, asked_by="ada", created_at=rows.fleet.now)
+    Operation.objects.create(action="cancel", filter={"all": True}, asked_by="ada", created_at=rows.stage.now)
     get_user_model().objects.create_superuser("root", "root@example.com", "secret")
-    give_up_a_callback(rows.fleet)
+    give_up_a_callback(rows.stage)
     return rows
 
 
-def give_up_a_callback(fleet: Fleet) -> None:
+def give_up_a_callback(stage: Stage) -> None:
     submission = Submission("tag", {}, "1", callback_url="https://hooks.example/x")
-    lifecycle.cancel([lifecycle.submit([submission], None, fleet.now)[0].task_id], fleet.now)
-    at = fleet.now + callbacks.GIVEN_UP_AFTER
+    lifecycle.cancel([lifecycle.submit([submission], None, stage.now)[0].task_id], stage.now)
+    at = stage.now + callbacks.GIVEN_UP_AFTER
     callbacks.claim(1, {}, at)
     delivery = Delivery.objects.get()
     callbacks.settle([callbacks.Result(delivery.pk, 1, delivery.created_at, 500, "500: no")], at)

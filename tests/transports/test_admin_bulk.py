@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from admin_rows import HOSTILE, Fleet, page_url, scene, staff
+from admin_rows import HOSTILE, Stage, page_url, scene, staff
 from bulk_page import BULK, confirm
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
@@ -39,8 +39,8 @@ def states(*task_ids: UUID) -> list[str]:
 
 class TestThePreview:
     def test_counts_what_would_change_and_shows_some_of_it(self, admin_client: Client) -> None:
-        fleet = Fleet.started()
-        tagged, _, failed = fleet.tasks(12), fleet.task("other"), fleet.failed(fleet.worker())
+        stage = Stage.started()
+        tagged, _, failed = stage.tasks(12), stage.task("other"), stage.failed(stage.worker())
         page = ask(admin_client, name="tag", action="cancel")
         assert page.context["preview"].count == 12
         assert [task.pk for task in page.context["preview"].samples] == sorted(tagged, reverse=True)[
@@ -67,8 +67,8 @@ class TestThePreview:
     def test_takes_the_filter_as_json_or_as_parameters(
         self, admin_client: Client, parameters: dict[str, Any], expected: str
     ) -> None:
-        fleet = Fleet.started()
-        fleet.tasks(2, cloud="aws"), fleet.task(), fleet.task("other")
+        stage = Stage.started()
+        stage.tasks(2, cloud="aws"), stage.task(), stage.task("other")
         assert count_said(admin_client, **parameters) == expected
 
     def test_without_a_filter_there_is_none(self, admin_client: Client) -> None:
@@ -115,7 +115,7 @@ class TestThePreview:
         monkeypatch.setattr(bulk, "COUNTED", 5)
         monkeypatch.setattr(bulk, "FIRST_PORTION", 3)
         monkeypatch.setattr(portions, "SECONDS", 60)
-        Fleet.started().tasks(9)
+        Stage.started().tasks(9)
         for few in (bulk.FEW, 2):
             monkeypatch.setattr(bulk, "FEW", few)
             assert count_said(admin_client, name="tag") == "More than 5 tasks"
@@ -124,8 +124,8 @@ class TestThePreview:
         monkeypatch.setattr(portions, "SECONDS", 0)
         monkeypatch.setattr(bulk, "FEW", 2)
         monkeypatch.setattr(bulk, "FIRST_PORTION", 3)
-        fleet = Fleet.started()
-        old, _ = fleet.tasks(4, name="old"), fleet.tasks(4)
+        stage = Stage.started()
+        old, _ = stage.tasks(4, name="old"), stage.tasks(4)
         page = ask(admin_client, name="old")
         assert "0 or more tasks" in page.content.decode()
         assert "the newest 3:" in page.content.decode()
@@ -135,7 +135,7 @@ class TestThePreview:
 
     def test_finds_live_tasks_of_every_kind_where_they_are_few(self, admin_client: Client) -> None:
         rows = scene()
-        lifecycle.submit([Submission("tag", {}, concurrency_key="k")], None, rows.fleet.now)
+        lifecycle.submit([Submission("tag", {}, concurrency_key="k")], None, rows.stage.now)
         live = [str(key) for key in Task.objects.live().order_by("-id").values_list("pk", flat=True)]
         shown_first = [str(task.pk) for task in ask(admin_client, all="true").context["preview"].samples]
         assert count_said(admin_client, all="true") == f"{len(live)} tasks"
@@ -146,27 +146,27 @@ class TestThePreview:
         monkeypatch.setattr(bulk, "FIRST_PORTION", 2)
         monkeypatch.setattr(bulk, "FEW", 2)
         monkeypatch.setattr(portions, "SECONDS", 60)
-        fleet = Fleet.started()
+        stage = Stage.started()
         for _ in range(5):
-            fleet.task(), fleet.task("other")
+            stage.task(), stage.task("other")
         assert count_said(admin_client, name="tag") == "5 tasks"
 
     def test_costs_as_many_queries_for_many_tasks_as_for_one(
         self, admin_client: Client, django_assert_max_num_queries: Any
     ) -> None:
-        fleet = Fleet.started()
-        fleet.task()
+        stage = Stage.started()
+        stage.task()
         ask(admin_client, name="tag")
         # On PostgreSQL five of them bound the time of the others.
         with django_assert_max_num_queries(25) as few:
             ask(admin_client, name="tag")
-        fleet.tasks(40, cloud="aws")
+        stage.tasks(40, cloud="aws")
         with django_assert_max_num_queries(len(few)):
             ask(admin_client, name="tag")
 
     def test_escapes_what_others_wrote(self, admin_client: Client) -> None:
-        fleet = Fleet.started()
-        fleet.failed(fleet.worker(), error=HOSTILE, note=HOSTILE)
+        stage = Stage.started()
+        stage.failed(stage.worker(), error=HOSTILE, note=HOSTILE)
         for parameters in (
             {"state": "failed"},
             {"attr.note": HOSTILE, "state": "failed"},
@@ -180,8 +180,8 @@ class TestThePreview:
 
 class TestTheConfirmation:
     def test_begins_an_operation_and_leads_to_its_page(self, admin_client: Client, woken: list[None]) -> None:
-        fleet = Fleet.started()
-        tagged, other = fleet.tasks(3), fleet.task("other")
+        stage = Stage.started()
+        tagged, other = stage.tasks(3), stage.task("other")
         response = confirm(admin_client, "cancel", {"name": "tag"})
         operation = Operation.objects.get()
         assert response["Location"] == page_url("operation", operation.pk)
@@ -196,15 +196,15 @@ class TestTheConfirmation:
         assert states(*tagged, other) == ["cancelled"] * 3 + ["pending"]
 
     def test_retries(self, admin_client: Client) -> None:
-        fleet = Fleet.started()
-        failed = fleet.failed(fleet.worker())
+        stage = Stage.started()
+        failed = stage.failed(stage.worker())
         confirm(admin_client, "retry", {"state": "failed"})
         carry_out(Operation.objects.get().pk)
         assert states(failed) == ["pending"]
 
     def test_changes_priorities(self, admin_client: Client) -> None:
-        fleet = Fleet.started()
-        tagged, other = fleet.tasks(3), fleet.task("other")
+        stage = Stage.started()
+        tagged, other = stage.tasks(3), stage.task("other")
         confirm(admin_client, "prioritise", {"name": "tag"}, priority="-7")
         operation = carry_out(Operation.objects.get().pk)
         assert (operation.state, operation.done, operation.unchanged) == ("done", 3, 0)
@@ -212,7 +212,7 @@ class TestTheConfirmation:
         assert [found[each] for each in (*tagged, other)] == [-7] * 3 + [0]
 
     def test_is_recorded(self, admin_client: Client) -> None:
-        Fleet.started().tasks(3)
+        Stage.started().tasks(3)
         confirm(admin_client, "prioritise", {"name": "tag"}, priority="7")
         entry, operation = AuditEntry.objects.get(), Operation.objects.get()
         assert (entry.who, entry.action, entry.kind, entry.subject) == (
@@ -225,13 +225,13 @@ class TestTheConfirmation:
 
     @pytest.mark.parametrize("document", [{}, {"all": False}, "", {"nonsense": "1"}], ids=str)
     def test_without_a_usable_filter_changes_nothing(self, admin_client: Client, document: Any) -> None:
-        Fleet.started().tasks(3)
+        Stage.started().tasks(3)
         assert confirm(admin_client, "cancel", document).status_code == 400
         assert Operation.objects.count() == 0
 
     def test_is_not_taken_from_the_address(self, admin_client: Client) -> None:
         """A link that somebody was sent carries out nothing, nor does a form without one's token."""
-        Fleet.started().tasks(3)
+        Stage.started().tasks(3)
         ask(admin_client, action="cancel", filter='{"name": "tag"}')
         assert admin_client.post(f"{BULK}?action=cancel&name=tag").status_code == 400
         strict = Client(enforce_csrf_checks=True)
@@ -241,7 +241,7 @@ class TestTheConfirmation:
 
     @pytest.mark.parametrize("missing", ["change_task", "add_operation"])
     def test_takes_both_permissions(self, missing: str) -> None:
-        Fleet.started().tasks(3)
+        Stage.started().tasks(3)
         client = staff("view", "change", "add")
         get_user_model().objects.get().user_permissions.remove(Permission.objects.get(codename=missing))
         page = ask(client, name="tag").content.decode()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from admin_rows import HOSTILE, Fleet, act, list_url, page_url, shown, staff
+from admin_rows import HOSTILE, Stage, act, list_url, page_url, shown, staff
 from django.test import Client
 
 from queueapp import callbacks, lifecycle
@@ -19,22 +19,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet.started()
-
-
-def owed(fleet: Fleet, host: str = "hooks.example") -> Delivery:
+def owed(stage: Stage, host: str = "hooks.example") -> Delivery:
     submission = Submission("tag", {}, "1", callback_url=f"https://{host}/x")
-    task_id = lifecycle.submit([submission], None, fleet.now)[0].task_id
-    lifecycle.cancel([task_id], fleet.now)
+    task_id = lifecycle.submit([submission], None, stage.now)[0].task_id
+    lifecycle.cancel([task_id], stage.now)
     return Delivery.objects.get(task=task_id)
 
 
-def attempted(fleet: Fleet, status: int, error: str = "", after: timedelta = timedelta(), **host: Any) -> Delivery:
-    delivery = owed(fleet, **host)
-    callbacks.claim(100, {}, fleet.now + after)
-    callbacks.settle([Result(delivery.pk, 1, delivery.created_at, status, error)], fleet.now + after)
+def attempted(stage: Stage, status: int, error: str = "", after: timedelta = timedelta(), **host: Any) -> Delivery:
+    delivery = owed(stage, **host)
+    callbacks.claim(100, {}, stage.now + after)
+    callbacks.settle([Result(delivery.pk, 1, delivery.created_at, status, error)], stage.now + after)
     delivery.refresh_from_db()
     return delivery
 
@@ -46,44 +41,44 @@ def found(client: Client, query: str) -> set[Any]:
 
 
 class TestTheList:
-    def test_tells_owed_delivered_and_given_up_apart(self, admin_client: Client, fleet: Fleet) -> None:
-        given_up = attempted(fleet, 500, "500: no", DAY)
-        delivered = attempted(fleet, 204)
-        pending = owed(fleet)
+    def test_tells_owed_delivered_and_given_up_apart(self, admin_client: Client, stage: Stage) -> None:
+        given_up = attempted(stage, 500, "500: no", DAY)
+        delivered = attempted(stage, 204)
+        pending = owed(stage)
         assert found(admin_client, "state=given+up") == {given_up.pk}
         assert found(admin_client, "state=delivered") == {delivered.pk}
         assert found(admin_client, "state=owed") == {pending.pk}
         assert found(admin_client, "") == {given_up.pk, delivered.pk, pending.pk}
 
-    def test_shows_the_last_answer_as_text(self, admin_client: Client, fleet: Fleet) -> None:
-        delivery = attempted(fleet, 500, f"500: {HOSTILE}")
+    def test_shows_the_last_answer_as_text(self, admin_client: Client, stage: Stage) -> None:
+        delivery = attempted(stage, 500, f"500: {HOSTILE}")
         for page in (list_url("delivery"), page_url("delivery", delivery.pk)):
             text = shown(admin_client, page)
             assert "500: &lt;script&gt;" in text
             assert HOSTILE not in text
 
-    def test_finds_those_of_a_host(self, admin_client: Client, fleet: Fleet) -> None:
-        one, _ = owed(fleet, "one.example"), owed(fleet, "two.example")
+    def test_finds_those_of_a_host(self, admin_client: Client, stage: Stage) -> None:
+        one, _ = owed(stage, "one.example"), owed(stage, "two.example")
         assert found(admin_client, "q=ONE.example") == {one.pk}
 
 
 class TestTryingAgain:
-    def test_makes_an_attempt_now_of_one_that_was_given_up(self, admin_client: Client, fleet: Fleet) -> None:
-        delivery = attempted(fleet, 500, "500: no", DAY)
+    def test_makes_an_attempt_now_of_one_that_was_given_up(self, admin_client: Client, stage: Stage) -> None:
+        delivery = attempted(stage, 500, "500: no", DAY)
         assert act(admin_client, "delivery", "try_again", delivery.pk) == ["1 callback tried again."]
         delivery.refresh_from_db()
         assert (delivery.state, delivery.ended_at) == ("pending", None)
 
-    def test_is_a_button_on_its_page(self, admin_client: Client, fleet: Fleet) -> None:
-        page = shown(admin_client, page_url("delivery", attempted(fleet, 500, "500: no", DAY).pk))
+    def test_is_a_button_on_its_page(self, admin_client: Client, stage: Stage) -> None:
+        page = shown(admin_client, page_url("delivery", attempted(stage, 500, "500: no", DAY).pk))
         assert ">Try again<" in page
 
-    def test_leaves_the_delivered_alone(self, admin_client: Client, fleet: Fleet) -> None:
-        delivery = attempted(fleet, 204)
+    def test_leaves_the_delivered_alone(self, admin_client: Client, stage: Stage) -> None:
+        delivery = attempted(stage, 204)
         assert act(admin_client, "delivery", "try_again", delivery.pk)[0] == "0 callbacks tried again."
 
-    def test_is_for_those_who_may_steer_tasks(self, fleet: Fleet) -> None:
-        delivery = attempted(fleet, 500, "500: no", DAY)
+    def test_is_for_those_who_may_steer_tasks(self, stage: Stage) -> None:
+        delivery = attempted(stage, 500, "500: no", DAY)
         act(staff("view"), "delivery", "try_again", delivery.pk)
         delivery.refresh_from_db()
         assert delivery.state == "failed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from admin_rows import HOSTILE, Fleet, act, list_url, page_url, shown
+from admin_rows import HOSTILE, Stage, act, list_url, page_url, shown
 from bulk_page import BULK, confirm
 from django.test import Client
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 class TestOperations:
     @pytest.fixture
     def running(self, admin_client: Client) -> Operation:
-        Fleet.started().tasks(3)
+        Stage.started().tasks(3)
         confirm(admin_client, "cancel", {"name": "tag", "attr.note": HOSTILE, "state": "pending,assigned"})
         return Operation.objects.get()
 
@@ -49,7 +49,7 @@ class TestOperations:
         assert "stopped: 0 of 0" in page
 
     def test_that_have_ended_say_what_they_did(self, admin_client: Client) -> None:
-        Fleet.started().tasks(3)
+        Stage.started().tasks(3)
         confirm(admin_client, "prioritise", {"name": "tag"}, priority="0")
         operation = carry_out(Operation.objects.get().pk)
         page = shown(admin_client, page_url("operation", operation.pk))
@@ -57,7 +57,7 @@ class TestOperations:
         assert "prioritise to 0" in page
 
     def test_lead_back_to_their_filter(self, admin_client: Client, running: Operation) -> None:
-        Fleet.started().tasks(2)
+        Stage.started().tasks(2)
         confirm(admin_client, "prioritise", {"name": "tag"}, priority="7")
         page = shown(admin_client, page_url("operation", Operation.objects.latest("id").pk))
         address = page.partition(f'href="{BULK}?')[2].partition('"')[0]

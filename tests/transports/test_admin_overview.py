@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from html import unescape
 from typing import Any
 
 import pytest
-from admin_rows import HOSTILE, Fleet, shown, staff
+from admin_rows import HOSTILE, Stage, shown, staff
 from django.db.models import F
 from django.test import Client
 
 from queueapp import live, overview, queues
 from queueapp.models import Task
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_is_remembered")]
 
 NOW = "/admin/now"
 PAST = "/admin/overview/past/1h"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_remembered() -> Iterator[None]:
-    live.forget()
-    yield
-    live.forget()
-
-
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet.started()
 
 
 def snapshot(client: Client) -> dict[str, Any]:
@@ -50,10 +37,10 @@ def texts(client: Client) -> list[str]:
     return [problem["text"] for problem in snapshot(client)["problems"]]
 
 
-def test_what_failed_lately_has_a_list_of_its_own(admin_client: Client, fleet: Fleet) -> None:
-    worker = fleet.worker()
-    lately, earlier = fleet.failed(worker), fleet.failed(worker)
-    Task.objects.filter(pk=earlier).update(finished_at=fleet.now - overview.FAILURES_WINDOW - timedelta(seconds=1))
+def test_what_failed_lately_has_a_list_of_its_own(admin_client: Client, stage: Stage) -> None:
+    worker = stage.worker()
+    lately, earlier = stage.failed(worker), stage.failed(worker)
+    Task.objects.filter(pk=earlier).update(finished_at=stage.now - overview.FAILURES_WINDOW - timedelta(seconds=1))
     page = shown(admin_client, "/admin/")
     [address] = re.findall(r'data-failed="([^"]+)"', page)
     assert address == "/admin/queueapp/task/?q=state%3Afailed+finished%3A%3C5m"
@@ -93,24 +80,24 @@ class TestAccess:
 
 
 class TestTheSnapshot:
-    def test_counts_what_waits_and_who_works(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker("w1", "tag")
-        fleet.assign(worker, *fleet.tasks(2))
-        fleet.tasks(3)
+    def test_counts_what_waits_and_who_works(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker("w1", "tag")
+        stage.assign(worker, *stage.tasks(2))
+        stage.tasks(3)
         now = snapshot(admin_client)["now"]
         assert (now["waiting"], now["waiting_is_exact"], now["assigned"]) == (3, True, 2)
         assert (now["workers_online"], now["workers_draining"], now["nodes"]) == (1, 0, 1)
         assert now["oldest_wait_seconds"] >= 0
 
-    def test_has_the_queues_with_their_health_the_fullest_first(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.worker("w1", "flowing")
-        fleet.worker("w2", "stuck")
-        fleet.tasks(2, name="lonely")
-        fleet.tasks(3, name="stuck")
-        fleet.task(name="stopped")
-        queues.pause(["stopped"], "ada", "", fleet.now)
+    def test_has_the_queues_with_their_health_the_fullest_first(self, admin_client: Client, stage: Stage) -> None:
+        stage.worker("w1", "flowing")
+        stage.worker("w2", "stuck")
+        stage.tasks(2, name="lonely")
+        stage.tasks(3, name="stuck")
+        stage.task(name="stopped")
+        queues.pause(["stopped"], "ada", "", stage.now)
         waited(60)
-        fleet.task(name="flowing")
+        stage.task(name="flowing")
         rows = {queue["name"]: queue for queue in snapshot(admin_client)["queues"]}
         assert {name: row["health"] for name, row in rows.items()} == {
             "stuck": "waits",
@@ -122,10 +109,10 @@ class TestTheSnapshot:
         assert (rows["stuck"]["waiting"], rows["stuck"]["workers"]) == (3, 1)
         assert rows["stuck"]["oldest_wait_seconds"] >= 60
 
-    def test_has_the_workers_with_their_load_the_busiest_first(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.worker("idle", "tag")
-        fleet.assign(fleet.worker("busy", "tag"), *fleet.tasks(2))
-        fleet.close([fleet.worker("gone", "tag")])
+    def test_has_the_workers_with_their_load_the_busiest_first(self, admin_client: Client, stage: Stage) -> None:
+        stage.worker("idle", "tag")
+        stage.assign(stage.worker("busy", "tag"), *stage.tasks(2))
+        stage.close([stage.worker("gone", "tag")])
         workers = snapshot(admin_client)["workers"]
         assert [(w["name"], w["outstanding"], w["max_outstanding"]) for w in workers] == [
             ("busy", 2, 10),
@@ -133,76 +120,76 @@ class TestTheSnapshot:
         ]
 
     def test_is_kept_for_a_second_for_all_who_ask(
-        self, admin_client: Client, fleet: Fleet, django_assert_max_num_queries: Any
+        self, admin_client: Client, stage: Stage, django_assert_max_num_queries: Any
     ) -> None:
         live.forget()
         first = admin_client.get(NOW).content
-        fleet.task()
+        stage.task()
         with django_assert_max_num_queries(4):  # the session and the permissions
             assert admin_client.get(NOW).content == first
 
     def test_costs_the_same_statements_however_much_there_is(
-        self, admin_client: Client, fleet: Fleet, django_assert_max_num_queries: Any
+        self, admin_client: Client, stage: Stage, django_assert_max_num_queries: Any
     ) -> None:
         for number in range(30):
-            fleet.worker(f"w{number}", "tag")
-            fleet.task(n=str(number))
+            stage.worker(f"w{number}", "tag")
+            stage.task(n=str(number))
         with django_assert_max_num_queries(20):
             assert snapshot(admin_client)["now"]["waiting"] == 30
 
 
 class TestWhatIsWrong:
-    def test_is_nothing_while_nothing_waits_for_long(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.worker("w", "tag", cloud="aws")
-        fleet.task(cloud="azure")
+    def test_is_nothing_while_nothing_waits_for_long(self, admin_client: Client, stage: Stage) -> None:
+        stage.worker("w", "tag", cloud="aws")
+        stage.task(cloud="azure")
         assert texts(admin_client) == []
 
     def test_names_the_value_that_no_worker_accepts_and_since_when(
-        self, admin_client: Client, fleet: Fleet
+        self, admin_client: Client, stage: Stage
     ) -> None:
-        fleet.worker("w", "tag", cloud="aws,gcp")
-        first, *_ = fleet.tasks(3, cloud="azure")
+        stage.worker("w", "tag", cloud="aws,gcp")
+        first, *_ = stage.tasks(3, cloud="azure")
         waited(60)
         (problem,) = snapshot(admin_client)["problems"]
         assert problem["text"] == "3 tasks “tag” (cloud=azure) wait: no worker accepts cloud=azure"
         assert (problem["cause"], problem["task"]) == ("no_match", str(first))
         assert problem["since"].endswith("Z")
 
-    def test_tells_a_name_that_nobody_offers(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.worker("w", "tag")
-        fleet.task(name="tga")
+    def test_tells_a_name_that_nobody_offers(self, admin_client: Client, stage: Stage) -> None:
+        stage.worker("w", "tag")
+        stage.task(name="tga")
         waited(60)
         assert texts(admin_client) == ["1 task “tga” waits: no worker offers tga"]
 
-    def test_uses_the_words_of_the_dispatcher_for_the_rest(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.task()
+    def test_uses_the_words_of_the_dispatcher_for_the_rest(self, admin_client: Client, stage: Stage) -> None:
+        stage.task()
         waited(60)
         assert texts(admin_client) == ["1 task “tag” waits: no worker is online"]
-        queues.pause(["tag"], "ada", "upstream", fleet.now)
+        queues.pause(["tag"], "ada", "upstream", stage.now)
         (text,) = texts(admin_client)
         assert "queue tag has been paused by ada" in text
         assert "(upstream)" in text
 
-    def test_tells_of_full_workers(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.assign(fleet.worker("w", "tag"), *fleet.tasks(10))
-        fleet.tasks(2)
+    def test_tells_of_full_workers(self, admin_client: Client, stage: Stage) -> None:
+        stage.assign(stage.worker("w", "tag"), *stage.tasks(10))
+        stage.tasks(2)
         waited(60)
         (text,) = texts(admin_client)
         assert text.startswith("2 tasks “tag” wait: candidate w is full (10 of 10 outstanding)")
 
     def test_is_explained_for_a_few_routes_and_counted_for_the_others(
-        self, admin_client: Client, fleet: Fleet
+        self, admin_client: Client, stage: Stage
     ) -> None:
         for number in range(13):
-            fleet.tasks(2 if number < 10 else 1, n=str(number))
+            stage.tasks(2 if number < 10 else 1, n=str(number))
         waited(60)
         found = texts(admin_client)
         assert len(found) == 11
         assert found[-1] == "3 tasks more wait, on 3 other routes"
 
-    def test_what_a_task_says_stays_text(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.worker(HOSTILE, "tag")
-        fleet.task(name="other", note=HOSTILE)
+    def test_what_a_task_says_stays_text(self, admin_client: Client, stage: Stage) -> None:
+        stage.worker(HOSTILE, "tag")
+        stage.task(name="other", note=HOSTILE)
         waited(60)
         response = admin_client.get(NOW)
         assert response["Content-Type"] == "application/json"

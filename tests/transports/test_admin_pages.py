@@ -7,13 +7,13 @@ from html import unescape
 from typing import Any
 
 import pytest
-from admin_rows import HOSTILE, LISTS, Fleet, Scene, list_url, page_url, scene, shown, staff
+from admin_rows import HOSTILE, LISTS, Scene, Stage, list_url, page_url, scene, shown, staff
 from django.test import Client
 
-from queueapp import queues
+from queueapp import naming, queues
 from queueapp.admin import lists
 from queueapp.auth import create_key
-from queueapp.models import Attempt, Node, Queue, Subscription, Task, WorkerSession
+from queueapp.models import Attempt, Node, Subscription, Task, WorkerSession
 
 FILTERED = (
     "task/?state=failed&name=tag",
@@ -67,11 +67,11 @@ class TestEveryPageRenders:
             assert str(session.pk) in shown(admin_client, page_url("workersession", session.pk))
 
     def test_the_other_rows(self, admin_client: Client, rows: Scene) -> None:
-        queues.pause(["tag"], "ada", "upstream is down", rows.fleet.now)
+        queues.pause(["tag"], "ada", "upstream is down", rows.stage.now)
         for model, key in (
             ("attempt", Attempt.objects.values_list("pk", flat=True)[0]),
             ("subscription", Subscription.objects.values_list("pk", flat=True)[0]),
-            ("node", rows.fleet.node_id),
+            ("node", rows.stage.node_id),
             ("apikey", create_key("another", "worker")[0].pk),
             ("queue", "tag"),
         ):
@@ -117,11 +117,11 @@ class TestWhatIsShown:
         assert standing.oldest_since is not None
 
     def test_a_queues_numbers_lead_to_its_rows(self, admin_client: Client) -> None:
-        fleet = Fleet.started()
-        worker = fleet.worker("worker", "image:scale_up.v-2")
-        waiting, held = fleet.tasks(2, name="image:scale_up.v-2")
-        fleet.task("other")
-        fleet.assign(worker, held)
+        stage = Stage.started()
+        worker = stage.worker("worker", "image:scale_up.v-2")
+        waiting, held = stage.tasks(2, name="image:scale_up.v-2")
+        stage.task("other")
+        stage.assign(worker, held)
         page = shown(admin_client, list_url("queue"))
         addresses = [part.split('"')[0] for part in page.split('href="')[1:] if "scale_up" in part.split('"')[0]]
         found = [admin_client.get(unescape(address)).context.get("cl") for address in addresses]
@@ -129,7 +129,7 @@ class TestWhatIsShown:
         assert sorted(keys) == sorted([[waiting], [held], [worker]])
 
     def test_what_others_wrote_is_escaped(self, admin_client: Client, rows: Scene) -> None:
-        queues.pause(["tag"], "ada", HOSTILE, rows.fleet.now)
+        queues.pause(["tag"], "ada", HOSTILE, rows.stage.now)
         create_key(HOSTILE, "producer")
         pages = [list_url(model) for model in LISTS]
         pages += [page_url("task", key) for key in Task.objects.values_list("pk", flat=True)]
@@ -145,13 +145,13 @@ class TestLongLists:
     def test_a_page_takes_as_many_queries_for_fifty_rows_as_for_one(
         self, admin_client: Client, model: str, django_assert_max_num_queries: Callable[..., Any]
     ) -> None:
-        fleet = Fleet.started()
-        fill(fleet, 0)
+        stage = Stage.started()
+        fill(stage, 0)
         admin_client.get(list_url(model))  # content types are read once a process
         with django_assert_max_num_queries(30) as few:
             shown(admin_client, list_url(model))
         for number in range(1, 50):
-            fill(fleet, number)
+            fill(stage, number)
         with django_assert_max_num_queries(len(few)):
             response = admin_client.get(list_url(model))
         assert len(response.context["cl"].result_list) == 50
@@ -160,26 +160,26 @@ class TestLongLists:
     def test_a_rows_page_takes_as_many_queries_for_forty_parts_as_for_one(
         self, admin_client: Client, model: str, tasks: int, django_assert_max_num_queries: Callable[..., Any]
     ) -> None:
-        fleet = Fleet.started()
-        worker = fleet.worker()
-        task_id = fleet.task()
-        fleet.assign(worker, task_id)
+        stage = Stage.started()
+        worker = stage.worker()
+        task_id = stage.task()
+        stage.assign(worker, task_id)
         url = page_url(model, task_id if model == "task" else worker)
-        add_attempt(fleet, worker, task_id, 1)
+        add_attempt(stage, worker, task_id, 1)
         admin_client.get(url)
         with django_assert_max_num_queries(30) as few:
             shown(admin_client, url)
-        fleet.assign(worker, *fleet.tasks(tasks))
+        stage.assign(worker, *stage.tasks(tasks))
         for number in range(2, tasks):
-            add_attempt(fleet, worker, task_id, number)
+            add_attempt(stage, worker, task_id, number)
         with django_assert_max_num_queries(len(few)):
             shown(admin_client, url)
 
     def test_counting_ends_at_a_bound(self, admin_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(lists, "LISTED_ROWS", 60)
-        fleet = Fleet.started()
+        stage = Stage.started()
         for _ in range(70):
-            fleet.worker()
+            stage.worker()
         page = shown(admin_client, list_url("workersession"))
         assert "The first 60 worker sessions" in page
         assert "p=2" in page
@@ -197,28 +197,28 @@ class TestLongLists:
         assert not any('"queueapp_task"."data"' in sql or '"queueapp_task"."result"' in sql for sql in listing)
 
 
-def fill(fleet: Fleet, number: int) -> None:
+def fill(stage: Stage, number: int) -> None:
     """A row for every list."""
-    worker = fleet.worker(f"worker {number}", f"name{number}")
-    fleet.failed(worker, name=f"name{number}")
-    fleet.assign(worker, fleet.task(f"name{number}"))
+    worker = stage.worker(f"worker {number}", f"name{number}")
+    stage.failed(worker, name=f"name{number}")
+    stage.assign(worker, stage.task(f"name{number}"))
     create_key(f"key {number}", "producer")
     if number:
-        Node.objects.create(host="other", pid=number, started_at=fleet.now, lease_until=fleet.now)
+        Node.objects.create(host="other", pid=number, started_at=stage.now, lease_until=stage.now)
 
 
-def add_attempt(fleet: Fleet, worker: Any, task_id: Any, number: int) -> None:
+def add_attempt(stage: Stage, worker: Any, task_id: Any, number: int) -> None:
     Attempt.objects.create(
         task_id=task_id,
         number=number,
         worker_id=worker,
         outcome="released",
-        assigned_at=fleet.now,
-        ended_at=fleet.now,
+        assigned_at=stage.now,
+        ended_at=stage.now,
     )
 
 
 def test_queues_are_listed_by_name(admin_client: Client) -> None:
-    Queue.objects.ensure(["b", "a", "c"])
+    naming.make_queues(["b", "a", "c"])
     response = admin_client.get(list_url("queue"))
     assert [queue.name for queue in response.context["cl"].result_list] == ["a", "b", "c"]

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from admin_rows import Fleet, page_url, shown, staff
+from admin_rows import Stage, page_url, shown, staff
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
@@ -15,11 +15,6 @@ from queueapp import lifecycle
 from queueapp.models import AuditEntry, Task
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet.started()
 
 
 def give(client: Client, task_id: UUID, priority: str = "7") -> list[str]:
@@ -38,8 +33,8 @@ def has_form(client: Client, task_id: UUID) -> bool:
     return 'name="priority"' in shown(client, page_url("task", task_id))
 
 
-def test_it_is_given_and_written_down(admin_client: Client, fleet: Fleet) -> None:
-    task_id = fleet.task()
+def test_it_is_given_and_written_down(admin_client: Client, stage: Stage) -> None:
+    task_id = stage.task()
     assert has_form(admin_client, task_id)
     assert give(admin_client, task_id, "-7") == ["success: The task has priority -7 now."]
     assert priority_of(task_id) == -7
@@ -55,16 +50,16 @@ def test_it_is_given_and_written_down(admin_client: Client, fleet: Fleet) -> Non
     assert LogEntry.objects.get().object_id == str(task_id)
 
 
-def test_one_that_is_assigned_has_it_for_the_attempts_to_come(admin_client: Client, fleet: Fleet) -> None:
-    task_id = fleet.task()
-    fleet.assign(fleet.worker(), task_id)
+def test_one_that_is_assigned_has_it_for_the_attempts_to_come(admin_client: Client, stage: Stage) -> None:
+    task_id = stage.task()
+    stage.assign(stage.worker(), task_id)
     assert give(admin_client, task_id) == ["success: The task has priority 7 now."]
     assert priority_of(task_id) == 7
 
 
-def test_of_one_that_is_over_it_is_said_so_and_nothing_changed(admin_client: Client, fleet: Fleet) -> None:
-    task_id = fleet.task()
-    lifecycle.cancel([task_id], fleet.now)
+def test_of_one_that_is_over_it_is_said_so_and_nothing_changed(admin_client: Client, stage: Stage) -> None:
+    task_id = stage.task()
+    lifecycle.cancel([task_id], stage.now)
     assert not has_form(admin_client, task_id)
     told = give(admin_client, task_id)
     assert told == ["error: A task that is cancelled cannot be given another priority."]
@@ -72,23 +67,23 @@ def test_of_one_that_is_over_it_is_said_so_and_nothing_changed(admin_client: Cli
     assert not AuditEntry.objects.exists()
 
 
-def test_one_that_it_has_already_is_no_change(admin_client: Client, fleet: Fleet) -> None:
-    told = give(admin_client, fleet.task(), "0")
+def test_one_that_it_has_already_is_no_change(admin_client: Client, stage: Stage) -> None:
+    told = give(admin_client, stage.task(), "0")
     assert told == ["warning: The task has priority 0 already."]
     assert not AuditEntry.objects.exists()
     assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("priority", ["", "high", "101", "-101", "1.5", "9" * 40, "\x00", "\u0667"])
-def test_what_is_no_priority_is_refused(admin_client: Client, fleet: Fleet, priority: str) -> None:
-    task_id = fleet.task()
+def test_what_is_no_priority_is_refused(admin_client: Client, stage: Stage, priority: str) -> None:
+    task_id = stage.task()
     told = give(admin_client, task_id, priority)
     assert told == ["error: The priority must be a whole number from -100 to 100."]
     assert priority_of(task_id) == 0
 
 
-def test_only_who_may_steer_does(fleet: Fleet) -> None:
-    task_id = fleet.task()
+def test_only_who_may_steer_does(stage: Stage) -> None:
+    task_id = stage.task()
     viewer, operator = staff("view"), staff("view", "change", models=["task"])
     assert not has_form(viewer, task_id)
     address = reverse("admin:queueapp_task_priority", args=[task_id])
@@ -99,8 +94,8 @@ def test_only_who_may_steer_does(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "head", "put", "delete"])
-def test_nothing_but_a_form_gives_it(admin_client: Client, fleet: Fleet, method: str) -> None:
-    address = reverse("admin:queueapp_task_priority", args=[fleet.task()])
+def test_nothing_but_a_form_gives_it(admin_client: Client, stage: Stage, method: str) -> None:
+    address = reverse("admin:queueapp_task_priority", args=[stage.task()])
     assert getattr(admin_client, method)(address).status_code == 405
 
 
@@ -109,8 +104,8 @@ def test_a_task_that_is_not_there_has_none(admin_client: Client) -> None:
     assert admin_client.post(address, {"priority": "7"}).status_code == 404
 
 
-def test_a_form_of_another_site_gives_none(admin_user: Any, fleet: Fleet) -> None:
-    task_id = fleet.task()
+def test_a_form_of_another_site_gives_none(admin_user: Any, stage: Stage) -> None:
+    task_id = stage.task()
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
     address = reverse("admin:queueapp_task_priority", args=[task_id])

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from admin_rows import Fleet, act, list_url, page_url, shown, staff
+from admin_rows import Stage, act, list_url, page_url, shown, staff
 from channels.db import database_sync_to_async
 from django.test import Client
 from waiting_requests import until_waiting
@@ -31,20 +31,15 @@ def key() -> ApiKey:
     return create_key("ci", "operator", created_by="ada")[0]
 
 
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet.started()
-
-
-def attached(fleet: Fleet, key: ApiKey) -> UUID:
+def attached(stage: Stage, key: ApiKey) -> UUID:
     session_id = new_id()
     offers = (Offer(Subscription.of("tag"), "{}"),)
-    attach(fleet.node_id, [Attachment(session_id, Options(10, name="w7"), offers, key)], fleet.now)
+    attach(stage.node_id, [Attachment(session_id, Options(10, name="w7"), offers, key)], stage.now)
     return session_id
 
 
-def submitted(fleet: Fleet, key: ApiKey) -> UUID:
-    return lifecycle.submit([Submission("tag", {}, "1")], key, fleet.now)[0].task_id
+def submitted(stage: Stage, key: ApiKey) -> UUID:
+    return lifecycle.submit([Submission("tag", {}, "1")], key, stage.now)[0].task_id
 
 
 def ask_to_revoke(client: Client, *keys: ApiKey, **fields: Any) -> Any:
@@ -54,10 +49,10 @@ def ask_to_revoke(client: Client, *keys: ApiKey, **fields: Any) -> Any:
 
 class TestRevoking:
     def test_asks_first_and_says_what_would_be_cut_off(
-        self, admin_client: Client, fleet: Fleet, key: ApiKey
+        self, admin_client: Client, stage: Stage, key: ApiKey
     ) -> None:
-        fleet.assign(attached(fleet, key), *fleet.tasks(3))
-        attached(fleet, key)
+        stage.assign(attached(stage, key), *stage.tasks(3))
+        attached(stage, key)
         page = ask_to_revoke(admin_client, key).content.decode()
         assert "2 workers attached now, with 3 tasks" in page
         assert "never used" in page
@@ -73,8 +68,8 @@ class TestRevoking:
         assert "2 more were selected and are not revoked by this" in page
         assert page.count('name="_selected_action"') == 1
 
-    def test_is_done_once_it_is_confirmed(self, admin_client: Client, fleet: Fleet, key: ApiKey) -> None:
-        worker = attached(fleet, key)
+    def test_is_done_once_it_is_confirmed(self, admin_client: Client, stage: Stage, key: ApiKey) -> None:
+        worker = attached(stage, key)
         told = act(admin_client, "apikey", "revoke", key.pk, confirmed=1, _from_page=1)
         assert told == ["1 API key revoked."]
         assert WorkerSession.objects.get(pk=worker).close_code == 4401
@@ -97,9 +92,9 @@ class TestRevoking:
 
 class TestAKeysPage:
     def test_leads_to_its_sessions_and_its_latest_tasks(
-        self, admin_client: Client, fleet: Fleet, key: ApiKey
+        self, admin_client: Client, stage: Stage, key: ApiKey
     ) -> None:
-        worker, task_id, other = attached(fleet, key), submitted(fleet, key), fleet.task()
+        worker, task_id, other = attached(stage, key), submitted(stage, key), stage.task()
         page = shown(admin_client, page_url("apikey", key.pk))
         assert page_url("workersession", worker) in page
         assert page_url("task", task_id) in page
@@ -109,8 +104,8 @@ class TestAKeysPage:
         assert page_url("workersession", worker) in listed
 
 
-async def test_producers_that_wait_or_follow_with_a_key_count(key: ApiKey, fleet: Fleet) -> None:
-    first, second = [await database_sync_to_async(submitted)(fleet, key) for _ in range(2)]
+async def test_producers_that_wait_or_follow_with_a_key_count(key: ApiKey, stage: Stage) -> None:
+    first, second = [await database_sync_to_async(submitted)(stage, key) for _ in range(2)]
     with (
         listening() as ears,
         following(second, ("pending",), key.pk),

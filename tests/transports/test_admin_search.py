@@ -36,7 +36,7 @@ class TestSearch:
         assert found("task", "cloud=aws account=2") == set()
 
     def test_takes_a_quoted_attribute(self, found: Callable[..., set[Any]], rows: Scene) -> None:
-        task_id = rows.fleet.task(owner="ada b")
+        task_id = rows.stage.task(owner="ada b")
         assert found("task", 'owner="ada b"') == {task_id}
 
     def test_finds_a_task_by_its_id(self, found: Callable[..., set[Any]], rows: Scene) -> None:
@@ -44,7 +44,7 @@ class TestSearch:
         assert found("task", rows.failed.hex) == {rows.failed}
 
     def test_finds_tasks_by_the_beginning_of_a_name(self, found: Callable[..., set[Any]], rows: Scene) -> None:
-        task_id = rows.fleet.task("collect")
+        task_id = rows.stage.task("collect")
         assert found("task", "coll") == {task_id}
         assert found("task", "ollect") == set()
 
@@ -55,7 +55,7 @@ class TestSearch:
         assert len(found("attempt", str(rows.failed))) == 1
         assert len(found("subscription", str(rows.worker))) == 2
         assert len(found("apikey", "ci")) == 1
-        assert found("node", str(rows.fleet.node_id)) == {rows.fleet.node_id}
+        assert found("node", str(rows.stage.node_id)) == {rows.stage.node_id}
 
     @pytest.mark.parametrize(
         "words",

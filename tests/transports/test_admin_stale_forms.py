@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from admin_forms import fields_of
-from admin_rows import Fleet, page_url, shown
+from admin_rows import Stage, page_url, shown
 from django.test import Client
 
 from queueapp import queues
@@ -17,15 +17,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PAGE = page_url("queue", "tag")
 
 
-@pytest.fixture
-def fleet() -> Fleet:
-    fleet = Fleet.started()
-    fleet.task()
-    return fleet
+@pytest.fixture(autouse=True)
+def _the_queue_is_there(stage: Stage) -> None:
+    stage.task()
 
 
 @pytest.fixture
-def opened(admin_client: Client, fleet: Fleet) -> dict[str, str]:
+def opened(admin_client: Client) -> dict[str, str]:
     """The page as it was while five were let run at a time."""
     queues.configure("tag", {"concurrency": 5})
     return fields_of(shown(admin_client, PAGE))
@@ -46,10 +44,10 @@ def said(response: Any) -> str:
 
 class TestAnOldPage:
     def test_writes_only_what_was_changed_on_it(
-        self, admin_client: Client, fleet: Fleet, opened: dict[str, str]
+        self, admin_client: Client, stage: Stage, opened: dict[str, str]
     ) -> None:
         queues.configure("tag", {"concurrency": 50})
-        queues.pause(["tag"], "ada", "upstream is down", fleet.now)
+        queues.pause(["tag"], "ada", "upstream is down", stage.now)
         assert admin_client.post(PAGE, opened | {"max_attempts": "9"}).status_code == 302
         found = queue()
         assert (found.max_attempts, found.concurrency) == (9, 50)
@@ -57,7 +55,7 @@ class TestAnOldPage:
         assert details() == ["max_attempts=9"]
 
     def test_saved_as_it_is_changes_and_records_nothing(
-        self, admin_client: Client, fleet: Fleet, opened: dict[str, str]
+        self, admin_client: Client, opened: dict[str, str]
     ) -> None:
         queues.configure("tag", {"concurrency": 50, "note": "mind the limit"})
         assert admin_client.post(PAGE, opened).status_code == 302
@@ -102,8 +100,8 @@ class TestAnOldPage:
         assert details() == []
 
     @pytest.mark.parametrize("end", ["\n", "\r\n"])
-    def test_has_a_note_of_several_lines_unchanged(self, admin_client: Client, fleet: Fleet, end: str) -> None:
-        queues.pause(["tag"], "ada", f" first{end}second ", fleet.now)
+    def test_has_a_note_of_several_lines_unchanged(self, admin_client: Client, stage: Stage, end: str) -> None:
+        queues.pause(["tag"], "ada", f" first{end}second ", stage.now)
         sent = {
             name: value.replace("\r\n", "\n").replace("\n", "\r\n")
             for name, value in fields_of(shown(admin_client, PAGE)).items()

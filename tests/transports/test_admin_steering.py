@@ -71,7 +71,7 @@ class TestQueues:
         assert queue.paused_at is not None
 
     def test_are_resumed(self, admin_client: Client, rows: Scene) -> None:
-        queues.pause(["tag"], "ada", "", rows.fleet.now)
+        queues.pause(["tag"], "ada", "", rows.stage.now)
         assert act(admin_client, "queue", "resume", "tag") == ["1 queue resumed."]
         assert not Queue.objects.get(pk="tag").paused
 
@@ -116,7 +116,7 @@ class TestQueues:
         assert Queue.objects.filter(pk="tag").values().get() == before
 
     def test_stay_paused_when_an_older_page_is_saved(self, admin_client: Client, rows: Scene) -> None:
-        queues.pause(["tag"], "ada", "", rows.fleet.now)
+        queues.pause(["tag"], "ada", "", rows.stage.now)
         save_queue(admin_client, timeout_seconds="60", paused="", name="other", paused_by="eve")
         queue = Queue.objects.get(pk="tag")
         assert (queue.paused, queue.paused_by) == (True, "ada")

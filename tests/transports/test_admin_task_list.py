@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from admin_rows import HOSTILE, Fleet, act, list_url, page_url, shown, staff
+from admin_rows import HOSTILE, Stage, act, list_url, page_url, shown, staff
 from django.test import Client
 from django.urls import reverse
 
@@ -18,11 +18,6 @@ from queueapp.models import AuditEntry, SavedView
 pytestmark = pytest.mark.django_db
 
 TASKS = "/admin/queueapp/task/"
-
-
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet.started()
 
 
 def listed(client: Client, text: str = "", **parameters: str) -> Any:
@@ -40,11 +35,11 @@ def text_of(address: str) -> str:
 
 
 class TestTheBar:
-    def test_finds_what_all_of_its_words_say(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker("w7")
-        wanted = fleet.failed(worker, error="a timeout", cloud="aws")
-        fleet.failed(worker, error="a timeout", cloud="gcp")
-        fleet.task(cloud="aws")
+    def test_finds_what_all_of_its_words_say(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker("w7")
+        wanted = stage.failed(worker, error="a timeout", cloud="aws")
+        stage.failed(worker, error="a timeout", cloud="gcp")
+        stage.task(cloud="aws")
         assert found(admin_client, "state:failed name:tag attr.cloud:aws error:~TIMEOUT worker:w7") == [wanted]
 
     def test_shows_what_is_in_force_and_how_to_be_rid_of_it(self, admin_client: Client) -> None:
@@ -56,9 +51,9 @@ class TestTheBar:
         ]
 
     def test_shows_nothing_and_says_why_where_a_word_cannot_be_used(
-        self, admin_client: Client, fleet: Fleet
+        self, admin_client: Client, stage: Stage
     ) -> None:
-        fleet.task()
+        stage.task()
         bar = listed(admin_client, "name:tag stat:failed")
         (problem,) = bar.problems
         assert "There is no filter “stat”. Filters are state, name," in problem.message
@@ -67,13 +62,13 @@ class TestTheBar:
         assert bar.text == "name:tag stat:failed"
         assert "There is no filter" in shown(admin_client, f"{TASKS}?q=stat:failed")
 
-    def test_takes_the_parameters_that_other_pages_link_to(self, admin_client: Client, fleet: Fleet) -> None:
-        task_id, _ = fleet.task("other"), fleet.task()
+    def test_takes_the_parameters_that_other_pages_link_to(self, admin_client: Client, stage: Stage) -> None:
+        task_id, _ = stage.task("other"), stage.task()
         assert found(admin_client, "", name="other", state="pending") == [task_id]
         assert listed(admin_client, "", name="other", state="all").text == "name:other"
 
-    def test_offers_what_it_knows(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.task("collect")
+    def test_offers_what_it_knows(self, admin_client: Client, stage: Stage) -> None:
+        stage.task("collect")
         words = json.loads(listed(admin_client).words)
         assert words["filters"]["attr."].startswith("an attribute")
         assert words["values"]["name"] == ["collect"]
@@ -93,10 +88,10 @@ class TestTheBar:
 
 class TestCells:
     def test_lead_to_more_of_the_same_within_the_filters_in_force(
-        self, admin_client: Client, fleet: Fleet
+        self, admin_client: Client, stage: Stage
     ) -> None:
-        worker = fleet.worker("w 7")
-        fleet.failed(worker, error='line "one", which breaks\nline two', cloud="a,ws")
+        worker = stage.worker("w 7")
+        stage.failed(worker, error='line "one", which breaks\nline two', cloud="a,ws")
         content = shown(admin_client, f"{TASKS}?q=age:<1d")
         texts = [text_of(part.split('"')[0]) for part in content.split('class="narrow" href="')[1:]]
         assert texts == [
@@ -108,16 +103,16 @@ class TestCells:
         ]
         assert all(len(found(admin_client, text)) == 1 for text in texts)
 
-    def test_are_escaped_and_kept_apart(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.failed(fleet.worker(HOSTILE), error=f"{HOSTILE}\u202e", note=f"{HOSTILE}\u202e")
+    def test_are_escaped_and_kept_apart(self, admin_client: Client, stage: Stage) -> None:
+        stage.failed(stage.worker(HOSTILE), error=f"{HOSTILE}\u202e", note=f"{HOSTILE}\u202e")
         content = shown(admin_client, f'{TASKS}?q=attr.note:"{HOSTILE}\u202e"')
         assert HOSTILE not in content
         assert content.count("<bdi>&lt;script&gt;") + content.count("<bdi>note=&lt;script&gt;") >= 2
 
 
 class TestPages:
-    def test_follow_each_other_and_lead_back(self, admin_client: Client, fleet: Fleet) -> None:
-        tasks = fleet.tasks(120)[::-1]
+    def test_follow_each_other_and_lead_back(self, admin_client: Client, stage: Stage) -> None:
+        tasks = stage.tasks(120)[::-1]
         first = listed(admin_client, "name:tag")
         assert [task.pk for task in first.result_list] == tasks[:50]
         assert not first.newer
@@ -131,11 +126,11 @@ class TestPages:
         assert text_of(back.newest) == text_of(back.newer) == "name:tag"
 
     def test_say_how_far_a_search_has_come(
-        self, admin_client: Client, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+        self, admin_client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(portions, "SECONDS", 0)
         monkeypatch.setattr(searching, "FIRST_PORTION", 10)
-        wanted, *_ = fleet.task(cloud="aws"), fleet.tasks(15)
+        wanted, *_ = stage.task(cloud="aws"), stage.tasks(15)
         content = shown(admin_client, f"{TASKS}?q=cloud=aws")
         assert "The search looked at the newest 10 tasks, back to those of 20" in content
         assert "Search further back" in content
@@ -146,8 +141,8 @@ class TestPages:
     def test_begin_at_an_id(self, admin_client: Client, query: str) -> None:
         assert admin_client.get(f"{TASKS}?{query}").status_code == 302
 
-    def test_count_nothing(self, admin_client: Client, fleet: Fleet, django_assert_max_num_queries: Any) -> None:
-        fleet.tasks(60)
+    def test_count_nothing(self, admin_client: Client, stage: Stage, django_assert_max_num_queries: Any) -> None:
+        stage.tasks(60)
         with django_assert_max_num_queries(30) as captured:
             shown(admin_client, TASKS)
         tasks = [query["sql"] for query in captured if "queueapp_task" in query["sql"]]
@@ -159,19 +154,19 @@ class TestPages:
 class TestActions:
     pytestmark = pytest.mark.django_db(transaction=True)
 
-    def test_are_for_the_selected(self, admin_client: Client, fleet: Fleet) -> None:
-        first, second = fleet.tasks(2)
+    def test_are_for_the_selected(self, admin_client: Client, stage: Stage) -> None:
+        first, second = stage.tasks(2)
         assert act(admin_client, "task", "cancel", first) == ["1 task cancelled."]
         assert set(found(admin_client, "state:pending")) == {second}
 
-    def test_find_nothing_by_a_filter_that_cannot_be_used(self, admin_client: Client, fleet: Fleet) -> None:
-        task_id = fleet.task()
+    def test_find_nothing_by_a_filter_that_cannot_be_used(self, admin_client: Client, stage: Stage) -> None:
+        task_id = stage.task()
         form = {"action": "cancel", "_selected_action": [str(task_id)], "index": 0}
         admin_client.post(f"{list_url('task')}?q=name:tag+stat:failed", form)
         assert found(admin_client, "state:pending") == [task_id]
 
-    def test_are_never_for_everything_that_matches(self, admin_client: Client, fleet: Fleet) -> None:
-        task_id, other = fleet.tasks(2)
+    def test_are_never_for_everything_that_matches(self, admin_client: Client, stage: Stage) -> None:
+        task_id, other = stage.tasks(2)
         form = {"action": "cancel", "_selected_action": [str(task_id)], "index": 0, "select_across": 1}
         assert admin_client.post(list_url("task"), form).status_code == 400
         assert set(found(admin_client, "state:pending")) == {task_id, other}
@@ -191,8 +186,8 @@ class TestViews:
             kind: [view.word for view in getattr(bar, f"{kind}_views")] for kind in ("standard", "shared", "own")
         }
 
-    def test_are_there_from_the_beginning(self, admin_client: Client, fleet: Fleet) -> None:
-        fleet.failed(fleet.worker())
+    def test_are_there_from_the_beginning(self, admin_client: Client, stage: Stage) -> None:
+        stage.failed(stage.worker())
         bar = listed(admin_client)
         assert [view.word for view in bar.standard_views] == [
             "all",
@@ -292,8 +287,8 @@ class TestViews:
         assert "&lt;script&gt;" in content
 
 
-def test_a_task_is_found_by_the_link_of_its_worker(admin_client: Client, fleet: Fleet) -> None:
-    worker = fleet.worker("")
-    task_id = fleet.failed(worker)
+def test_a_task_is_found_by_the_link_of_its_worker(admin_client: Client, stage: Stage) -> None:
+    worker = stage.worker("")
+    task_id = stage.failed(worker)
     assert page_url("workersession", worker) in shown(admin_client, TASKS)
     assert found(admin_client, f"worker:{worker}") == [task_id]

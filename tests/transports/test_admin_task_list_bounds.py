@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from admin_rows import Fleet, act, shown, staff
+from admin_rows import Stage, act, shown, staff
 from asking import asking
 from django.contrib.auth import get_user_model
 from django.db import connection
@@ -23,11 +23,6 @@ TASKS = "/admin/queueapp/task/"
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0"
 
 
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet.started()
-
-
 class TestASearchWithoutTime:
     @pytest.fixture(autouse=True)
     def no_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,19 +30,19 @@ class TestASearchWithoutTime:
         monkeypatch.setattr(searching, "FIRST_PORTION", 10)
 
     def test_for_newer_ones_says_how_far_it_came_where_it_began_again_at_the_newest(
-        self, admin_client: Client, fleet: Fleet
+        self, admin_client: Client, stage: Stage
     ) -> None:
-        task_ids = fleet.tasks(25)
+        task_ids = stage.tasks(25)
         content = shown(admin_client, f"{TASKS}?q=cloud=aws&after={task_ids[-5]}")
         assert "The search looked at the newest 10 tasks, back to those of 20" in content
 
-    def test_for_newer_ones_says_up_to_where_it_came(self, admin_client: Client, fleet: Fleet) -> None:
-        task_ids = fleet.tasks(25)
+    def test_for_newer_ones_says_up_to_where_it_came(self, admin_client: Client, stage: Stage) -> None:
+        task_ids = stage.tasks(25)
         content = shown(admin_client, f"{TASKS}?q=cloud=aws&after={task_ids[0]}")
         assert "The search looked at 10 newer tasks, up to those of 20" in content
 
-    def test_for_older_ones_says_back_to_where_it_came(self, admin_client: Client, fleet: Fleet) -> None:
-        task_ids = fleet.tasks(25)
+    def test_for_older_ones_says_back_to_where_it_came(self, admin_client: Client, stage: Stage) -> None:
+        task_ids = stage.tasks(25)
         content = shown(admin_client, f"{TASKS}?q=cloud=aws&before={task_ids[-1]}")
         assert "The search looked at the next 10 tasks, back to those of 20" in content
 
@@ -57,16 +52,16 @@ class TestASearchWithoutTime:
     [(">0001-01-01", 1), ("<9999-12-31T23:55", 1), ("<0001-01-01", 0), (">9999-12-31T23:55", 0)],
 )
 def test_the_ends_of_the_calendar_are_times_like_others(
-    admin_client: Client, fleet: Fleet, created: str, found: int
+    admin_client: Client, stage: Stage, created: str, found: int
 ) -> None:
-    fleet.task()
+    stage.task()
     response = admin_client.get(TASKS, {"q": f"created:{created}"})
     assert len(response.context["cl"].result_list) == found
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_action_leaves_the_texts_of_the_chosen_unread(admin_client: Client, fleet: Fleet) -> None:
-    task_id = fleet.task()
+def test_an_action_leaves_the_texts_of_the_chosen_unread(admin_client: Client, stage: Stage) -> None:
+    task_id = stage.task()
     with asking() as asked:
         assert act(admin_client, "task", "cancel", task_id) == ["1 task cancelled."]
     texts = [f'"queueapp_task"."{name}"' for name in ("data", "result")]
@@ -79,9 +74,9 @@ def test_an_action_leaves_the_texts_of_the_chosen_unread(admin_client: Client, f
 class TestManyValues:
     @pytest.mark.parametrize("member", ["attr.cloud", "data.x", "tag", "name", "worker"])
     def test_of_one_filter_are_refused_with_their_bound(
-        self, admin_client: Client, fleet: Fleet, member: str
+        self, admin_client: Client, stage: Stage, member: str
     ) -> None:
-        fleet.task()
+        stage.task()
         text = f"{member}:{','.join('ab' for _ in range(101))}"
         content = shown(admin_client, f"{TASKS}?q={text}")
         assert f"“{member}” takes at most 100 values" in content
@@ -99,8 +94,8 @@ class TestManyValues:
         assert response.status_code == 400
         assert "takes at most 100 values" in response.content.decode()
 
-    def test_up_to_the_bound_are_searched(self, admin_client: Client, fleet: Fleet) -> None:
-        task_id = fleet.task(cloud="c99")
+    def test_up_to_the_bound_are_searched(self, admin_client: Client, stage: Stage) -> None:
+        task_id = stage.task(cloud="c99")
         text = f"attr.cloud:{','.join(f'c{number}' for number in range(100))}"
         found = admin_client.get(TASKS, {"q": text}).context["cl"].result_list
         assert [task.pk for task in found] == [task_id]
@@ -140,9 +135,9 @@ class TestViews:
 
 
 def test_a_bulk_preview_without_time_says_so_and_may_be_carried_out(
-    admin_client: Client, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+    admin_client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet.tasks(3)
+    stage.tasks(3)
     monkeypatch.setattr(portions, "STATEMENT_SECONDS", 0.05)
 
     def endless(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from admin_rows import HOSTILE, Fleet, act, list_url, page_url, shown, staff
+from admin_rows import HOSTILE, Stage, act, list_url, page_url, shown, staff
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
@@ -21,11 +21,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 """Verbs are retried outside of a transaction, as in a request."""
 
 LIST = list_url("workersession")
-
-
-@pytest.fixture
-def fleet() -> Fleet:
-    return Fleet.started()
 
 
 def ask(client: Client, action: str, *workers: UUID, **fields: Any) -> Any:
@@ -47,26 +42,26 @@ def state(worker: UUID) -> str:
 
 
 class TestBeforeADrain:
-    def test_nothing_is_done(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
+    def test_nothing_is_done(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
         for action in ("drain", "disconnect"):
             page = ask(admin_client, action, worker)
             assert page.status_code == 200
             assert 'name="confirmed"' in page.content.decode()
         assert state(worker) == "online"
 
-    def test_what_waits_for_nobody_else_is_counted(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker(cloud="aws")
-        fleet.worker(cloud="gcp")
-        fleet.tasks(14, cloud="aws")
-        fleet.tasks(3, cloud="gcp")
-        fleet.tasks(2, cloud="azure")
+    def test_what_waits_for_nobody_else_is_counted(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker(cloud="aws")
+        stage.worker(cloud="gcp")
+        stage.tasks(14, cloud="aws")
+        stage.tasks(3, cloud="gcp")
+        stage.tasks(2, cloud="azure")
         lines = consequences(admin_client, "drain", worker)
         assert lines == ["14 waiting tasks have no other worker.", "It holds nothing."]
 
-    def test_what_would_be_left_with_few_is_named(self, admin_client: Client, fleet: Fleet) -> None:
-        first, second, third = (fleet.worker(cloud="aws") for _ in range(3))
-        fleet.tasks(20, cloud="aws")
+    def test_what_would_be_left_with_few_is_named(self, admin_client: Client, stage: Stage) -> None:
+        first, second, third = (stage.worker(cloud="aws") for _ in range(3))
+        stage.tasks(20, cloud="aws")
         assert consequences(admin_client, "drain", first, second)[0] == (
             "20 waiting tasks “tag” (cloud=aws) would be left with 1 worker."
         )
@@ -74,92 +69,92 @@ class TestBeforeADrain:
             "20 waiting tasks “tag” (cloud=aws) would be left with 2 workers."
         )
 
-    def test_less_specific_workers_count_as_left(self, admin_client: Client, fleet: Fleet) -> None:
-        narrow = fleet.worker(cloud="aws", account="1")
-        fleet.worker(cloud="aws")
-        fleet.worker()
-        fleet.task(cloud="aws", account="1")
+    def test_less_specific_workers_count_as_left(self, admin_client: Client, stage: Stage) -> None:
+        narrow = stage.worker(cloud="aws", account="1")
+        stage.worker(cloud="aws")
+        stage.worker()
+        stage.task(cloud="aws", account="1")
         assert consequences(admin_client, "drain", narrow)[0] == (
             "1 waiting task “tag” (account=1 cloud=aws) would be left with 2 workers, 1 of them most specific."
         )
 
-    def test_several_are_judged_together(self, admin_client: Client, fleet: Fleet) -> None:
-        workers = [fleet.worker(cloud="aws") for _ in range(2)]
-        fleet.tasks(14, cloud="aws")
+    def test_several_are_judged_together(self, admin_client: Client, stage: Stage) -> None:
+        workers = [stage.worker(cloud="aws") for _ in range(2)]
+        stage.tasks(14, cloud="aws")
         assert "no other worker" not in consequences(admin_client, "drain", workers[0])[0]
         assert consequences(admin_client, "drain", *workers)[0] == "14 waiting tasks have no other worker."
 
-    def test_what_is_held_may_be_finished(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
-        fleet.worker()
-        fleet.assign(worker, *fleet.tasks(5))
+    def test_what_is_held_may_be_finished(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
+        stage.worker()
+        stage.assign(worker, *stage.tasks(5))
         assert "It holds 5 tasks, which may be finished." in consequences(admin_client, "drain", worker)
 
     def test_a_name_that_nobody_else_offers_is_said_though_nothing_waits(
-        self, admin_client: Client, fleet: Fleet
+        self, admin_client: Client, stage: Stage
     ) -> None:
-        worker = fleet.worker("w7", "tag", "collect")
-        fleet.worker("w8", "tag")
+        worker = stage.worker("w7", "tag", "collect")
+        stage.worker("w8", "tag")
         assert consequences(admin_client, "drain", worker)[0] == "Nobody else who is online offers collect."
 
-    def test_what_makes_no_difference_is_said_to_make_none(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker(cloud="aws")
-        fleet.worker(cloud="gcp")
-        fleet.task(cloud="gcp")
+    def test_what_makes_no_difference_is_said_to_make_none(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker(cloud="aws")
+        stage.worker(cloud="gcp")
+        stage.task(cloud="gcp")
         assert "Nothing that waits loses a worker." in consequences(admin_client, "drain", worker)
 
-    def test_hostile_names_are_shown_as_text(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker(f"w {HOSTILE}", cloud=HOSTILE)
-        fleet.task(cloud=HOSTILE)
+    def test_hostile_names_are_shown_as_text(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker(f"w {HOSTILE}", cloud=HOSTILE)
+        stage.task(cloud=HOSTILE)
         page = ask(admin_client, "drain", worker).content.decode()
         assert HOSTILE not in page
         assert page.count("&lt;script&gt;") >= 2
 
 
 class TestBeforeADisconnect:
-    def test_what_is_held_is_said_to_go_to_others(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
-        fleet.worker(cloud="aws")
-        fleet.assign(worker, *fleet.tasks(2, cloud="gcp"), *fleet.tasks(3, cloud="aws"))
+    def test_what_is_held_is_said_to_go_to_others(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
+        stage.worker(cloud="aws")
+        stage.assign(worker, *stage.tasks(2, cloud="gcp"), *stage.tasks(3, cloud="aws"))
         assert consequences(admin_client, "disconnect", worker) == [
             "2 of the tasks that it holds would find no other worker.",
             "It holds 5 tasks: released, uncounted, and given to others.",
             "Nothing that waits loses a worker.",
         ]
 
-    def test_so_is_what_one_holds_that_drains_already(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
-        fleet.assign(worker, fleet.task())
+    def test_so_is_what_one_holds_that_drains_already(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
+        stage.assign(worker, stage.task())
         sessions.drain([worker])
         lines = consequences(admin_client, "disconnect", worker)
         assert lines[0] == "1 of the tasks that it holds would find no other worker."
 
 
 class TestOnceConfirmed:
-    def test_workers_are_drained(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
-        fleet.assign(worker, task := fleet.task())
+    def test_workers_are_drained(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
+        stage.assign(worker, task := stage.task())
         assert confirm(admin_client, "drain", worker) == ["1 worker session told to drain."]
         assert state(worker) == "draining"
         assert Task.objects.get(pk=task).state == "assigned"
 
-    def test_workers_are_disconnected_and_their_tasks_released(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
-        fleet.assign(worker, task := fleet.task())
+    def test_workers_are_disconnected_and_their_tasks_released(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
+        stage.assign(worker, task := stage.task())
         assert confirm(admin_client, "disconnect", worker) == ["1 worker session disconnected."]
         assert WorkerSession.objects.values_list("state", "close_code").get(pk=worker) == ("gone", 4409)
         assert Task.objects.get(pk=task).state == "pending"
 
-    def test_the_form_of_the_question_does_it(self, admin_client: Client, fleet: Fleet) -> None:
+    def test_the_form_of_the_question_does_it(self, admin_client: Client, stage: Stage) -> None:
         """As a browser would send it: each of its hidden fields."""
-        workers = [fleet.worker(), fleet.worker()]
+        workers = [stage.worker(), stage.worker()]
         context = ask(admin_client, "drain", *workers).context
         form = dict(context["handed_on"]) | {context["keys_name"]: context["keys"], context["confirmed"]: "1"}
         assert admin_client.post(LIST, form).status_code == 302
         assert [state(worker) for worker in workers] == ["draining"] * 2
 
-    def test_who_did_it_is_remembered(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
+    def test_who_did_it_is_remembered(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
         ask(admin_client, "drain", worker)
         assert not LogEntry.objects.exists()
         confirm(admin_client, "drain", worker)
@@ -170,23 +165,23 @@ class TestOnceConfirmed:
         audited = AuditEntry.objects.order_by("id").values_list("who", "action", "kind", "count")
         assert list(audited) == [("admin", "drain", "worker", 1), ("admin", "resume", "worker", 1)]
 
-    def test_one_whose_page_it_came_from_is_shown_again(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
+    def test_one_whose_page_it_came_from_is_shown_again(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
         question = ask(admin_client, "drain", worker, _from_page="1")
         assert question.context["back"] == page_url("workersession", worker)
         response = ask(admin_client, "drain", worker, _from_page="1", confirmed="1")
         assert response["Location"] == page_url("workersession", worker)
 
-    def test_those_that_are_gone_are_left_alone(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
-        fleet.close([worker])
+    def test_those_that_are_gone_are_left_alone(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
+        stage.close([worker])
         told = act(admin_client, "workersession", "disconnect", worker)
         assert told[0] == "0 worker sessions disconnected."
 
 
 class TestResuming:
-    def test_is_for_who_does_not_know_of_the_drain(self, admin_client: Client, fleet: Fleet) -> None:
-        plain, told = fleet.worker(), fleet.worker()
+    def test_is_for_who_does_not_know_of_the_drain(self, admin_client: Client, stage: Stage) -> None:
+        plain, told = stage.worker(), stage.worker()
         WorkerSession.objects.filter(pk=plain).update(v1=False)
         WorkerSession.objects.filter(pk=told).update(v1=True)
         sessions.drain([plain, told])
@@ -196,16 +191,16 @@ class TestResuming:
         assert messages[0] == "1 worker session resumed."
         assert (state(plain), state(told)) == ("online", "draining")
 
-    def test_is_not_for_who_leaves(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
+    def test_is_not_for_who_leaves(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
         WorkerSession.objects.filter(pk=worker).update(v1=False)
         sessions.drain([worker], leaving=True)
         assert "it leaves by its own word" in shown(admin_client, page_url("workersession", worker))
         assert act(admin_client, "workersession", "resume", worker)[0] == "0 worker sessions resumed."
 
     @pytest.mark.parametrize("action", ["drain", "disconnect", "resume"])
-    def test_and_all_else_takes_the_permission(self, fleet: Fleet, action: str) -> None:
-        online, draining = fleet.worker(), fleet.worker()
+    def test_and_all_else_takes_the_permission(self, stage: Stage, action: str) -> None:
+        online, draining = stage.worker(), stage.worker()
         WorkerSession.objects.filter(pk=draining).update(v1=False)
         sessions.drain([draining])
         viewer = staff("view")
@@ -215,52 +210,52 @@ class TestResuming:
 
 
 class TestWhatOneHasDone:
-    def test_is_counted_in_the_list_and_on_its_page(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker("w7")
+    def test_is_counted_in_the_list_and_on_its_page(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker("w7")
         for _ in range(3):
-            fleet.succeeded(worker)
-        fleet.failed(worker)
-        lost = fleet.task()
-        fleet.assign(worker, lost)
+            stage.succeeded(worker)
+        stage.failed(worker)
+        lost = stage.task()
+        stage.assign(worker, lost)
         activity.write_noted()
         row = next(iter(admin_client.get(LIST).context["cl"].result_list))
         assert (row.done, row.errors) == (3, 1)
-        fleet.close([worker])
+        stage.close([worker])
         page = unescape(shown(admin_client, page_url("workersession", worker)))
         assert "1 error, 1 lost" in page
         assert f"q=worker%3A{worker}" in page
 
     def test_is_counted_to_a_bound(
-        self, admin_client: Client, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+        self, admin_client: Client, stage: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        worker = fleet.worker()
+        worker = stage.worker()
         for _ in range(4):
-            fleet.failed(worker)
+            stage.failed(worker)
         monkeypatch.setattr("queueapp.admin.workers.ATTEMPTS_COUNTED", 3)
         page = shown(admin_client, page_url("workersession", worker))
         assert "3 error, of the 3 that were looked at" in page
 
-    def test_is_told_a_minute(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
-        tasks = fleet.tasks(2)
-        fleet.assign(worker, *tasks)
-        lifecycle.finish([Report(worker, task, done=True) for task in tasks], fleet.now - timedelta(minutes=1))
+    def test_is_told_a_minute(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
+        tasks = stage.tasks(2)
+        stage.assign(worker, *tasks)
+        lifecycle.finish([Report(worker, task, done=True) for task in tasks], stage.now - timedelta(minutes=1))
         activity.write_noted()
         row = WorkerSession.objects.get(pk=worker)
-        assert of_last_minute(row.counted_minute, row.ended_in_minute, row.ended_in_previous, fleet.now) == 2
+        assert of_last_minute(row.counted_minute, row.ended_in_minute, row.ended_in_previous, stage.now) == 2
 
     def test_of_long_ago_is_no_rate(self) -> None:
-        assert minute_of(Fleet.started().now) > 0
-        now = Fleet.started().now
+        assert minute_of(Stage.started().now) > 0
+        now = Stage.started().now
         counted = minute_of(now) - 2, 5, 7
         assert of_last_minute(*counted, now) == 0
         assert of_last_minute(minute_of(now) - 1, 5, 7, now) == 5
         assert of_last_minute(minute_of(now), 5, 7, now) == 7
 
-    def test_does_not_say_more_than_the_rows_do_of_its_heartbeat(self, admin_client: Client, fleet: Fleet) -> None:
-        worker = fleet.worker()
+    def test_does_not_say_more_than_the_rows_do_of_its_heartbeat(self, admin_client: Client, stage: Stage) -> None:
+        worker = stage.worker()
         said = 'its process <span data-value="heartbeat" data-as="age">0 s</span> ago'
         assert said in shown(admin_client, page_url("workersession", worker))
-        Node.objects.update(stopped_at=fleet.now)
+        Node.objects.update(stopped_at=stage.now)
         assert "its process has stopped" in shown(admin_client, page_url("workersession", worker))
         assert not Attempt.objects.exists()

@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from admin_rows import Fleet, Scene, act, list_url, page_url
+from admin_rows import Scene, Stage, act, list_url, page_url
 from audit_log import entries
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -56,7 +56,7 @@ class TestInTheAdmin:
         assert sorted(the_entry().detail.split(", ")) == sorted([str(rows.pending), str(rows.assigned)])
 
     def test_of_very_many_the_rest_is_counted(self, admin_client: Client) -> None:
-        act(admin_client, "task", "cancel", *Fleet.started().tasks(audit.NAMED + 3))
+        act(admin_client, "task", "cancel", *Stage.started().tasks(audit.NAMED + 3))
         assert the_entry().count == audit.NAMED + 3
         assert the_entry().detail.endswith(" and 3 more")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from admin_rows import Fleet
+from admin_rows import Stage
 from django.db import OperationalError
 
 from queueapp import live, overview, snapshots
@@ -46,7 +46,7 @@ def test_to_explain_what_waits_takes_no_more_than_its_share(
         return problems(*arguments)
 
     monkeypatch.setattr(overview, "problems", explain)
-    Fleet.started()
+    Stage.started()
     for second in range(60):
         clock.time = 1_000.0 + 2 * second
         live.read(Subject())

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from admin_rows import Fleet
+from admin_rows import Stage
 from channels.db import database_sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.models import Session
-from django.db import close_old_connections
 from django.test import Client
 from django.utils import timezone
-from operator_sockets import PATIENCE_SECONDS, closed_with, is_let_in, snapshot, socket, viewer, watching
+from operator_sockets import PATIENCE_SECONDS, closed_with, is_let_in, snapshot, socket, until, viewer, watching
 
 from queueapp import live, operators
 from queueapp.models import Task
 from tests.pool import until_threads_gave_theirs_back
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_remembered() -> Iterator[None]:
-    live.forget()
-    yield
-    live.forget()
-
-
-@pytest.fixture(autouse=True)
-def _connections_are_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As outside of tests: Channels' own tools have its threads keep theirs, for tests within one transaction."""
-    monkeypatch.setattr("channels.testing.application.no_op", close_old_connections)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("nothing_is_remembered", "connections_are_given_back"),
+]
 
 
 def _log_out(client: Client) -> None:
@@ -100,14 +89,11 @@ class TestAccess:
 
 
 class TestSnapshots:
-    async def test_follow_the_rows(self) -> None:
-        fleet = await database_sync_to_async(Fleet.started)()
+    async def test_follow_the_rows(self, stage: Stage) -> None:
         async with watching(await viewer()) as watcher:
             assert (await snapshot(watcher))["now"]["waiting"] == 0
-            await database_sync_to_async(fleet.tasks)(3)
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while (await snapshot(watcher))["now"]["waiting"] != 3:
-                    pass
+            await database_sync_to_async(stage.tasks)(3)
+            await until(watcher, lambda now: now["now"]["waiting"] == 3)
 
     async def test_are_made_once_for_ten_viewers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made = []
@@ -145,9 +131,8 @@ class TestThePool:
 
 
 class TestAViewer:
-    async def test_changes_nothing_whatever_it_sends(self) -> None:
-        fleet = await database_sync_to_async(Fleet.started)()
-        task_id = await database_sync_to_async(fleet.task)()
+    async def test_changes_nothing_whatever_it_sends(self, stage: Stage) -> None:
+        task_id = await database_sync_to_async(stage.task)()
         async with watching(await viewer("view", "change")) as watcher:
             await snapshot(watcher)
             for frame in (

@@ -8,8 +8,7 @@ from uuid import UUID
 import pytest
 from rest_framework.test import APIClient
 
-from queueapp import database, queues
-from queueapp.models import Queue
+from queueapp import database, naming, queues
 from tests.integration.fleet import Fleet, holder_of
 from tests.transports.conftest import submit
 
@@ -27,7 +26,7 @@ def run(fleet: Fleet) -> None:
 
 
 def limit(name: str = "tag", **limits: int) -> None:
-    Queue.objects.ensure([name])
+    naming.make_queues([name])
     queues.configure(name, limits)
 
 

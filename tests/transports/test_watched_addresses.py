@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.test import Client
 
-from queueapp.models import Queue
+from queueapp import naming
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,7 @@ def names_of(address: str) -> list[str]:
 @pytest.mark.parametrize("character", ["x", ":"])
 def test_of_long_names_has_as_many_as_fit(admin_client: Client, character: str) -> None:
     names = [f"{number:02}".ljust(200, character) for number in range(40)]
-    Queue.objects.ensure(names)
+    naming.make_queues(names)
     address = now_address(admin_client, "/admin/queueapp/queue/")
     assert len(address) < REQUEST_LINE
     assert 5 < len(names_of(address)) < 40
@@ -37,7 +37,7 @@ def test_of_long_names_has_as_many_as_fit(admin_client: Client, character: str) 
 
 def test_of_short_names_has_them_all_and_what_is_newer(admin_client: Client) -> None:
     names = [f"q{number:02}" for number in range(40)]
-    Queue.objects.ensure(names)
+    naming.make_queues(names)
     address = now_address(admin_client, "/admin/queueapp/queue/")
     assert names_of(address) == names
     assert "newer=1" in address

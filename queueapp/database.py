@@ -11,6 +11,7 @@ from time import sleep
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
+import psycopg
 from django.db import InterfaceError, InternalError, OperationalError, connection, connections, transaction
 from django.db.models import BooleanField, Func, TextField, Value
 from django.utils import timezone
@@ -212,12 +213,12 @@ def brief_transaction(lock: int | None = None, *, waits_for_disk: bool = True) -
 
 
 def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
-    """All in one message: each answer is waited for, and then waited for the interpreter. (A pipeline would take
-    the BEGIN along, but a process that is stopped in the middle of one is not idle to the server, which then never
-    ends its transaction.)"""
+    """All in one message: each answer is waited for, and then waited for the interpreter. (In a pipeline more could
+    go along, but a process that is stopped in the middle of one is not idle to the server, which then never ends
+    its transaction.)"""
     lease_ms = config().lease_seconds * 1000
     # Until the end of this transaction: a setting of the session would stay in a pooled connection.
-    statement = "SELECT set_config('idle_in_transaction_session_timeout', %s, true); "
+    statement = f"{_begin()}SELECT set_config('idle_in_transaction_session_timeout', %s, true); "
     statement += "SELECT set_config('lock_timeout', %s, true); "
     # A plan that was made and kept when a table was small would read the whole of it for ever. Where a table is
     # read as a whole all the same, that is now thought to be so dear that the plan would be compiled.
@@ -233,6 +234,16 @@ def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
         while cursor.nextset():
             pass
         return told_time(cursor.fetchone()[0])
+
+
+def _begin() -> str:
+    """For the first statement of a transaction. The driver, left to itself, sends it in a message of its own; one
+    that it believes to commit each statement does not, and ends what there is all the same."""
+    driver: psycopg.Connection[Any] = connection.connection
+    if driver.autocommit or driver.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        return ""
+    driver.autocommit = True  # as Django leaves it when the transaction is over
+    return "BEGIN; "
 
 
 def transaction_unless(is_one_statement: bool) -> AbstractContextManager[None]:

@@ -71,6 +71,7 @@ class Fleet:
         self._profiles: dict[SessionKey, Profile] = {}
         self._sessions: dict[Profile, set[SessionKey]] = {}
         self._room: dict[Profile, int] = {}
+        self._room_of_session: dict[SessionKey, int] = {}
         self._room_of_tier: dict[Tier, int] = {}
         self._tiers: dict[Tier, tuple[SessionKey, ...]] = {}
         self._seen: int | None = None
@@ -123,9 +124,10 @@ class Fleet:
     def _leave(self, gone: Collection[SessionKey]) -> None:
         for session in gone:
             del self._rows[session], self._ids[session]
+            self._set_room(session, 0)
+            self._room_of_session.pop(session, None)
             profile = self._profiles.pop(session)
             self._sessions[profile].discard(session)
-            self._add_room(profile, session, None)
             if not self._sessions[profile]:
                 del self._sessions[profile], self._room[profile]
         if gone:
@@ -150,15 +152,17 @@ class Fleet:
         loads = []
         for session in changed:
             if (row := self._rows.get(session)) is not None:
-                load = Load(session, self._outstanding.get(session, 0), row[1], row[2])
-                self._add_room(self._profiles[session], session, load)
-                loads.append(load)
+                _, max_outstanding, idle_since = row
+                outstanding = self._outstanding.get(session, 0)
+                self._set_room(session, max(0, max_outstanding - outstanding))
+                loads.append(Load(session, outstanding, max_outstanding, idle_since))
         self._chooser.update(loads, gone)
         self._room_of_tier.clear()
 
-    def _add_room(self, profile: Profile, session: SessionKey, load: Load[SessionKey] | None) -> None:
-        before = self._chooser.load(session)
-        self._room[profile] += (load.room if load else 0) - (before.room if before else 0)
+    def _set_room(self, session: SessionKey, room: int) -> None:
+        if room != (before := self._room_of_session.get(session, 0)):
+            self._room_of_session[session] = room
+            self._room[self._profiles[session]] += room - before
 
     def _forget_tiers(self) -> None:
         self._tiers.clear()

@@ -78,10 +78,11 @@ class Chooser(Generic[W]):
         for worker in gone:
             self._loads.pop(worker, None)
             self._ranks.pop(worker, None)
-        for worker in changed.keys() | self._given_to:
-            if (load := self._loads.get(worker)) is not None:
-                self._ranks[worker] = (load.outstanding, 0, load.idle_since)
-                self._changes.append(worker)
+            self._given_to.discard(worker)
+        for worker in self._given_to - changed.keys():
+            changed[worker] = self._loads[worker]
+        self._ranks.update({worker: (held, 0, idle_since) for worker, held, _, idle_since in changed.values()})
+        self._changes += changed
         self._given_to.clear()
         self._given = 0
         if len(self._changes) > 4 * len(self._loads) + LEAST_ENTRIES:

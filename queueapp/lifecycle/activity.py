@@ -8,6 +8,7 @@ whoever deals with results and whoever assigns wait for each other.
 from __future__ import annotations
 
 import logging
+import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 GIVEN, DONE, ERROR, STALE = Activity.Kind.GIVEN, Activity.Kind.DONE, Activity.Kind.ERROR, Activity.Kind.STALE
 
-PAUSES = 20
+PAUSES = 50
 LONGEST_PAUSE_SECONDS = 5.0
 """To write it for thousands of sessions takes a tenth of a second. Then it is written less often than with every
 tick: so many times as long as it takes, nothing is written after it."""
@@ -69,9 +70,9 @@ def note(kind: Activity.Kind, session_ids: Iterable[UUID], now: datetime) -> Non
         )
 
 
-def sessions_in(noted: bytes) -> list[bytes]:
-    """The ids in a row."""
-    return [noted[start : start + 16] for start in range(0, len(noted), 16)]
+def sessions_in(noted: bytes) -> tuple[bytes, ...]:
+    """The ids in a row. (Sliced, those of thousands of sessions take six times as long.)"""
+    return struct.unpack(len(noted) // 16 * "16s", noted)
 
 
 def lock_sessions(session_ids: Iterable[UUID], or_fail: bool = False) -> None:
@@ -115,7 +116,7 @@ def write_noted() -> None:
         RETURNING kind, at, sessions
         """
     )
-    by_minute: dict[int, list[tuple[str, datetime, list[bytes]]]] = defaultdict(list)
+    by_minute: dict[int, list[tuple[str, datetime, Sequence[bytes]]]] = defaultdict(list)
     for kind, at, sessions in rows:
         at = database.as_datetime(at)
         by_minute[minute_of(at)].append((kind, at, sessions_in(sessions)))
@@ -126,7 +127,7 @@ def write_noted() -> None:
         _add(minute, by_minute[minute])
 
 
-def _add(minute: int, noted: Sequence[tuple[str, datetime, list[bytes]]]) -> None:
+def _add(minute: int, noted: Sequence[tuple[str, datetime, Sequence[bytes]]]) -> None:
     """What was noted within one minute since 1970: a session's row tells its results of two apart. It may be the
     one before what has been counted, by a transaction that took long."""
     counted: dict[str, Counter[bytes]] = defaultdict(Counter)

@@ -181,7 +181,7 @@ class TestTheTick:
         monkeypatch.setattr(activity, "write_noted", slowly)
         monkeypatch.setattr(activity, "LONGEST_PAUSE_SECONDS", 100.0)
         books, worker = activity.Books(), session()
-        for passed, number in [(0, 1), (9, 1), (2, 3)]:
+        for passed, number in [(0, 1), (24, 1), (2, 3)]:
             clock[0] += passed
             finish(worker, 1, seconds=0)
             books.tick()

@@ -213,9 +213,9 @@ def brief_transaction(lock: int | None = None, *, waits_for_disk: bool = True) -
 
 
 def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
-    """All in one message: each answer is waited for, and then waited for the interpreter. (In a pipeline more could
-    go along, but a process that is stopped in the middle of one is not idle to the server, which then never ends
-    its transaction.)"""
+    """All in one message: each answer is waited for, and then waited for the interpreter. (In a pipeline more
+    could go along, but a process that is stopped in the middle of one is not idle to the server, which then never
+    ends its transaction.)"""
     lease_ms = config().lease_seconds * 1000
     # Until the end of this transaction: a setting of the session would stay in a pooled connection.
     statement = f"{_begin()}SELECT set_config('idle_in_transaction_session_timeout', %s, true); "

@@ -1,0 +1,62 @@
+"""Brief transactions, which whoever assigns and whoever takes in results opens again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+
+import pytest
+from django.db import connection, transaction
+
+from queueapp import database
+from queueapp.models import Queue
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def asking() -> Iterator[list[str]]:
+    """What is sent to the server, a line for each message that is answered, as libpq notes it."""
+    asked: list[str] = []
+    connection.ensure_connection()
+    driver = connection.connection.pgconn
+    with TemporaryFile("w+") as noted:
+        driver.trace(noted.fileno())
+        try:
+            yield asked
+        finally:
+            driver.untrace()
+        asked += [line for line in noted if "\tF\t" in line and "Query" in line]
+
+
+def test_one_begins_in_the_message_with_its_lock() -> None:
+    """Guard: `database._begin`."""
+    with asking() as asked, database.brief_transaction(database.DISPATCH_LOCK):
+        pass
+    opening, commit = asked
+    assert "BEGIN; " in opening
+    assert "pg_advisory_xact_lock" in opening
+    assert "COMMIT" in commit
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_one_within_another_ends_with_that(has_begun: bool) -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        if has_begun:
+            Queue.objects.count()
+        with database.brief_transaction():
+            Queue.objects.create(name="tag")
+        1 / 0  # noqa: B018
+    assert not Queue.objects.exists()
+    assert connection.connection.autocommit
+
+
+def test_one_that_fails_leaves_nothing_behind() -> None:
+    with pytest.raises(ZeroDivisionError), database.brief_transaction():
+        Queue.objects.create(name="tag")
+        1 / 0  # noqa: B018
+    assert not Queue.objects.exists()
+    with database.brief_transaction():
+        Queue.objects.create(name="tag")
+    assert Queue.objects.exists()

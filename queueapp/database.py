@@ -239,8 +239,11 @@ def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
 def _begin() -> str:
     """For the first statement of a transaction. The driver, left to itself, sends it in a message of its own; one
     that it believes to commit each statement does not, and ends what there is all the same."""
+    connection.ensure_connection()
     driver: psycopg.Connection[Any] = connection.connection
-    if driver.autocommit or driver.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+    has_begun = driver.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE
+    # Whose connection never commits by itself has not asked Django to end the transaction either.
+    if has_begun or driver.autocommit or not connection.commit_on_exit:
         return ""
     driver.autocommit = True  # as Django leaves it when the transaction is over
     return "BEGIN; "

@@ -79,6 +79,7 @@ class Chooser(Generic[W]):
             self._loads.pop(worker, None)
             self._ranks.pop(worker, None)
             self._given_to.discard(worker)
+            changed.pop(worker, None)
         for worker in self._given_to - changed.keys():
             changed[worker] = self._loads[worker]
         self._ranks.update({worker: (held, 0, idle_since) for worker, held, _, idle_since in changed.values()})

@@ -71,8 +71,9 @@ def note(kind: Activity.Kind, session_ids: Iterable[UUID], now: datetime) -> Non
 
 
 def sessions_in(noted: bytes) -> tuple[bytes, ...]:
-    """The ids in a row. (Sliced, those of thousands of sessions take six times as long.)"""
-    return struct.unpack(len(noted) // 16 * "16s", noted)
+    """The ids in a row. (Sliced, those of thousands of sessions take three times as long.)"""
+    # Not `struct.unpack`, which keeps the last hundred formats: twenty megabytes of these.
+    return struct.Struct(len(noted) // 16 * "16s").unpack(noted)
 
 
 def lock_sessions(session_ids: Iterable[UUID], or_fail: bool = False) -> None:

@@ -26,7 +26,8 @@ class Pool(ConnectionPool[Connection[Any]]):
         kernel. Until then whoever takes such a connection finds out.
 
         One that is dead is seldom alone. Found one after the other, each is waited for twice as long as the last
-        (psycopg's pool does so): with four of them nobody got a connection for five seconds.
+        (psycopg's pool does so): with four of them nobody got a connection for five seconds. So all are replaced,
+        and none of the others is asked: one whose peer is silent would keep them all.
         """
         arrived = poll()
         arrived.register(connection.fileno(), POLLIN)
@@ -35,7 +36,7 @@ class Pool(ConnectionPool[Connection[Any]]):
         try:
             self.check_connection(connection)
         except Error:
-            self.check()
+            self.drain()
             raise
 
 

@@ -63,6 +63,19 @@ def test_one_within_another_ends_with_that(has_begun: bool) -> None:
     assert connection.connection.autocommit
 
 
+def test_one_of_who_commits_by_hand_leaves_that_to_them() -> None:
+    connection.set_autocommit(False)
+    try:
+        with database.brief_transaction():
+            Queue.objects.create(name="tag")
+        connection.rollback()
+        Queue.objects.create(name="tag")
+        connection.rollback()
+    finally:
+        connection.set_autocommit(True)
+    assert not Queue.objects.exists()
+
+
 def test_one_that_fails_leaves_nothing_behind() -> None:
     with undone(), database.brief_transaction():
         Queue.objects.create(name="tag")

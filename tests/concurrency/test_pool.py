@@ -76,6 +76,17 @@ class TestDeadConnections:
         end_backends(*opened)
         assert pid_of(connection) not in opened
 
+    def test_as_many_are_opened_as_have_died(self, limited):
+        """Not one more each time: a proxy that ends what is idle for long would have each process open all it
+        may. (One more is opened for whoever has to wait for the first.)"""
+        wrapper = limited(database_pool_size=4)
+        for _ in range(3):
+            dead = pid_of(wrapper)
+            wrapper.close()
+            end_backends(dead)
+        pid_of(wrapper)
+        assert wrapper.pool.get_stats()["pool_size"] <= 2
+
     def test_one_that_died_in_use_fails_once_and_is_not_handed_out_again(self):
         dead = pid_of(connection)
         end_backends(dead)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from select import POLLIN, poll
+from time import monotonic
 from typing import Any, ClassVar
 
 from django.db.backends.base.base import NO_DB_ALIAS
@@ -17,27 +18,31 @@ from psycopg_pool import ConnectionPool
 
 
 class Pool(ConnectionPool[Connection[Any]]):
-    def __init__(self, *, is_checked: bool, **options: Any) -> None:
-        super().__init__(check=self.replace_if_dead if is_checked else None, **options)
+    """Goes on to the next where one is dead, which is seldom alone: psycopg's own, given a check, waits before it
+    looks at another, each time twice as long. With four of them nobody got a connection for five seconds. (Where
+    all are, one more is opened than there were, for who waits; the pool closes what is idle for ten minutes.)"""
 
-    def replace_if_dead(self, connection: Connection[Any]) -> None:
-        """Ask only where something has come that nobody asked for: nearly always the end of the connection, by
-        the server, by a proxy or, when nobody has answered at the other end for some seconds, by this machine's
-        kernel. Until then whoever takes such a connection finds out.
+    def getconn(self, timeout: float | None = None) -> Connection[Any]:
+        give_up_at = monotonic() + (self.timeout if timeout is None else timeout)
+        while True:
+            connection = super().getconn(give_up_at - monotonic())
+            if _lives(connection):
+                return connection
+            self.putconn(connection)  # which has another opened in its place
 
-        One that is dead is seldom alone. Found one after the other, each is waited for twice as long as the last
-        (psycopg's pool does so): with four of them nobody got a connection for five seconds. So all are replaced,
-        and none of the others is asked: one whose peer is silent would keep them all.
-        """
-        arrived = poll()
-        arrived.register(connection.fileno(), POLLIN)
-        if not arrived.poll(0):
-            return
+
+def _lives(connection: Connection[Any]) -> bool:
+    """Ask only where something has come that nobody asked for: nearly always the end of the connection, by the
+    server, by a proxy or, when nobody has answered at the other end for some seconds, by this machine's kernel.
+    Until then whoever takes such a connection finds out."""
+    arrived = poll()
+    arrived.register(connection.fileno(), POLLIN)
+    if arrived.poll(0):
         try:
-            self.check_connection(connection)
+            ConnectionPool.check_connection(connection)
         except Error:
-            self.drain()
-            raise
+            return False
+    return True
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -52,7 +57,6 @@ class DatabaseWrapper(base.DatabaseWrapper):
             return None
         if self.alias not in self._connection_pools:
             pool = Pool(
-                is_checked=self.settings_dict["CONN_HEALTH_CHECKS"],
                 kwargs={**self.get_connection_params(), "autocommit": True},
                 open=False,
                 configure=self._configure_connection,

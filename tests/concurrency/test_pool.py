@@ -76,17 +76,6 @@ class TestDeadConnections:
         end_backends(*opened)
         assert pid_of(connection) not in opened
 
-    def test_as_many_are_opened_as_have_died(self, limited):
-        """Not one more each time: a proxy that ends what is idle for long would have each process open all it
-        may. (One more is opened for whoever has to wait for the first.)"""
-        wrapper = limited(database_pool_size=4)
-        for _ in range(3):
-            dead = pid_of(wrapper)
-            wrapper.close()
-            end_backends(dead)
-        pid_of(wrapper)
-        assert wrapper.pool.get_stats()["pool_size"] <= 2
-
     def test_one_that_died_in_use_fails_once_and_is_not_handed_out_again(self):
         dead = pid_of(connection)
         end_backends(dead)
@@ -99,7 +88,7 @@ class TestDeadConnections:
 
 class TestALivingConnection:
     def test_is_handed_out_without_a_question_to_the_server(self, monkeypatch):
-        """Guard: `queueapp.postgresql.base.Pool`."""
+        """Guard: `queueapp.postgresql.base._lives`."""
         asked: list[object] = []
         monkeypatch.setattr(ConnectionPool, "check_connection", asked.append)
         for _ in range(2):

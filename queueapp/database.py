@@ -223,8 +223,8 @@ def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
     # A plan that was made and kept when a table was small would read the whole of it for ever. Where a table is
     # read as a whole all the same, that is now thought to be so dear that the plan would be compiled.
     statement += "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true); "
-    # A plain scan marks the entries of an index whose rows are dead, and passes them by from then on. A bitmap looks
-    # at each of them again until the next vacuum: at the holders of all the tasks of a minute, in every pass.
+    # A plain scan marks the entries of an index whose rows are dead, and passes them by from then on. A bitmap
+    # looks at each again until the next vacuum: at the holders of all the tasks of a minute, in every pass.
     statement += "SELECT set_config('enable_bitmapscan', 'off', true); "
     parameters: list[Any] = [str(round(lease_ms / 3)), str(round(lease_ms / 2))]
     if not waits_for_disk:

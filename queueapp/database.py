@@ -193,7 +193,9 @@ def parts(rows: Sequence[R], size: int) -> Iterator[Sequence[R]]:
 
 
 @contextmanager
-def brief_transaction(lock: int | None = None, *, waits_for_disk: bool = True) -> Iterator[datetime]:
+def brief_transaction(
+    lock: int | None = None, *, waits_for_disk: bool = True, scans_plainly: bool = False
+) -> Iterator[datetime]:
     """A transaction with locks that every process needs: it neither holds them nor waits for them for long.
 
     `lock`: the named decision has one holder at a time, until the end of the transaction, so that it passes a
@@ -204,15 +206,31 @@ def brief_transaction(lock: int | None = None, *, waits_for_disk: bool = True) -
     For what may be undone when the database's machine fails, and only then: who reads sees it, and a commit after
     it waits for it too. SQLite waits for the disk at no commit, as it is set here.
 
+    Which `scans_plainly` reads an index without a bitmap. So the entries whose rows are dead are marked, and passed
+    by from then on; with a bitmap each is looked at again until the next vacuum. `with_bitmaps` makes exceptions.
+
     A process that stops in the middle of one (SIGSTOP, a frozen machine) would hold up all the others: the server
     ends it, and lets go of its locks, after a third of a lease. Who waits for a lock gives up after half a lease,
     so that a hub, which renews its lease on the same thread, comes to do so. OperationalError for either.
     """
     with noticing_loss(), transaction.atomic(savepoint=False):
-        yield _opened(lock, waits_for_disk) if is_postgresql() else now()
+        yield _opened(lock, waits_for_disk, scans_plainly) if is_postgresql() else now()
 
 
-def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
+@contextmanager
+def with_bitmaps() -> Iterator[None]:
+    """In a transaction that `scans_plainly`, for statements whose conditions are joined by OR: only a bitmap finds
+    the rows of several of them in an index. After an error the transaction is over."""
+    if not is_postgresql():
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_bitmapscan = on")
+        yield
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
+
+
+def _opened(lock: int | None, waits_for_disk: bool, scans_plainly: bool) -> datetime:
     """All in one message: each answer is waited for, and then waited for the interpreter. (In a pipeline more
     could go along, but a process that is stopped in the middle of one is not idle to the server, which then never
     ends its transaction.)"""
@@ -223,12 +241,11 @@ def _opened(lock: int | None, waits_for_disk: bool) -> datetime:
     # A plan that was made and kept when a table was small would read the whole of it for ever. Where a table is
     # read as a whole all the same, that is now thought to be so dear that the plan would be compiled.
     statement += "SELECT set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true); "
-    # A plain scan marks the entries of an index whose rows are dead, and passes them by from then on. A bitmap
-    # looks at each again until the next vacuum: at the holders of all the tasks of a minute, in every pass.
-    statement += "SELECT set_config('enable_bitmapscan', 'off', true); "
     parameters: list[Any] = [str(round(lease_ms / 3)), str(round(lease_ms / 2))]
     if not waits_for_disk:
         statement += "SELECT set_config('synchronous_commit', 'off', true); "
+    if scans_plainly:
+        statement += "SELECT set_config('enable_bitmapscan', 'off', true); "
     if lock is not None:
         statement += "SELECT pg_advisory_xact_lock(%s); "
         parameters.append(lock)

@@ -162,7 +162,8 @@ class Dispatcher:
 
     def _run_once(self) -> PassResult:
         # Nobody was promised an assignment: one that is undone is made again, and its first result is stale.
-        with database.brief_transaction(database.DISPATCH_LOCK, waits_for_disk=False) as now:
+        # Who holds what is counted in each pass, over an index of which nearly all is dead soon.
+        with database.brief_transaction(database.DISPATCH_LOCK, waits_for_disk=False, scans_plainly=True) as now:
             self._fleet.muster()
             self._learn_profiles()
             self._learn_routes()
@@ -283,7 +284,9 @@ class Dispatcher:
         self._tiers = {tier: tier for route in self._routes.values() for tier in route.tiers}
         self._hot &= self._routes.keys()
         offered = {subscription for profile in added for subscription in profile}
-        self._heat(ready_routes_for(offered))
+        if offered:
+            with database.with_bitmaps():
+                self._heat(ready_routes_for(offered))
 
     def _learn_routes(self) -> None:
         """Turn rung routes into hot ones, reading those that are not known. Unmatched ones are dropped: they

@@ -206,8 +206,9 @@ def brief_transaction(
     For what may be undone when the database's machine fails, and only then: who reads sees it, and a commit after
     it waits for it too. SQLite waits for the disk at no commit, as it is set here.
 
-    Which `scans_plainly` reads an index without a bitmap. So the entries whose rows are dead are marked, and passed
-    by from then on; with a bitmap each is looked at again until the next vacuum. `with_bitmaps` makes exceptions.
+    One that `scans_plainly` reads an index without a bitmap. So the entries whose rows are dead are marked, and
+    passed by from then on; with a bitmap each is looked at again until the next vacuum. `with_bitmaps` makes
+    exceptions.
 
     A process that stops in the middle of one (SIGSTOP, a frozen machine) would hold up all the others: the server
     ends it, and lets go of its locks, after a third of a lease. Who waits for a lock gives up after half a lease,

@@ -152,10 +152,9 @@ class Fleet:
         loads = []
         for session in changed:
             if (row := self._rows.get(session)) is not None:
-                _, max_outstanding, idle_since = row
-                outstanding = self._outstanding.get(session, 0)
-                self._set_room(session, max(0, max_outstanding - outstanding))
-                loads.append(Load(session, outstanding, max_outstanding, idle_since))
+                load = Load(session, self._outstanding.get(session, 0), row[1], row[2])
+                self._set_room(session, load.room)
+                loads.append(load)
         self._chooser.update(loads, gone)
         self._room_of_tier.clear()
 

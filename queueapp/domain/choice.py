@@ -94,10 +94,6 @@ class Chooser(Generic[W]):
         self._lines.clear()
         self._changes.clear()
 
-    def load(self, worker: W) -> Load[W] | None:
-        """As it was last told."""
-        return self._loads.get(worker)
-
     def has_room(self, tier: Sequence[W]) -> bool:
         return self._surface(self._heap(tier))
 

@@ -9,15 +9,22 @@ from functools import partial
 from queueapp import access, background, database, doorbell, idempotency, lifecycle, sessions, statements
 from queueapp.lifecycle import activity
 
-_DUE = """
+def _is_past(table: str, column: str, condition: str = "") -> str:
+    """SQL for whether some row's time has come, that of the parameter. Asked for in the order of the index: else
+    PostgreSQL, without statistics of the table, as in its first minutes, takes a third of its rows for due, and
+    looks through all of them for the first. With a hundred thousand tasks that took thirty milliseconds."""
+    wanted = f"{column} IS NOT NULL AND {column} <= %s {condition}"
+    return f"(SELECT 1 FROM queueapp_{table} WHERE {wanted} ORDER BY {column} LIMIT 1) IS NOT NULL"
+
+
+_DUE = f"""
     SELECT
         EXISTS (SELECT 1 FROM queueapp_node WHERE stopped_at IS NULL AND lease_until < %s),
-        EXISTS (SELECT 1 FROM queueapp_task WHERE deadline IS NOT NULL AND deadline <= %s),
-        EXISTS (SELECT 1 FROM queueapp_task
-            WHERE state = 'pending' AND expires_at IS NOT NULL AND expires_at <= %s),
-        EXISTS (SELECT 1 FROM queueapp_task WHERE delayed_until IS NOT NULL AND delayed_until <= %s),
-        {state_of_keys},
-        EXISTS (SELECT 1 FROM queueapp_idempotentrequest WHERE created_at <= %s),
+        {_is_past("task", "deadline")},
+        {_is_past("task", "expires_at", "AND state = 'pending'")},
+        {_is_past("task", "delayed_until")},
+        {{state_of_keys}},
+        {_is_past("idempotentrequest", "created_at")},
         EXISTS (SELECT 1 FROM queueapp_operation WHERE state = 'running'),
         EXISTS (SELECT 1 FROM queueapp_activity),
         EXISTS (SELECT 1 FROM queueapp_delivery WHERE state = 'pending' AND next_attempt_at <= %s),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from plans import plans_of
+from rows import NOW, assigned, pending, session
 
-from queueapp import database, statements
+from queueapp import access, database, maintenance, statements
+from queueapp.lifecycle import activity
+from queueapp.models import new_id
 
 pytestmark = [
     pytest.mark.django_db,
@@ -37,3 +41,16 @@ def test_an_index_is_read_in_the_way_that_marks_what_is_dead_in_it() -> None:
         with database.with_bitmaps():
             assert "Bitmap" in str(statements.execute(wanted))
         assert "Index Scan using holder" in str(statements.execute(wanted))
+
+
+@pytest.mark.django_db(transaction=True)  # what was set for the transactions before is over then
+def test_the_tick_asks_what_is_due_of_the_indexes_whatever_is_known_of_the_table() -> None:
+    """Guard: the order in which `maintenance` asks for them. Without statistics, as in a table's first minutes, a
+    third of the tasks are thought to be due, and to look through all of them for one the quickest way."""
+    assigned(session(), 5)
+    pending(500)
+    books = activity.Books()
+    (plan,) = plans_of(lambda: maintenance.tick(NOW, access.Watch(new_id()), books), "queueapp_changedkey")
+    for index in ("task_deadline", "task_delayed", "task_expiry"):
+        assert index in plan, plan
+    assert "Seq Scan on queueapp_task" not in plan, plan

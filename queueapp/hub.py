@@ -48,6 +48,11 @@ GATHER_SECONDS = 0.004
 next waits a little for more to come, which brings half as much again with single frames; when there is little to
 do, nobody waits."""
 
+TELLING_AFTER_SECONDS = 0.008
+"""At most. A pass that follows at once begins with brief statements, after each of which it would wait for the
+interpreter while hundreds of workers are told of the pass before. So they are told once PostgreSQL has long ones
+to work on, which brings a tenth. With SQLite there is no other process that could work meanwhile."""
+
 
 class Hub:
     """Created and used on one event loop. `inbox` is open to consumers; `wake()` tells that it has changed."""
@@ -66,7 +71,7 @@ class Hub:
         self._next_promotion: datetime | None = None
         self._gathers = False
         self._untold: tuple[Outbox, list[Link]] | None = None
-        """The last pass, where another follows at once. Nothing is awaited until it is told."""
+        """The last pass, where another follows at once."""
         self._task: asyncio.Task[None] | None = None
         self._unlisten: Callable[[], None] = lambda: None
         self._relay = Relay()
@@ -184,6 +189,8 @@ class Hub:
         self.inbox.scheduled = self.inbox.scheduled or (news.scheduled and not news.foreign)
         self.inbox.keys = self.inbox.keys or news.keys
         self.inbox.announced.extend(news.assigned if news.foreign else ())
+        if news.revoked or news.drained or news.closed:
+            self._tell_the_untold()  # Nobody can be told that a task is not theirs any more before it was theirs.
         self._revoke(news.revoked)
         for session_id in news.drained:
             if (link := self._links.get(session_id)) and not link.drains:
@@ -239,6 +246,8 @@ class Hub:
         try:
             held = self._held() if inbox.tick or inbox.announced or inbox.wanted else None
             passing = self._in_thread(lambda: self._passed(inbox, held))
+            if self._untold is not None and is_postgresql():
+                await asyncio.wait([passing], timeout=TELLING_AFTER_SECONDS)
             self._tell_the_untold()
             outbox = await passing
         except DATABASE_AWAY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import threading
 import warnings
 from contextlib import closing
 from dataclasses import replace
@@ -17,6 +18,7 @@ from django.db import OperationalError, connection
 from fleet import submit
 
 from queueapp import database, doorbell, lifecycle
+from queueapp import hub as hubs
 from queueapp.handover import Held
 from queueapp.hub import Hub
 from queueapp.lifecycle import Report
@@ -142,6 +144,35 @@ async def test_a_pass_that_follows_at_once_begins_before_workers_are_told_of_the
     first = done.index("told 1")
     assert done[first - 3 : first + 3] == ["told 0", "begun", "begun", "told 1", "begun", "told 1"]
     assert worker.kinds.count("task") == 3
+
+
+@pytest.mark.only_on("postgresql", reason="on SQLite workers are told of a pass before all else")
+async def test_a_task_that_is_cancelled_before_its_worker_was_told_of_it_is_told_of_first(settings, monkeypatch):
+    """Guard: in `_hear`. The next pass lasts until then, and no tick comes that would compare."""
+    one_task_a_pass(settings)
+    monkeypatch.setattr(hubs, "TELLING_AFTER_SECONDS", PATIENCE_SECONDS)
+    run, hear, assigned, heard = Pass.run, Hub._hear, [], threading.Event()
+
+    def cancelling_what_was_assigned_first(self: Pass, inbox: Inbox, *rest) -> Outbox:
+        if len(assigned) == 1:
+            assert lifecycle.cancel(assigned, database.now())
+            assert heard.wait(PATIENCE_SECONDS)
+        outbox = run(self, inbox, *rest)
+        assigned.extend(assignment.task.task_id for assignment in outbox.assignments)
+        return outbox
+
+    def noting(self: Hub, news: doorbell.Ring) -> None:
+        hear(self, news)
+        if news.revoked:
+            heard.set()
+
+    monkeypatch.setattr(Pass, "run", cancelling_what_was_assigned_first)
+    monkeypatch.setattr(Hub, "_hear", noting)
+    hub, worker = await welcomed()
+    await sync_to_async(submitted)(2)
+    await worker.until_it_has_heard(3)
+    await hub.stop(grace_seconds=0)
+    assert worker.kinds[:3] == ["welcome", "task", "cancel"]
 
 
 @pytest.mark.only_on("postgresql", reason="on SQLite nothing is taken in beside")

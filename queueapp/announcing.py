@@ -7,6 +7,7 @@ from uuid import UUID
 
 from queueapp.conf import config
 from queueapp.dispatch import Assignment
+from queueapp.domain.ids import id_text
 from queueapp.lifecycle import Report, Verdict
 from queueapp.link import Link
 from queueapp.passes import Outbox
@@ -34,7 +35,7 @@ def _acknowledge(verdicts: Iterable[tuple[Report, Verdict]], links: Links) -> No
             attempt = link.held.get(report.task_id) if report.attempt is None else report.attempt
             link.let_go(report.task_id, report.attempt)
             if link.v1:
-                acks.setdefault(report.session_id, []).append(Ack(str(report.task_id), attempt, verdict))
+                acks.setdefault(report.session_id, []).append(Ack(id_text(report.task_id), attempt, verdict))
     for session_id, messages in acks.items():
         if link := links.get(session_id):
             link.tell(messages)

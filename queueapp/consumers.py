@@ -25,6 +25,7 @@ from queueapp.conf import config
 from queueapp.counters import sockets
 from queueapp.database import DATABASE_AWAY
 from queueapp.domain.errors import Forbidden, NotAuthenticated, RegistrationError
+from queueapp.domain.ids import as_id
 from queueapp.domain.states import Outcome
 from queueapp.lifecycle import Report, SignOfLife
 from queueapp.link import Link
@@ -261,7 +262,7 @@ class WorkerConsumer(AsyncWebsocketConsumer):
             case Capacity():
                 inbox.capacities.append((session_id, message.max_outstanding))
             case Result() | Progress() | Extend() | Release():
-                task_id = _task_id(message.task_id)
+                task_id = as_id(message.task_id)
                 if task_id is None:
                     self._tell(Ack(message.task_id, getattr(message, "attempt", None), "unknown"))
                     return True
@@ -366,10 +367,3 @@ def _bearer_token(headers: list[tuple[bytes, bytes]]) -> str | None:
 def _is_larger(text: str, limit_bytes: int) -> bool:
     """Whether the text takes more bytes; it is encoded only where its length leaves that open."""
     return len(text) > limit_bytes or (len(text) * 4 > limit_bytes and len(text.encode()) > limit_bytes)
-
-
-def _task_id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

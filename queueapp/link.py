@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from queueapp.dispatch import Assignment
+from queueapp.domain.ids import id_text
 from queueapp.domain.times import as_rfc3339
 from queueapp.protocol import ServerMessage, TaskFrame, Welcome, serialise, serialise_many
 
@@ -175,7 +176,7 @@ class Link:
 def task_frame(assignment: Assignment, data: str) -> TaskFrame:
     task = assignment.task
     return TaskFrame(
-        task_id=str(task.task_id),
+        task_id=id_text(task.task_id),
         task_name=task.name,
         attrs=msgspec.Raw(assignment.attrs.encode()),
         data=msgspec.Raw(data.encode()),

@@ -9,6 +9,7 @@ from functools import partial
 from queueapp import access, background, database, doorbell, idempotency, lifecycle, sessions, statements
 from queueapp.lifecycle import activity
 
+
 def _is_past(table: str, column: str, condition: str = "") -> str:
     """SQL for whether some row's time has come, that of the parameter. Asked for in the order of the index: else
     PostgreSQL, without statistics of the table, as in its first minutes, takes a third of its rows for due, and

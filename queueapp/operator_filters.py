@@ -23,13 +23,13 @@ from queueapp.domain.filter_values import (
     DATA,
     UNGROUPED,
     Span,
-    as_id,
     check,
     parse_age,
     parse_data_path,
     parse_span,
     parse_time,
 )
+from queueapp.domain.ids import as_id
 from queueapp.domain.states import TaskState
 from queueapp.models import WorkerSession
 

@@ -9,8 +9,9 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from queueapp.admin.display import EXCERPT_LENGTH, block, excerpt, json_block, link, short, worker_link
-from queueapp.admin.lists import OneOf, as_id, unfiltered, where
+from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin
+from queueapp.domain.ids import as_id
 from queueapp.domain.states import Outcome
 from queueapp.models import Attempt, Task
 

@@ -10,8 +10,9 @@ from django.utils.safestring import SafeString
 
 from queueapp import callbacks, database
 from queueapp.admin.display import EXCERPT_LENGTH, block, excerpt, link, short
-from queueapp.admin.lists import OneOf, as_id, unfiltered
+from queueapp.admin.lists import OneOf, unfiltered
 from queueapp.admin.readonly import ReadOnlyAdmin
+from queueapp.domain.ids import as_id
 from queueapp.domain.names import is_storable
 from queueapp.domain.states import DeliveryState
 from queueapp.domain.webhooks import HOST_LENGTH

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
-from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -121,11 +120,3 @@ def unfiltered(queryset: QuerySet[Any]) -> QuerySet[Any]:
 def where(**conditions: Any) -> Callable[[QuerySet[Any]], QuerySet[Any]]:
     """Those that meet the conditions, as an option of a filter."""
     return lambda queryset: queryset.filter(**conditions)
-
-
-def as_id(word: str) -> UUID | None:
-    """The id that an operator has pasted into a search box; None for any other word."""
-    try:
-        return UUID(word)
-    except ValueError:
-        return None

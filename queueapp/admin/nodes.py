@@ -11,8 +11,9 @@ from django.utils.safestring import SafeString
 
 from queueapp import database
 from queueapp.admin.display import list_of
-from queueapp.admin.lists import OneOf, as_id, unfiltered, where
+from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin
+from queueapp.domain.ids import as_id
 from queueapp.domain.names import is_storable
 from queueapp.models import NAME_LENGTH, Node, WorkerSession
 from queueapp.querysets import NodeQuerySet

@@ -15,9 +15,10 @@ from django.utils.safestring import SafeString
 from queueapp import database, operations
 from queueapp.admin.display import block, excerpt, short
 from queueapp.admin.links import bulk, now_of
-from queueapp.admin.lists import OneOf, as_id, unfiltered, where
+from queueapp.admin.lists import OneOf, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin
 from queueapp.domain.filter_words import in_words
+from queueapp.domain.ids import as_id
 from queueapp.domain.states import Action, OperationState
 from queueapp.models import Operation
 from queueapp.querysets import OperationQuerySet

@@ -25,7 +25,8 @@ from queueapp.admin.links import bulk
 from queueapp.admin.lists import LISTED_QUEUES, OperatorChangeList
 from queueapp.domain import filter_text
 from queueapp.domain.filter_text import Reading, word_of
-from queueapp.domain.filter_values import CONTAINS, STATES, as_id
+from queueapp.domain.filter_values import CONTAINS, STATES
+from queueapp.domain.ids import as_id
 from queueapp.models import Queue, Task
 from queueapp.models.fields import made_at
 from queueapp.querysets import TaskQuerySet

@@ -19,10 +19,11 @@ from queueapp import database, sessions
 from queueapp.admin import leaving
 from queueapp.admin.display import NOTHING, age, excerpt, link, list_of, live, short, value_block
 from queueapp.admin.links import now_of
-from queueapp.admin.lists import OfQueue, OneOf, as_id, unfiltered, where
+from queueapp.admin.lists import OfQueue, OneOf, unfiltered, where
 from queueapp.admin.readonly import ReadOnlyAdmin, ReadOnlyInline
 from queueapp.conf import config
 from queueapp.domain import filter_text
+from queueapp.domain.ids import as_id
 from queueapp.domain.minutes import of_last_minute
 from queueapp.domain.names import is_storable
 from queueapp.domain.states import SessionState

@@ -36,6 +36,7 @@ from queueapp.conf import config
 from queueapp.database import DATABASE_AWAY
 from queueapp.domain.addresses import read_networks
 from queueapp.domain.errors import StateForbids
+from queueapp.domain.ids import id_text
 from queueapp.domain.states import LIVE_STATES, TERMINAL_STATES
 from queueapp.domain.submission import Limits, Submission
 from queueapp.domain.tracing import valid_traceparent
@@ -273,14 +274,14 @@ def _submit(request: Request, submissions: list[Submission], now: datetime) -> l
 
     def created() -> list[str]:
         receipts[:] = lifecycle.submit(submissions, None, now)
-        return [str(receipt.task_id) for receipt in receipts if receipt.created]
+        return [id_text(receipt.task_id) for receipt in receipts if receipt.created]
 
     audit.carried_out(audit.actor_of(request), "submit", created, kind="task")
     return receipts
 
 
 def _receipts(receipts: list[lifecycle.Receipt]) -> Document:
-    return {"count": len(receipts), "ids": [str(receipt.task_id) for receipt in receipts]}
+    return {"count": len(receipts), "ids": [id_text(receipt.task_id) for receipt in receipts]}
 
 
 def _limits() -> Limits:

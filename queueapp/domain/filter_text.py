@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from queueapp.domain import filter_values
-from queueapp.domain.filter_values import ANYTHING, ATTRIBUTE, CONTAINS, DATA, ONE_VALUE, STATES, as_id
+from queueapp.domain.filter_values import ANYTHING, ATTRIBUTE, CONTAINS, DATA, ONE_VALUE, STATES
+from queueapp.domain.ids import as_id
 from queueapp.domain.names import is_task_name
 from queueapp.domain.spelling import closest
 

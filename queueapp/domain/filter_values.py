@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from uuid import UUID
 
+from queueapp.domain.ids import as_id
 from queueapp.domain.names import attribute_problem, is_storable, is_task_name
 from queueapp.domain.states import TaskState
 from queueapp.domain.times import parse_rfc3339
@@ -112,13 +112,6 @@ def parse_data_path(member: str) -> tuple[str | int, ...]:
     if not is_storable(member) or '"' in member or len(member) > VALUE_LENGTH:
         raise ValueError("has a name in its path that cannot be asked for")
     return tuple(int(step) if step.isascii() and step.isdigit() and len(step) < 9 else step for step in steps)
-
-
-def as_id(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def check(member: str, values: Sequence[str]) -> None:

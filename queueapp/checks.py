@@ -18,7 +18,9 @@ from queueapp.conf import Config, config
 from queueapp.domain.addresses import read_networks
 from queueapp.domain.webhooks import read_secrets
 
-POSTGRESQL = ("queueapp.postgresql", "django.db.backends.postgresql")
+POOLED = "queueapp.postgresql"
+"""Its pool looks at each connection that it hands out, whatever Django's settings say."""
+POSTGRESQL = (POOLED, "django.db.backends.postgresql")
 SQLITE = ("queueapp.sqlite", "django.db.backends.sqlite3")
 
 MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
@@ -116,10 +118,10 @@ def _of_postgresql(setup: Setup) -> Iterator[CheckMessage]:
             hint='Set "pool" in the OPTIONS of the database, as workqueue_project/postgresql.py does.',
             id="workqueue.W002",
         )
-    elif not setup.database.get("CONN_HEALTH_CHECKS"):
+    elif setup.database.get("ENGINE") != POOLED and not setup.database.get("CONN_HEALTH_CHECKS"):
         yield Error(
             "The pool hands out connections without a check: after a restart of PostgreSQL they are dead.",
-            hint='Set "CONN_HEALTH_CHECKS": True for the database.',
+            hint=f'Use {POOLED} for its ENGINE, or set "CONN_HEALTH_CHECKS": True.',
             id="workqueue.E004",
         )
     if setup.database.get("CONN_MAX_AGE", 0) != 0:

@@ -45,8 +45,6 @@ def postgresql(url: Mapping[str, Any], config: Config) -> dict[str, Any]:
         **address,
         "ENGINE": POOLED,
         "CONN_MAX_AGE": 0,  # the pool keeps connections; Django refuses to do so besides
-        # A connection that is known to have ended is replaced when it is asked for: nobody sees it.
-        "CONN_HEALTH_CHECKS": True,
         # A cursor on the server outlives its transaction, which a transaction-pooling proxy does not allow.
         "DISABLE_SERVER_SIDE_CURSORS": True,
         "OPTIONS": {

@@ -21,6 +21,7 @@ from queueapp.checks import CORE_MODULE, MEMORY_LAYER, PUBSUB_LAYER, Setup, faul
 from queueapp.conf import Config
 from workqueue_project.postgresql import postgresql
 
+DJANGOS_OWN = "django.db.backends.postgresql"
 ROOT = Path(__file__).resolve().parents[2]
 
 EMBEDDED = Setup(
@@ -58,7 +59,11 @@ def times(**changed: float) -> Setup:
     return replace(EMBEDDED, config=Config(**changed))
 
 
-@pytest.mark.parametrize("setup", [EMBEDDED, CLUSTER], ids=["embedded", "cluster"])
+@pytest.mark.parametrize(
+    "setup",
+    [EMBEDDED, CLUSTER, database(CLUSTER, ENGINE=DJANGOS_OWN, CONN_HEALTH_CHECKS=True)],
+    ids=["embedded", "cluster", "a cluster with Django's own pool"],
+)
 def test_a_right_setup_passes(setup):
     assert ids(setup) == set()
 
@@ -71,7 +76,7 @@ WRONG = {
     "SQLite without a mode": (options(EMBEDDED, transaction_mode=None), "E003"),
     "SQLite without WAL": (options(EMBEDDED, init_command="PRAGMA synchronous=NORMAL;"), "W001"),
     "no pool": (options(CLUSTER, pool=None), "W002"),
-    "a pool without checks": (database(CLUSTER, CONN_HEALTH_CHECKS=False), "E004"),
+    "a pool without checks": (database(CLUSTER, ENGINE=DJANGOS_OWN), "E004"),
     "connections kept by Django": (database(CLUSTER, CONN_MAX_AGE=60), "E005"),
     "connections kept for ever": (database(CLUSTER, CONN_MAX_AGE=None), "E005"),
     "the core layer": (replace(CLUSTER, layer=f"{CORE_MODULE}RedisChannelLayer"), "E006"),

@@ -28,7 +28,7 @@ _DUE = f"""
         {_is_past("idempotentrequest", "created_at")},
         EXISTS (SELECT 1 FROM queueapp_operation WHERE state = 'running'),
         EXISTS (SELECT 1 FROM queueapp_activity),
-        EXISTS (SELECT 1 FROM queueapp_delivery WHERE state = 'pending' AND next_attempt_at <= %s),
+        {_is_past("delivery", "next_attempt_at", "AND state = 'pending'")},
         EXISTS (SELECT 1 FROM queueapp_changedkey)
     """
 """Only asked whether there is any; each step then asks for its rows again, under its locks."""

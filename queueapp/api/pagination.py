@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from django.db.models import QuerySet
 from rest_framework.exceptions import NotFound
@@ -11,6 +10,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 
 from queueapp.api.parameters import InvalidParameters, invalid
+from queueapp.domain.ids import as_id
 from queueapp.domain.names import is_task_name
 
 DEFAULT_LIMIT = 100
@@ -55,11 +55,7 @@ class NewestFirst(Pages):
     ordering = "-id"
 
     def is_position(self, text: str) -> bool:
-        try:
-            UUID(text)
-        except ValueError:
-            return False
-        return True
+        return as_id(text) is not None
 
 
 class ByName(Pages):

@@ -51,6 +51,6 @@ def test_the_tick_asks_what_is_due_of_the_indexes_whatever_is_known_of_the_table
     pending(500)
     books = activity.Books()
     (plan,) = plans_of(lambda: maintenance.tick(NOW, access.Watch(new_id()), books), "queueapp_changedkey")
-    for index in ("task_deadline", "task_delayed", "task_expiry"):
+    for index in ("task_deadline", "task_delayed", "task_expiry", "delivery_due"):
         assert index in plan, plan
     assert "Seq Scan on queueapp_task" not in plan, plan

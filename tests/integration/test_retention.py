@@ -245,6 +245,7 @@ class TestATick:
 
     def test_of_a_process_prunes(self, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(retention, "ROUND_EVERY", timedelta())
+        monkeypatch.setattr(retention, "SECONDS_A_TICK", math.inf)
         acted()
         AuditEntry.objects.update(at=database.now() - timedelta(days=6))
         fleet.run(tick=True)

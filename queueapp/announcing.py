@@ -20,15 +20,27 @@ Links = Mapping[UUID, Link]
 
 
 def announce(outbox: Outbox, links: Links) -> set[UUID]:
-    """First the welcome, then acknowledgements, then tasks. Returns the tasks whose workers are not here."""
+    """First the welcome, then to each worker at once, which with arrays is one frame: acknowledgements, then tasks.
+    Returns the tasks whose workers are not here."""
     for attachment in outbox.attached:
         if link := links.get(attachment.session_id):
             link.welcome(config().ping_interval_seconds, SERVER)
-    _acknowledge(outbox.verdicts, links)
-    return _hand_over(outbox.assignments, links)
+    acks = _let_go(outbox.verdicts, links)
+    assignments: dict[UUID, list[Assignment]] = {}
+    for assignment in outbox.assignments:
+        assignments.setdefault(assignment.task.session_id, []).append(assignment)
+    elsewhere: set[UUID] = set()
+    for session_id in acks | assignments:
+        theirs = assignments.get(session_id, ())
+        if link := links.get(session_id):
+            link.hand_over(theirs, acks.get(session_id, ()))
+        else:
+            elsewhere.update(assignment.task.task_id for assignment in theirs)
+    return elsewhere
 
 
-def _acknowledge(verdicts: Iterable[tuple[Report, Verdict]], links: Links) -> None:
+def _let_go(verdicts: Iterable[tuple[Report, Verdict]], links: Links) -> dict[UUID, list[ServerMessage]]:
+    """Of the attempts that have ended. What their workers are told, by session."""
     acks: dict[UUID, list[ServerMessage]] = {}
     for report, verdict in verdicts:
         if link := links.get(report.session_id):
@@ -36,19 +48,4 @@ def _acknowledge(verdicts: Iterable[tuple[Report, Verdict]], links: Links) -> No
             link.let_go(report.task_id, report.attempt)
             if link.v1:
                 acks.setdefault(report.session_id, []).append(Ack(id_text(report.task_id), attempt, verdict))
-    for session_id, messages in acks.items():
-        if link := links.get(session_id):
-            link.tell(messages)
-
-
-def _hand_over(assignments: Iterable[Assignment], links: Links) -> set[UUID]:
-    by_session: dict[UUID, list[Assignment]] = {}
-    for assignment in assignments:
-        by_session.setdefault(assignment.task.session_id, []).append(assignment)
-    elsewhere: set[UUID] = set()
-    for session_id, theirs in by_session.items():
-        if link := links.get(session_id):
-            link.hand_over(theirs)
-        else:
-            elsewhere.update(assignment.task.task_id for assignment in theirs)
-    return elsewhere
+    return acks

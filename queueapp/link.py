@@ -78,8 +78,8 @@ class Link:
             self._outgoing_bytes += sys.getsizeof(text)
         self._send_in_the_background()
 
-    def hand_over(self, assignments: Sequence[Assignment]) -> None:
-        """Send the tasks that it has not been sent; a hand-over may be noticed twice."""
+    def hand_over(self, assignments: Sequence[Assignment], acks: Sequence[ServerMessage] = ()) -> None:
+        """Send the tasks that it has not been sent, after the acknowledgements; a hand-over may be noticed twice."""
         new: list[TaskFrame] = []
         room = self.unsent_bytes - self._outgoing_bytes
         for assignment in assignments:
@@ -92,7 +92,7 @@ class Link:
                 else:
                     new.append(task_frame(assignment, task.data))
                     room -= size
-        self.tell(new)
+        self.tell([*acks, *new])
         self._ask_for_what_was_put_off()
 
     def let_go(self, task_id: UUID, attempt: int | None) -> None:

@@ -20,8 +20,8 @@ Links = Mapping[UUID, Link]
 
 
 def announce(outbox: Outbox, links: Links) -> set[UUID]:
-    """First the welcome, then to each worker at once, which with arrays is one frame: acknowledgements, then tasks.
-    Returns the tasks whose workers are not here."""
+    """First the welcome. Then each worker's acknowledgements and its tasks, together: with arrays they are one
+    frame. Returns the tasks whose workers are not here."""
     for attachment in outbox.attached:
         if link := links.get(attachment.session_id):
             link.welcome(config().ping_interval_seconds, SERVER)

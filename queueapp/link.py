@@ -79,7 +79,8 @@ class Link:
         self._send_in_the_background()
 
     def hand_over(self, assignments: Sequence[Assignment], acks: Sequence[ServerMessage] = ()) -> None:
-        """Send the tasks that it has not been sent, after the acknowledgements; a hand-over may be noticed twice."""
+        """Send the acknowledgements, and then the tasks that it has not been sent; a hand-over may be noticed
+        twice."""
         new: list[TaskFrame] = []
         room = self.unsent_bytes - self._outgoing_bytes
         for assignment in assignments:

@@ -9,9 +9,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 W = TypeVar("W")
 """A worker's name: hashable, and in an order by which equals are taken."""
 
-Rank = tuple[int, int, Any]
-"""(outstanding, order of giving, idle since): sorts as the contract chooses. Who was given a task just now is idle
-since later than all who were not, whose order of giving is 0."""
+Rank = tuple[int, int, Any, W]
+"""(outstanding, order of giving, idle since, worker): sorts as the contract chooses. Who was given a task just now
+is idle since later than all who were not, whose order of giving is 0. In one, for with thousands of workers half
+of a choice is comparing."""
 
 LEAST_ENTRIES = 64
 """Of a heap, below which it is not worth a thought whether some are superfluous."""
@@ -48,7 +49,7 @@ class _Line(Generic[W]):
     def __init__(self, tier: Sequence[W]) -> None:
         self.tier = tier
         self.members = frozenset(tier)
-        self.heap: list[tuple[Rank, W]] = []
+        self.heap: list[Rank[W]] = []
         self.seen = 0
 
 
@@ -63,7 +64,7 @@ class Chooser(Generic[W]):
 
     def __init__(self, loads: Iterable[Load[W]] = ()) -> None:
         self._loads: dict[W, Load[W]] = {}
-        self._ranks: dict[W, Rank] = {}
+        self._ranks: dict[W, Rank[W]] = {}
         self._lines: dict[int, _Line[W]] = {}
         self._changes: list[W] = []
         self._given_to: set[W] = set()
@@ -82,7 +83,8 @@ class Chooser(Generic[W]):
             changed.pop(worker, None)
         for worker in self._given_to - changed.keys():
             changed[worker] = self._loads[worker]
-        self._ranks.update({worker: (held, 0, idle_since) for worker, held, _, idle_since in changed.values()})
+        for worker, held, _, idle_since in changed.values():
+            self._ranks[worker] = (held, 0, idle_since, worker)
         self._changes += changed
         self._given_to.clear()
         self._given = 0
@@ -110,7 +112,7 @@ class Chooser(Generic[W]):
                 return worker
         return None
 
-    def _heap(self, tier: Sequence[W]) -> list[tuple[Rank, W]]:
+    def _heap(self, tier: Sequence[W]) -> list[Rank[W]]:
         """The tier's heap, known by the tier's identity: hashing thousands of workers a task would cost more
         than the choice."""
         line = self._lines.get(id(tier))
@@ -129,44 +131,45 @@ class Chooser(Generic[W]):
         line.seen = len(self._changes)
         for worker in changed:
             if worker in line.members and worker in self._ranks:
-                heapq.heappush(line.heap, (self._ranks[worker], worker))
+                heapq.heappush(line.heap, self._ranks[worker])
 
     def _fill(self, line: _Line[W]) -> None:
         ranks = self._ranks
-        line.heap = [(ranks[worker], worker) for worker in line.tier if worker in ranks]
+        line.heap = [ranks[worker] for worker in line.tier if worker in ranks]
         heapq.heapify(line.heap)
         line.seen = len(self._changes)
 
-    def _surface(self, heap: list[tuple[Rank, W]]) -> bool:
+    def _surface(self, heap: list[Rank[W]]) -> bool:
         """Bring a worker with room and its true rank to the top; False when all are full."""
         while heap:
-            rank, worker = heap[0]
+            rank = heap[0]
+            worker = rank[3]
             current = self._ranks.get(worker)
             if current is None or current[0] >= self._loads[worker].max_outstanding:
                 heapq.heappop(heap)
             elif rank != current:
-                heapq.heapreplace(heap, (current, worker))
+                heapq.heapreplace(heap, current)
             else:
                 return True
         return False
 
     def _least_outstanding(self, tier: Sequence[W], avoid: Collection[W]) -> W | None:
         heap = self._heap(tier)
-        avoided: list[tuple[Rank, W]] = []
+        avoided: list[Rank[W]] = []
         chosen: W | None = None
         while self._surface(heap):
-            if heap[0][1] not in avoid:
-                chosen = heap[0][1]
+            if heap[0][3] not in avoid:
+                chosen = heap[0][3]
                 break
             avoided.append(heapq.heappop(heap))
         if chosen is None and avoided:
-            chosen = avoided[0][1]
+            chosen = avoided[0][3]
         for entry in avoided:
             heapq.heappush(heap, entry)
         return chosen
 
     def _give(self, worker: W) -> None:
-        outstanding, _, idle_since = self._ranks[worker]
+        outstanding, _, idle_since, _ = self._ranks[worker]
         self._given += 1
         self._given_to.add(worker)
-        self._ranks[worker] = (outstanding + 1, self._given, idle_since)
+        self._ranks[worker] = (outstanding + 1, self._given, idle_since, worker)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from fleet import Fleet, holders, submit
 
-from queueapp import database, lifecycle, sessions
+from queueapp import database, handover, lifecycle, sessions
+from queueapp import inbox as inboxes
 from queueapp.doorbell import Revoked
 from queueapp.handover import POLLS_A_ROLL_CALL
+from queueapp.inbox import Inbox
 from queueapp.lifecycle import Report
 from queueapp.models import Task, new_id
-from queueapp.passes import Inbox
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,6 +42,19 @@ class TestAnnounced:
         (read,) = there.process.run(inbox(announced=[task_id]), {worker: {}}).assignments
         assert read == made
 
+    def test_a_portion_is_handed_over_in_each_pass_and_all_in_the_end(self, here, there, monkeypatch):
+        (worker,) = there.attach("task=t")
+        tasks = submit(5)
+        here.run()
+        monkeypatch.setattr(inboxes, "WORK_A_PASS", 2)
+        left, read = inbox(announced=tasks), []
+        while left:
+            outbox = there.process.run(left, {worker: dict.fromkeys(read, 1)})
+            assert len(outbox.assignments) <= 2
+            read += ids(outbox.assignments)
+            left = outbox.left
+        assert sorted(read) == sorted(tasks)
+
     def test_what_was_sent_already_is_not_sent_again(self, here, there):
         (worker,) = there.attach("task=t")
         (task_id,) = submit()
@@ -62,6 +76,18 @@ class TestMissed:
         here.run()
         found = there.process.run(inbox(tick=True), {worker: {known: 1}}).assignments
         assert ids(found) == [missed]
+
+    def test_of_very_many_a_tick_finds_a_part_and_the_next_others(self, here, there, monkeypatch):
+        (worker,) = there.attach("task=t")
+        tasks = submit(5)
+        here.run()
+        monkeypatch.setattr(handover, "SENT_AT_ONCE", 2)
+        sent: list = []
+        for _ in range(3):
+            found = there.process.run(inbox(tick=True), {worker: dict.fromkeys(sent, 1)}).assignments
+            assert len(found) <= 2
+            sent += ids(found)
+        assert sorted(sent) == sorted(tasks)
 
     def test_another_attempt_of_a_task_that_was_sent_is_sent_too(self, here, there):
         (worker,) = there.attach("task=t")
@@ -119,7 +145,7 @@ class TestUnheard:
         (worker,) = there.attach("task=t")
         (task_id,) = submit()
         here.run()
-        lifecycle.release(worker, [task_id], database.now())
+        lifecycle.release([(worker, task_id)], database.now())
         here.run()
         outbox = there.process.run(inbox(tick=True), {worker: {task_id: 1}})
         assert outbox.unheard.revoked == (Revoked(worker, task_id, 1, "released"),)

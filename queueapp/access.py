@@ -21,9 +21,12 @@ from queueapp.domain.reach import Reach
 from queueapp.domain.states import Outcome
 from queueapp.models import ApiKey, Subscription
 from queueapp.protocol import CloseCode
-from queueapp.sessions import ENDED_AT_ONCE, Closing
+from queueapp.sessions import Closing
 
 REVOKED_REASON = "The API key was revoked."
+
+LOOKED_AT_ONCE = 50
+"""Sessions, each of which may offer a thousand names."""
 
 
 def revoke(key_ids: Iterable[int], now: datetime) -> set[int]:
@@ -143,7 +146,7 @@ def _end_some(now: datetime, of: str, parameters: Sequence[Any], named: Iterable
             FROM {_SESSIONS_WITH_KEYS} WHERE {of} AND session.gone_at IS NULL AND {_may_be_beyond()}
             ORDER BY session.id LIMIT %s {"FOR UPDATE OF session" if database.is_postgresql() else ""}
             """
-        given = [*parameters, ENDED_AT_ONCE]
+        given = [*parameters, LOOKED_AT_ONCE]
         rows = (
             statements.execute(statement, given) if named is None else statements.rows_of(named, statement, given)
         )
@@ -151,10 +154,11 @@ def _end_some(now: datetime, of: str, parameters: Sequence[Any], named: Iterable
             return 0
         found = [(database.as_uuid(row[0]), bool(row[1]), _reach(row[2], row[3])) for row in rows]
         closings = _closings(found)
-        ended = sessions.close(closings, now)
+        ended, left = sessions.close_some(closings, now)
         told = [(each.session_id, each.code, each.reason) for each in closings if each.session_id in ended]
         doorbell.ring(closed=told)
-        within = [session_id for session_id, _, _ in found if session_id not in ended]
+        beyond = ended | {each.session_id for each in left}
+        within = [session_id for session_id, _, _ in found if session_id not in beyond]
         if within:
             _note_reach(within)
         return len(found)

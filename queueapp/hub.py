@@ -27,8 +27,9 @@ from queueapp.conf import config
 from queueapp.database import DATABASE_AWAY, is_postgresql, now
 from queueapp.domain.states import Outcome
 from queueapp.handover import Held
+from queueapp.inbox import Inbox
 from queueapp.link import Link
-from queueapp.passes import Inbox, Outbox, Pass
+from queueapp.passes import Outbox, Pass
 from queueapp.protocol import RESTART_REASON, Cancel, CloseCode, DrainNotice
 from queueapp.relay import Relay
 from queueapp.rollups import Counted
@@ -131,7 +132,7 @@ class Hub:
         """On the database thread: the last inbox, and the end of the node."""
         try:
             if self._pass is not None:
-                self._pass.run(inbox)
+                self._pass.take_in_all(inbox)
                 self._pass.end()
             if self._node_id is not None:
                 sessions.stop_node(self._node_id, now())
@@ -151,7 +152,7 @@ class Hub:
         self.wake()
 
     def detach(self, session_id: UUID, outcome: Outcome, code: int, reason: str) -> None:
-        """The connection is over: what it held goes to others in the next pass."""
+        """The connection is over: what it held goes to others from the next pass on."""
         if self._links.pop(session_id, None) is not None:
             self.inbox.closings.append(Closing(session_id, outcome, code, reason))
             self.wake()
@@ -250,6 +251,12 @@ class Hub:
                 await asyncio.wait([passing], timeout=TELLING_AFTER_SECONDS)
             self._tell_the_untold()
             outbox = await passing
+            if outbox.left:
+                self.inbox = outbox.left.followed_by(self.inbox)
+            if outbox.left.brings_anything():
+                waiting, self._waiting = [], waiting + self._waiting
+            if outbox.left.wanted:
+                asking, self._asking = [], asking + self._asking
         except DATABASE_AWAY:
             self.inbox = inbox.followed_by(self.inbox)
             waiting, self._waiting = [], waiting + self._waiting
@@ -260,14 +267,14 @@ class Hub:
         if outbox.lease_lost:
             await self._start_anew()
         self._next_promotion = outbox.promote_at
-        self._gathers = not outbox.more and len(outbox.verdicts) + len(outbox.assignments) >= GATHER_FROM
+        goes_on = outbox.more or bool(outbox.left)
+        self._gathers = not goes_on and len(outbox.verdicts) + len(outbox.assignments) >= GATHER_FROM
         self._untold = outbox, asking
-        if outbox.left is not None:
+        if outbox.away:
             self._tell_the_untold()
-            self.inbox = outbox.left.followed_by(self.inbox)
             self.wake()
             await asyncio.sleep(RETRY_SECONDS)
-        elif outbox.more:
+        elif goes_on:
             self.wake()
         else:
             self._tell_the_untold()
@@ -337,7 +344,8 @@ class Hub:
         again, and enter as a new node."""
         logger.error("The lease was lost: closing %d connections and starting anew.", len(self._links))
         links, self._links = list(self._links.values()), {}
-        # What they have said meanwhile is about sessions that are over; a session that attached would never end.
+        # What they have said meanwhile is about sessions that are over, or about to be; one that attached would
+        # never end.
         self.inbox = Inbox()
         await _close_all(links, "The server lost its lease.")
         await self._enter()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
 from queueapp import access, background, database, doorbell, idempotency, lifecycle, sessions, statements
 from queueapp.lifecycle import activity
+
+logger = logging.getLogger(__name__)
 
 
 def _is_past(table: str, column: str, condition: str = "") -> str:
@@ -21,6 +24,8 @@ def _is_past(table: str, column: str, condition: str = "") -> str:
 _DUE = f"""
     SELECT
         EXISTS (SELECT 1 FROM queueapp_node WHERE stopped_at IS NULL AND lease_until < %s),
+        EXISTS (SELECT 1 FROM queueapp_workersession WHERE gone_at IS NULL
+            AND node_id NOT IN (SELECT id FROM queueapp_node WHERE stopped_at IS NULL)),
         {_is_past("task", "deadline")},
         {_is_past("task", "expires_at", "AND state = 'pending'")},
         {_is_past("task", "delayed_until")},
@@ -34,7 +39,7 @@ _DUE = f"""
 """Only asked whether there is any; each step then asks for its rows again, under its locks."""
 
 
-def tick(now: datetime, keys: access.Watch, books: activity.Books, reap: bool = True) -> None:
+def tick(now: datetime, keys: access.Watch, books: activity.Books, reap: bool = True) -> bool:
     """Dead nodes' tasks back (if `reap`), overdue attempts ended, expired tasks ended, delayed ones made ready;
     the sessions ended that their `keys` do not allow any more; what was noted of sessions written into their rows
     (`books`); answers forgotten that were kept long enough;
@@ -42,18 +47,21 @@ def tick(now: datetime, keys: access.Watch, books: activity.Books, reap: bool = 
 
     Nearly always nothing of this is due, which one statement tells. Each step is a transaction of its own and
     takes a bounded number of rows; what is left over is taken next time, or at once by the repetition here while
-    there is much.
+    there is much. Returns whether sessions are left whose process has ended, which are not to wait for the next.
     """
     due = _DUE.format(state_of_keys=access.state_of_keys())
     times = [database.adapt(time) for time in (now, now, now, now, now - idempotency.KEPT, now)]
-    [(dead, overdue, expired, delayed, state, kept, operating, noted, *bells)] = statements.execute(due, times)
+    [(dead, orphans, overdue, expired, delayed, state, kept, operating, noted, *bells)] = statements.execute(
+        due, times
+    )
     if dead and reap:
         _briefly(sessions.reap_dead_nodes, now, database.DISPATCH_LOCK)
+    has_orphans = bool(orphans or (dead and reap)) and _end_orphans(now)
     if keys_are_due := keys.is_due(state, now):
         _repeat(partial(keys.look, state), now)
     if overdue:
         _repeat(lifecycle.time_out, now)
-    if expired or dead or overdue or keys_are_due:  # what was given back just now may be past its time
+    if expired or dead or orphans or overdue or keys_are_due:  # what was given back just now may be past its time
         _repeat(lifecycle.expire, now)
     if delayed:
         _repeat(lifecycle.promote, now)
@@ -66,6 +74,18 @@ def tick(now: datetime, keys: access.Watch, books: activity.Books, reap: bool = 
     callbacks, changed_keys = bells
     if callbacks or changed_keys:  # of which who noted it did not live to see to it
         doorbell.ring(callbacks=callbacks, keys=changed_keys)
+    return has_orphans
+
+
+def _end_orphans(now: datetime) -> bool:
+    """One that cannot be ended must not stop the clock."""
+    try:
+        return sessions.end_orphans(now)
+    except database.DATABASE_AWAY:
+        raise
+    except Exception:
+        logger.exception("Sessions whose process has ended could not be ended.")
+        return False
 
 
 def next_promotion() -> datetime | None:

@@ -1,8 +1,9 @@
 """One pass of a process: what its sockets brought goes in, what they are to be told comes out.
 
-A pass is two transactions, however many frames there were. What came in is committed before tasks are
-assigned: a process that held locks on tasks while it waits for the dispatch lock could wait for a dispatcher
-that waits for it. What has workers go waits for that lock first, and results that come without it wait for nobody.
+A pass is two transactions, however many frames there were, and a third where sessions end; of very many it takes a
+portion. What came in is committed before tasks are assigned: a process that held locks on tasks while it waits for
+the dispatch lock could wait for a dispatcher that waits for it. What has workers go, or take less, waits for that
+lock first, and results that come without it wait for nobody.
 While there is more to assign than one pass does, results alone are taken in beside it, on another connection: the
 database works on both, and neither has the other wait for the interpreter and for an answer.
 """
@@ -10,10 +11,11 @@ database works on both, and neither has the other wait for the interpreter and f
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from time import monotonic
 from uuid import UUID
 
 from queueapp import access, counters, database, doorbell, handover, lifecycle, maintenance, sessions
@@ -21,104 +23,27 @@ from queueapp.database import DATABASE_AWAY
 from queueapp.dispatch import Assignment, Dispatcher
 from queueapp.domain.errors import NodeStopped
 from queueapp.handover import Held
-from queueapp.lifecycle import Report, SignOfLife, Verdict, activity
+from queueapp.inbox import Inbox
+from queueapp.lifecycle import Report, Verdict, activity
 from queueapp.queue_rollups import QueueRollups
 from queueapp.retention import Retention
 from queueapp.rollups import Counted, Rollups
-from queueapp.sessions import Attachment, Closing, Lease
+from queueapp.sessions import Attachment, Lease
 
 logger = logging.getLogger(__name__)
 
 NO_NEWS = doorbell.Ring()
 
-
-@dataclass(slots=True)
-class Inbox:
-    """What has come in since the last pass, in the order in which it is dealt with.
-
-    `releases` are (session, task), `capacities` (session, tasks). `announced` are tasks that another process has
-    assigned here, `wanted` those that their workers have room for only now. `roster`: workers or queues changed.
-    `keys`: tasks of concurrency keys have. `scheduled`: tasks are delayed. `tick`: the slow poll, the clock's work
-    and the lease are due.
-    """
-
-    attachments: list[Attachment] = field(default_factory=list)
-    reports: list[Report] = field(default_factory=list)
-    signs: list[SignOfLife] = field(default_factory=list)
-    releases: list[tuple[UUID, UUID]] = field(default_factory=list)
-    capacities: list[tuple[UUID, int]] = field(default_factory=list)
-    drains: list[UUID] = field(default_factory=list)
-    closings: list[Closing] = field(default_factory=list)
-    routes: list[UUID] = field(default_factory=list)
-    announced: list[UUID] = field(default_factory=list)
-    wanted: list[UUID] = field(default_factory=list)
-    roster: bool = False
-    scheduled: bool = False
-    keys: bool = False
-    tick: bool = False
-
-    def __bool__(self) -> bool:
-        return any(getattr(self, each.name) for each in fields(self))
-
-    def brings_anything(self) -> bool:
-        """Whether there is something to be written; the rest only says where to look."""
-        return bool(
-            self.attachments
-            or self.reports
-            or self.signs
-            or self.releases
-            or self.capacities
-            or self.drains
-            or self.closings
-        )
-
-    def followed_by(self, later: Inbox) -> Inbox:
-        """Both in one, this one's items first."""
-        return Inbox(*(getattr(self, each.name) + getattr(later, each.name) for each in fields(self)))
-
-    def is_plain(self) -> bool:
-        """Results only, as nearly always: one verb and one statement, which locks what it needs in order."""
-        if self.signs or self.releases or self.capacities or self.drains or self.closings:
-            return False
-        return len({report.task_id for report in self.reports if report.done}) == len(self.reports)
-
-    def is_of_results_alone(self) -> bool:
-        """Nothing that must come before them or after them: two transactions may be made of it. What only says
-        where to look is for that which assigns."""
-        others = self.attachments or self.announced or self.wanted or self.tick
-        return bool(self.reports) and not others and self.is_plain()
-
-    def spoken_of(self) -> set[tuple[UUID, UUID]]:
-        """The sessions with the tasks of which they say that they are done with them."""
-        return {(report.session_id, report.task_id) for report in self.reports} | set(self.releases)
-
-    def moves_workers(self) -> bool:
-        """Whether it changes who may be given tasks, or how many: not while somebody decides on that."""
-        return bool(self.capacities or self.drains or self.closings)
-
-    def concerned(self) -> tuple[set[UUID], set[UUID], set[UUID]]:
-        """The sessions that are changed, the tasks that the items name, and the sessions that end."""
-        named = {task_id for _, task_id in self.spoken_of()} | {sign.task_id for sign in self.signs}
-        ending = {closing.session_id for closing in self.closings}
-        return {session_id for session_id, _ in self.capacities} | set(self.drains) | ending, named, ending
-
-    def singly(self) -> Iterator[Inbox]:
-        """Each item in an inbox of its own, to find the one that cannot be dealt with. What only says where to
-        look is left out."""
-        for each in fields(self):
-            items = getattr(self, each.name)
-            if isinstance(items, list) and each.name not in ("routes", "announced", "wanted"):
-                for item in items:
-                    single = Inbox()
-                    setattr(single, each.name, [item])
-                    yield single
+SINGLY_SECONDS = 1.0
+"""How long a pass deals with items one at a time; the others are left to the next."""
 
 
 @dataclass(slots=True)
 class Outbox:
     """What to tell the sockets, and when to come back: at once if there is `more`, else by `promote_at`.
 
-    `unheard`: news of the sessions that the slow poll has found. `left`: what could not be taken in."""
+    `unheard`: news of the sessions that the slow poll has found. `left`: what was not taken in, to be given to the
+    next pass before all else; `away`: because the database could not be asked."""
 
     attached: list[Attachment] = field(default_factory=list)
     verdicts: list[tuple[Report, Verdict]] = field(default_factory=list)
@@ -127,7 +52,8 @@ class Outbox:
     more: bool = False
     promote_at: datetime | None = None
     lease_lost: bool = False
-    left: Inbox | None = None
+    left: Inbox = field(default_factory=Inbox)
+    away: bool = False
 
 
 class Pass:
@@ -145,6 +71,7 @@ class Pass:
         self.node_id = node_id
         self._beside = beside
         self._has_more = False
+        self._has_orphans = False
         self.reaps_from = reaps_from
         self._dispatcher = Dispatcher()
         self._comparison = handover.Comparison(node_id)
@@ -157,29 +84,47 @@ class Pass:
         self._retention = Retention()
 
     def run(self, inbox: Inbox, held: Held | None = None) -> Outbox:
-        """Deal with the inbox. One of DATABASE_AWAY: nothing is lost, run the same inbox again later. So too with
-        one that is `left`, but what else is in the outbox holds.
+        """Deal with the inbox, or with as much of it as a pass can, the rest being `left`. One of DATABASE_AWAY:
+        nothing is lost, run the same inbox again later.
 
         `held`: what the workers of this process have been sent, by which a hand-over from another process that
         was not heard of is noticed.
         """
         outbox = Outbox()
+        inbox, outbox.left = inbox.portion()
         try:
             # Where the last pass did not come to an end there is room without that which the results make.
-            if self._beside is not None and self._has_more and inbox.is_of_results_alone():
+            if (
+                self._beside is not None
+                and self._has_more
+                and not self._has_orphans
+                and not outbox.left
+                and inbox.is_of_results_alone()
+            ):
                 self._take_in_beside(self._beside, inbox, held or {}, outbox)
             else:
                 self._take_in_before(inbox, outbox)
-                self._assign(inbox, held or {}, outbox)
+                if not outbox.away:
+                    self._assign(inbox, held or {}, outbox)
         except DATABASE_AWAY:
             self._dispatcher.forget()
             raise
         return outbox
 
     def _take_in_before(self, inbox: Inbox, outbox: Outbox) -> None:
-        if inbox.tick:
-            self._tick(outbox)
-        if inbox.brings_anything():
+        try:
+            if inbox.tick:
+                self._tick(outbox)
+            elif self._has_orphans:
+                self._end_orphans()
+        except DATABASE_AWAY:
+            raise
+        except Exception:
+            # What nobody foresaw in what the clock does must not cost the workers what they have said.
+            logger.exception("A tick failed; the next tries again.")
+            self._has_orphans = False
+        outbox.more = self._has_orphans
+        if inbox.brings_anything() or inbox.closings:
             self._take_in(inbox, outbox)
 
     def _take_in_beside(self, beside: Executor, inbox: Inbox, held: Held, outbox: Outbox) -> None:
@@ -191,7 +136,8 @@ class Pass:
         except DATABASE_AWAY as error:
             logger.warning("Results could not be taken in: %s", error)
             outbox.verdicts.clear()
-            outbox.left = inbox
+            outbox.left = inbox.followed_by(outbox.left)
+            outbox.away = True
         # The pass may have seen neither the room that the results made nor whom they let through.
         outbox.more = outbox.more or self._dispatcher.has_news or bool(outbox.verdicts)
 
@@ -214,6 +160,14 @@ class Pass:
             if not isinstance(error, DATABASE_AWAY):
                 logger.exception("Tasks could not be assigned.")
 
+    def take_in_all(self, inbox: Inbox) -> None:
+        """At the end: the whole inbox, in as many portions as it takes. Nothing is assigned any more."""
+        outbox = Outbox(left=inbox)
+        while outbox.left and not outbox.away:
+            inbox, outbox.left = outbox.left.portion()
+            sessions.renew_lease(self.node_id, database.now())
+            self._take_in(inbox, outbox)
+
     def end(self) -> None:
         """After the last pass: what was noted and counted since the tick that wrote last."""
         self._books.write()
@@ -222,30 +176,68 @@ class Pass:
         self._queue_rollups.end(now)
 
     def _tick(self, outbox: Outbox) -> None:
-        now = database.now()
-        with doorbell.held() as rings:
-            lease = sessions.renew_lease(self.node_id, now)
-            outbox.lease_lost = lease is Lease.LOST
-            if lease is Lease.LAPSED:
-                # The database was away, or this process: then others may be as late as it is, and not dead.
-                self.reaps_from = sessions.lease_end(now)
-            maintenance.tick(now, self._keys, self._books, reap=self.reaps_from is None or now >= self.reaps_from)
-            self._dispatcher.poll(now)
-            self._rollups.tick(now)
-            self._queue_rollups.tick(now)
-            self._retention.tick(now)
-        self._hear(rings)
+        rings: list[doorbell.Ring] = []
+        try:
+            with doorbell.held() as rings:
+                self._do_what_is_due(database.now(), outbox)
+        finally:  # what was done before something failed is done
+            self._hear(rings)
+
+    def _do_what_is_due(self, now: datetime, outbox: Outbox) -> None:
+        lease = sessions.renew_lease(self.node_id, now)
+        outbox.lease_lost = lease is Lease.LOST
+        if lease is Lease.LAPSED:
+            # The database was away, or this process: then others may be as late as it is, and not dead.
+            self.reaps_from = sessions.lease_end(now)
+        reaps = self.reaps_from is None or now >= self.reaps_from
+        self._has_orphans = maintenance.tick(now, self._keys, self._books, reaps)
+        self._dispatcher.poll(now)
+        self._rollups.tick(now)
+        self._queue_rollups.tick(now)
+        self._retention.tick(now)
+
+    def _end_orphans(self) -> None:
+        """Some of the sessions of a process that has ended. With thousands of workers these are many, and what the
+        others are given meanwhile is given between them."""
+        try:
+            with doorbell.held() as rings:
+                self._has_orphans = sessions.end_orphans(database.now())
+        except DATABASE_AWAY as error:
+            logger.warning("Sessions whose process has ended wait for the next tick: %s", error)
+            self._has_orphans = False
+        else:
+            self._hear(rings)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
+        """The ends of sessions come last: what arrived before still counts."""
+        if inbox.brings_anything():
+            self._or_singly(self._write, replace(inbox, closings=[]), outbox)
+        if inbox.closings:
+            self._or_singly(self._end_sessions, Inbox(closings=inbox.closings), outbox)
+        elif outbox.left.drains or outbox.left.closings:
+            self._hold_back(outbox)
+
+    def _or_singly(self, write: Callable[[Inbox, Outbox], None], inbox: Inbox, outbox: Outbox) -> None:
+        """One item that nobody foresaw must not hold up the others."""
         try:
-            self._write(inbox, outbox)
+            write(inbox, outbox)
         except DATABASE_AWAY:
             raise
         except NodeStopped:
             outbox.lease_lost = True
         except Exception:
             logger.exception("A batch failed as a whole; dealing with its items one at a time.")
-            self._write_singly(inbox, outbox)
+            give_up_at = monotonic() + SINGLY_SECONDS
+            for single in inbox.singly():
+                if outbox.away or monotonic() > give_up_at:
+                    outbox.left = outbox.left.followed_by(single)
+                    continue
+                try:
+                    write(single, outbox)
+                except DATABASE_AWAY:
+                    raise
+                except Exception:
+                    logger.exception("Dropped an item that cannot be dealt with: %r", single)
 
     def _write(self, inbox: Inbox, outbox: Outbox) -> None:
         lock = database.DISPATCH_LOCK if inbox.moves_workers() else None
@@ -256,15 +248,31 @@ class Pass:
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
         self._hear(rings)
 
-    def _write_singly(self, inbox: Inbox, outbox: Outbox) -> None:
-        """One item that nobody foresaw must not hold up the others."""
-        for single in inbox.singly():
-            try:
-                self._write(single, outbox)
-            except DATABASE_AWAY:
-                raise
-            except Exception:
-                logger.exception("Dropped an item that cannot be dealt with: %r", single)
+    def _end_sessions(self, inbox: Inbox, outbox: Outbox) -> None:
+        """As many as one transaction can. The others follow, with passes in between."""
+        try:
+            with doorbell.held() as rings, database.brief_transaction(database.DISPATCH_LOCK) as now:
+                _, left = sessions.close_some(inbox.closings, now)
+        except DATABASE_AWAY as error:
+            # What was said before is taken in, and answered.
+            logger.warning("Sessions could not be ended: %s", error)
+            left, outbox.away = inbox.closings, True
+        else:
+            self._hear(rings)
+        outbox.left = Inbox(closings=left).followed_by(outbox.left)
+
+    def _hold_back(self, outbox: Outbox) -> None:
+        """Give nothing more to those whose end, or wish to leave, is to be taken in later: what they were given
+        would be lost with them."""
+        left = outbox.left
+        try:
+            with doorbell.held() as rings:
+                sessions.drain({closing.session_id for closing in left.closings} | set(left.drains), leaving=True)
+        except DATABASE_AWAY as error:
+            logger.warning("Sessions that are to end could not be held back: %s", error)
+            outbox.away = True
+        else:
+            self._hear(rings)
 
     def _hand_over(self, inbox: Inbox, held: Held, outbox: Outbox) -> None:
         """What others have done to the workers here and to their tasks. What a failure loses, the next tick finds.
@@ -276,7 +284,8 @@ class Pass:
         if inbox.announced:
             outbox.assignments += handover.announced(inbox.announced, held)
         if inbox.tick and held and not outbox.lease_lost:
-            assignments, outbox.unheard = self._comparison.run(held, inbox.spoken_of())
+            spoken_of = inbox.spoken_of() | outbox.left.spoken_of()
+            assignments, outbox.unheard = self._comparison.run(held, spoken_of)
             outbox.assignments += assignments
 
     def _dispatch(self, inbox: Inbox, outbox: Outbox) -> None:
@@ -287,7 +296,8 @@ class Pass:
         result = self._dispatcher.run_pass(roster_changed)
         counters.count(counters.assigned, [assignment.task.name for assignment in result.assignments])
         outbox.assignments += result.assignments
-        outbox.more = self._has_more = result.more
+        self._has_more = result.more
+        outbox.more = outbox.more or result.more
 
     def _next_promotion(self, inbox: Inbox) -> datetime | None:
         """Asked for only when it may have changed: who has just been given a task waits for the answer."""
@@ -306,7 +316,7 @@ class Pass:
 
 
 def _perform(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
-    """Every verb once, over all that there is for it. Endings come last: what arrived before still counts."""
+    """Every verb once, over all that there is for it."""
     verdicts: list[Verdict] = []
     if inbox.attachments:
         sessions.attach(node_id, inbox.attachments, now)
@@ -316,15 +326,10 @@ def _perform(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:
         verdicts = lifecycle.finish(inbox.reports, now)
     if inbox.signs:
         lifecycle.prolong(inbox.signs, now)
-    given_back: dict[UUID, list[UUID]] = {}
-    for session_id, task_id in inbox.releases:
-        given_back.setdefault(session_id, []).append(task_id)
-    for session_id, task_ids in given_back.items():
-        lifecycle.release(session_id, task_ids, now)
+    if inbox.releases:
+        lifecycle.release(inbox.releases, now)
     for session_id, max_outstanding in inbox.capacities:
         sessions.set_capacity(session_id, max_outstanding)
     if inbox.drains:
         sessions.drain(inbox.drains, leaving=True)
-    if inbox.closings:
-        sessions.close(inbox.closings, now)
     return verdicts

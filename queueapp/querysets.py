@@ -112,6 +112,10 @@ class WorkerSessionQuerySet(models.QuerySet["rows.WorkerSession"]):
         """Connected: online or draining."""
         return self.filter(gone_at__isnull=True)
 
+    def orphaned(self) -> WorkerSessionQuerySet:
+        """Of server processes that have ended."""
+        return self.attached().filter(node__stopped_at__isnull=False)
+
     def resumable(self) -> WorkerSessionQuerySet:
         """Drained by an operator, of which the worker does not know."""
         return self.filter(gone_at__isnull=True, state=str(SessionState.DRAINING), leaving=False, v1=False)

@@ -12,10 +12,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from functools import partial
 from uuid import UUID
 
 import msgspec
 from django.db import transaction
+from django.db.models import Q
 
 from queueapp import database, doorbell, lifecycle, naming, statements
 from queueapp.conf import config
@@ -27,8 +29,13 @@ from queueapp.querysets import WorkerSessionQuerySet
 from queueapp.registration import Offer, Options
 from queueapp.statements import Given
 
-ENDED_AT_ONCE = 50
-"""Nobody is assigned anything meanwhile, and they may hold thousands of tasks."""
+ENDED_AT_ONCE = 200
+TASKS_AT_ONCE = 1000
+"""Of sessions that end, in one transaction: nobody is assigned anything meanwhile, and a task takes a seventh of a
+millisecond. With sixty thousand of them, as when a proxy in front of a thousand workers dies, PostgreSQL took the
+process for a frozen one and undid it, again and again."""
+
+ORPHANS_LOCK = 0x77_71_02
 
 _OFFERED = Given("offered", session_id="uuid", name="text", filter="jsonb", extra="jsonb")
 
@@ -112,6 +119,8 @@ def drain(session_ids: Collection[UUID], leaving: bool = False) -> set[UUID]:
     """
     with database.brief_transaction(database.DISPATCH_LOCK):
         attached = WorkerSession.objects.attached().filter(pk__in=list(session_ids)).order_by("id")
+        if leaving:
+            attached = attached.filter(leaving=False)  # the others are asked so again and again while they wait
         states = dict(attached.select_for_update().values_list("id", "state"))
         drained = {session_id for session_id, state in states.items() if state == SessionState.ONLINE}
         rows = WorkerSession.objects.filter(pk__in=list(states) if leaving else drained)
@@ -152,28 +161,62 @@ def close(closings: Iterable[Closing], now: datetime) -> set[UUID]:
             WorkerSession.objects.filter(pk__in=of_it).update(
                 state=str(SessionState.GONE), gone_at=now, close_code=code, close_reason=reason[:200]
             )
-        for outcome in sorted({by_id[session_id].outcome for session_id in ended}):
-            lifecycle.rescue((i for i in ended if by_id[i].outcome is outcome), outcome, now)
+        lifecycle.rescue({session_id: by_id[session_id].outcome for session_id in ended}, now)
         doorbell.ring(roster=bool(ended))
         return ended
 
 
+def close_some(closings: Iterable[Closing], now: datetime) -> tuple[set[UUID], list[Closing]]:
+    """The same, as far as one transaction may go. Returns those that have ended, and what is left for others to
+    follow: until then those sessions stay, are given nothing more, and hold less from time to time."""
+    closings = list(closings)
+    first, left = closings[:ENDED_AT_ONCE], closings[ENDED_AT_ONCE:]
+    outcomes = {closing.session_id: closing.outcome for closing in first}
+    with transaction.atomic(savepoint=False):
+        named = WorkerSession.objects.attached().filter(pk__in=[closing.session_id for closing in closings])
+        # Those that end and those that are to be given nothing more in one go: by id, as everybody locks them.
+        _lock(named.filter(Q(pk__in=list(outcomes)) | Q(leaving=False)))
+        held = lifecycle.held(outcomes, TASKS_AT_ONCE + 1)
+        if len(held) <= TASKS_AT_ONCE:
+            ended = close(first, now)
+        else:
+            lifecycle.rescue(outcomes, now, held[:TASKS_AT_ONCE])
+            ended, left = set(), closings
+        if left:
+            named.filter(leaving=False).update(state=str(SessionState.DRAINING), leaving=True)
+        return ended, left
+
+
 def disconnect(session_ids: Collection[UUID], now: datetime) -> set[UUID]:
-    """An operator's word: end the sessions, release their tasks uncounted, close with 4409."""
-    ended: set[UUID] = set()
-    for part in database.parts(sorted(session_ids), ENDED_AT_ONCE):
-        ended |= _disconnect(part, now)
-    return ended
+    """An operator's word: end the sessions, release their tasks uncounted, close with 4409. Returns those that had
+    not ended.
+
+    Those that are too many for one transaction are given nothing more, and end once that of the caller's, if there
+    is one, is committed. Whoever does not live to see to that leaves them to be disconnected again.
+    """
+    reason = "Disconnected by an operator."
+    closings = [Closing(i, Outcome.RELEASED, CloseCode.DISCONNECTED, reason) for i in sorted(session_ids)]
+    ended, left = _disconnect(closings, now)
+    if not left:
+        return ended
+    others = WorkerSession.objects.attached().filter(pk__in=[closing.session_id for closing in left])
+    to_end = set(others.values_list("id", flat=True))
+    transaction.on_commit(partial(_disconnect_all, left, now))
+    return ended | to_end
+
+
+def _disconnect_all(left: Sequence[Closing], now: datetime) -> None:
+    while left:
+        _, left = _disconnect(left, now)
 
 
 @database.retried
-def _disconnect(session_ids: Collection[UUID], now: datetime) -> set[UUID]:
-    reason = "Disconnected by an operator."
-    code = CloseCode.DISCONNECTED
+def _disconnect(closings: Sequence[Closing], now: datetime) -> tuple[set[UUID], list[Closing]]:
     with database.brief_transaction(database.DISPATCH_LOCK):
-        ended = close([Closing(i, Outcome.RELEASED, code, reason) for i in session_ids], now)
-        doorbell.ring(closed=tuple((session_id, int(code), reason) for session_id in sorted(ended)))
-        return ended
+        ended, left = close_some(closings, now)
+        told = [(each.session_id, each.code, each.reason) for each in closings if each.session_id in ended]
+        doorbell.ring(closed=tuple(told))
+        return ended, left
 
 
 # ---- nodes
@@ -218,6 +261,8 @@ def stop_node(node_id: UUID, now: datetime) -> None:
     """An orderly end: the node's sessions are closed, their tasks released."""
     with database.brief_transaction(database.DISPATCH_LOCK):
         reap(list(Node.objects.running().filter(pk=node_id)), now)
+    while _end_orphans(WorkerSession.objects.orphaned().filter(node=node_id), now):
+        pass
 
 
 def reap_dead_nodes(now: datetime) -> int:
@@ -229,13 +274,33 @@ def reap_dead_nodes(now: datetime) -> int:
 
 
 def reap(nodes: Sequence[Node], now: datetime) -> None:
-    """The sessions of all the nodes in one go: node by node they would not be locked in the order of their ids."""
+    """The sessions of all the nodes in one go: node by node they would not be locked in the order of their ids.
+    Those that are too many for that are left to `end_orphans`, by whoever comes to it, and given nothing more."""
     if not nodes:
         return
     Node.objects.filter(pk__in=[node.pk for node in nodes]).update(stopped_at=now)
-    sessions = WorkerSession.objects.attached().filter(node__in=nodes).values_list("id", flat=True)
+    _close_orphans(WorkerSession.objects.attached().filter(node__in=nodes), now)
+
+
+def end_orphans(now: datetime) -> bool:
+    """End some of the sessions whose process has ended. Whether more are left for this process to end: for one is
+    at it at a time, as they would only wait for each other."""
+    with database.brief_transaction():
+        return database.try_lock_until_commit(ORPHANS_LOCK) and _end_orphans(WorkerSession.objects.orphaned(), now)
+
+
+@database.retried
+def _end_orphans(orphans: WorkerSessionQuerySet, now: datetime) -> bool:
+    with database.brief_transaction(database.DISPATCH_LOCK):
+        return _close_orphans(orphans, now)
+
+
+def _close_orphans(orphans: WorkerSessionQuerySet, now: datetime) -> bool:
+    ids = orphans.order_by("id").values_list("id", flat=True)
     reason = "The server process ended."
-    close([Closing(i, Outcome.RELEASED, CloseCode.RESTART, reason) for i in sessions], now)
+    closings = [Closing(i, Outcome.RELEASED, CloseCode.RESTART, reason) for i in ids]
+    _, left = close_some(closings, now)
+    return bool(left)
 
 
 def lease_end(now: datetime) -> datetime:

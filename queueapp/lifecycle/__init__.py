@@ -5,7 +5,7 @@ holder, attempt); who lost a race changes nothing and is told so. News leaves th
 """
 
 from queueapp.lifecycle.assigning import Assigned, Choice, WorkersChanged, assign, data_unless_large
-from queueapp.lifecycle.ending import lock, release, rescue, time_out
+from queueapp.lifecycle.ending import held, lock, release, rescue, time_out
 from queueapp.lifecycle.finishing import Report, Verdict, finish
 from queueapp.lifecycle.keys import mark, note_waiting_keys
 from queueapp.lifecycle.pruning import prune
@@ -25,6 +25,7 @@ __all__ = [
     "data_unless_large",
     "expire",
     "finish",
+    "held",
     "lock",
     "mark",
     "note_waiting_keys",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 
 from queueapp import callbacks, counters, database, doorbell, statements
 from queueapp.domain.payloads import json_text
@@ -42,19 +41,34 @@ _ENDINGS = Given(
 )
 
 
-def release(session_id: UUID, task_ids: Iterable[UUID], now: datetime) -> int:
-    """A worker gives tasks back; nothing is counted against them. Returns how many it held."""
+def release(given_back: Collection[tuple[UUID, UUID]], now: datetime) -> int:
+    """Workers give tasks back, as (session, task); nothing is counted against them. Returns how many they held."""
+    pairs = set(given_back)
     with transaction.atomic(savepoint=False):
-        tasks = locked(Task.objects.held_by([session_id]).filter(pk__in=list(task_ids)))
-        return len(end_attempts([Ending(task, Outcome.RELEASED) for task in tasks], now))
+        tasks = locked(Task.objects.filter(pk__in=[task_id for _, task_id in pairs]))
+        endings = [Ending(task, Outcome.RELEASED) for task in tasks if (task.worker_id, task.id) in pairs]
+        return len(end_attempts(endings, now))
 
 
-def rescue(session_ids: Iterable[UUID], outcome: Outcome, now: datetime) -> int:
-    """Take back all that the sessions hold: `lost` with their connection, or `released` by the server."""
+def held(session_ids: Iterable[UUID], at_most: int) -> list[UUID]:
+    """Tasks that the sessions hold, whichever, where they hold so many."""
+    return list(Task.objects.held_by(session_ids).order_by().values_list("id", flat=True)[:at_most])
+
+
+def rescue(outcomes: Mapping[UUID, Outcome], now: datetime, task_ids: Iterable[UUID] | None = None) -> int:
+    """Take back what the sessions hold, all of it or those of the tasks: `lost` with their connection, or
+    `released` by the server. Returns how many."""
+    tasks = Task.objects.held_by(outcomes)
+    if task_ids is not None:
+        tasks = tasks.filter(pk__in=list(task_ids))
     with transaction.atomic(savepoint=False):
-        tasks = locked(Task.objects.held_by(session_ids))
-        error = "The worker's connection was lost." if outcome is Outcome.LOST else ""
-        return len(end_attempts([Ending(task, outcome, error) for task in tasks], now))
+        return len(end_attempts([_rescued(task, outcomes) for task in locked(tasks)], now))
+
+
+def _rescued(task: Task, outcomes: Mapping[UUID, Outcome]) -> Ending:
+    assert task.worker_id is not None
+    outcome = outcomes[task.worker_id]
+    return Ending(task, outcome, "The worker's connection was lost." if outcome is Outcome.LOST else "")
 
 
 def time_out(now: datetime) -> int:
@@ -152,13 +166,12 @@ def _retry_on(task: Task) -> Sequence[str]:
     return DEFAULT_RETRY_ON if task.retry_on is None else task.retry_on
 
 
-def lock(session_ids: Iterable[UUID], task_ids: Iterable[UUID], ending: Iterable[UUID]) -> None:
-    """Lock the sessions, then the tasks, and with them those that the `ending` sessions hold. Who calls several
-    verbs in one transaction begins with this: each verb locks its rows by id, but one verb after another does not.
-    """
+def lock(session_ids: Iterable[UUID], task_ids: Iterable[UUID]) -> None:
+    """Lock the sessions, then the tasks. Who calls several verbs in one transaction begins with this: each verb
+    locks its rows by id, but one verb after another does not."""
     activity.lock_sessions(session_ids)
     if database.is_postgresql():
-        tasks = Task.objects.filter(Q(pk__in=list(task_ids)) | Q(worker__in=list(ending)))
+        tasks = Task.objects.filter(pk__in=list(task_ids))
         list(tasks.order_by("id").select_for_update().values_list("id"))
 
 

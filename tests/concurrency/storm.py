@@ -21,9 +21,10 @@ from queueapp import access, database, doorbell, lifecycle, maintenance, queues,
 from queueapp.database import DATABASE_AWAY
 from queueapp.domain.states import Outcome
 from queueapp.domain.submission import Limits, parse_submission
+from queueapp.inbox import Inbox
 from queueapp.lifecycle import Report, SignOfLife, activity
 from queueapp.models import Node, new_id
-from queueapp.passes import Inbox, Pass
+from queueapp.passes import Pass
 from queueapp.registration import parse_query
 from queueapp.sessions import Attachment, Closing
 

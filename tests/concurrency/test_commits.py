@@ -9,9 +9,10 @@ from django.db import connection
 
 from queueapp import database, lifecycle, sessions
 from queueapp.domain.submission import Submission
+from queueapp.inbox import Inbox
 from queueapp.lifecycle import Report
 from queueapp.models import Task, new_id
-from queueapp.passes import Inbox, Pass
+from queueapp.passes import Pass
 from queueapp.registration import parse_query
 from queueapp.sessions import Attachment
 

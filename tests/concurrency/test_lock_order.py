@@ -10,11 +10,10 @@ import pytest
 from django.db import connection, transaction
 
 from queueapp import database, lifecycle, sessions
-from queueapp.domain.states import Outcome
+from queueapp.inbox import Inbox
 from queueapp.lifecycle import SignOfLife
 from queueapp.models import Task
-from queueapp.passes import Inbox, Pass
-from queueapp.sessions import Closing
+from queueapp.passes import Pass
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, interleave
 from tests.integration import rows
 from tests.integration.fleet import Fleet, submit
@@ -67,37 +66,40 @@ class TestTwoBatchesOfResults:
 
 
 class TestOnePassOfManyVerbs:
-    """A pass writes results, signs of life and the ends of sessions in one transaction."""
+    """A pass writes results, signs of life and what is given back in one transaction."""
+
+    @pytest.fixture(autouse=True)
+    def _nobody_tries_again(self, monkeypatch):
+        """Whoever PostgreSQL picks to end a deadlock."""
+        monkeypatch.setattr(database, "RETRIES", 1)
 
     @pytest.fixture
-    def sessions_of(self):
+    def workers(self):
         return sorted((rows.session() for _ in range(2)), key=lambda session: session.id)
 
     def run(self, **inbox):
         process = Pass(sessions.start_node(database.now()))
         return lambda: process.run(Inbox(**inbox)).verdicts
 
-    def test_a_result_and_the_end_of_an_earlier_session_against_a_dispatcher(self, sessions_of):
-        """Guard: `passes._write` locks all the sessions of its inbox, by id, before anything else."""
-        early, late = sessions_of
-        [task_id] = rows.assigned(late)
-        busy = self.run(reports=[done(late, task_id)], closings=[Closing(early.id, Outcome.LOST, 1006)])
-        dispatcher = Pass(sessions.start_node(database.now()))._dispatcher
-        [(_, verdict)], _ = interleave(busy, after("UPDATE queueapp_task"), dispatcher.run_pass)
-        assert verdict == "accepted"
+    def test_a_result_and_a_sign_of_life_against_a_cancel_of_both_tasks(self, workers):
+        """Guard: `passes._perform` locks all the tasks of its inbox, by id, before anything else."""
+        worker, _ = workers
+        first, last = rows.assigned(worker, 2)
+        busy = self.run(reports=[done(worker, last)], signs=[SignOfLife(worker.id, first)])
+        cancel = lambda: lifecycle.cancel([first, last], database.now())  # noqa: E731
+        [(_, verdict)], cancelled = interleave(busy, after("UPDATE queueapp_task"), cancel)
+        assert (verdict, cancelled) == ("accepted", {first})
 
-    def test_a_sign_of_life_and_the_end_of_its_session_against_an_operator(self, sessions_of):
-        """Guard: as before; a sign of life is of a session too."""
-        worker, _ = sessions_of
-        [task_id] = rows.assigned(worker)
-        closing = Closing(worker.id, Outcome.LOST, 1006)
-        busy = self.run(signs=[SignOfLife(worker.id, task_id)], closings=[closing])
-        interleave(busy, after("UPDATE queueapp_task"), lambda: sessions.disconnect([worker.id], database.now()))
-        assert row(task_id).state == "pending"
+    def test_tasks_given_back_by_two_workers_against_a_cancel_of_both(self, workers):
+        """Guard: the same."""
+        [first], [last] = (rows.assigned(worker) for worker in workers)
+        busy = self.run(releases=[(workers[1].id, last), (workers[0].id, first)])
+        interleave(busy, after("UPDATE queueapp_task"), lambda: lifecycle.cancel([first, last], database.now()))
+        assert [row(first).state, row(last).state] == ["cancelled", "cancelled"]
 
-    def test_tasks_given_back_one_by_one_against_a_cancel_of_them_all(self, sessions_of):
+    def test_tasks_given_back_one_by_one_against_a_cancel_of_them_all(self, workers):
         """Guard: `passes._write` gives back in the order of the ids."""
-        worker, _ = sessions_of
+        worker, _ = workers
         first, last = rows.assigned(worker, 2)
         busy = self.run(releases=[(worker.id, last), (worker.id, first)])
         interleave(busy, after("UPDATE queueapp_task"), lambda: lifecycle.cancel([first, last], database.now()))

@@ -11,9 +11,10 @@ from django.db import transaction
 from queueapp import database, doorbell, lifecycle, naming, queues, sessions
 from queueapp.domain.states import Outcome
 from queueapp.doorbell import merged
+from queueapp.inbox import Inbox
 from queueapp.lifecycle.submitting import route_id_of
 from queueapp.models import Task
-from queueapp.passes import Inbox, Outbox, Pass
+from queueapp.passes import Outbox, Pass
 from queueapp.sessions import Closing
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after, in_a_transaction, interleave
 from tests.integration.fleet import holder_of, holders, submit
@@ -72,7 +73,7 @@ class TestAssignmentAgainstTheEndOfItsSession:
 
     def elsewhere(self, **inbox):
         """As a pass of another process takes it in."""
-        Pass(sessions.start_node(database.now()))._write(Inbox(**inbox), Outbox())
+        Pass(sessions.start_node(database.now()))._take_in(Inbox(**inbox), Outbox())
 
     def test_what_a_worker_was_given_as_it_went_is_given_back(self, here):
         """Guard: `passes._write` of an inbox with closings."""

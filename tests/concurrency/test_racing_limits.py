@@ -86,7 +86,7 @@ class TestAPassAgainstTheEndOfATask:
             case "cancel":
                 lifecycle.cancel([task_id], now)
             case "release":
-                lifecycle.release(holder_of(task_id), [task_id], now)
+                lifecycle.release([(holder_of(task_id), task_id)], now)
 
     @pytest.mark.parametrize("way", ["finish", "cancel", "release"])
     def test_a_slot_that_is_freed_while_a_pass_counts_is_used_by_the_next(self, here, tasks, way):

@@ -85,6 +85,18 @@ class TestASlowNode:
 
 
 class TestTwoReapers:
+    def test_one_ends_the_sessions_and_the_other_does_not_wait_for_it(self, slow, monkeypatch):
+        """Guard: the lock that `end_orphans` tries."""
+        monkeypatch.setattr(sessions, "ENDED_AT_ONCE", 1)
+        slow.attach("task=other", "task=other")
+        reap()
+
+        def end_orphans() -> bool:
+            return sessions.end_orphans(database.now())
+
+        assert interleave(end_orphans, BEFORE_COMMIT, end_orphans) == (True, False)
+        assert WorkerSession.objects.attached().count() == 1
+
     def test_one_reaps_and_the_other_finds_nothing_left(self, slow):
         """Guard: `reap_dead_nodes` locks (FOR UPDATE), so that `dead` is looked at again."""
         assert interleave(reap, BEFORE_COMMIT, reap) == (1, 0)

@@ -13,9 +13,9 @@ from django.test import Client
 
 from queueapp import database
 from queueapp.auth import create_key
+from queueapp.inbox import Inbox
 from queueapp.lifecycle import Report
 from queueapp.models import Task
-from queueapp.passes import Inbox
 from tests.integration.fleet import Fleet, submit
 from tests.servers import PostgresServer
 

@@ -14,9 +14,10 @@ from uuid import UUID
 import pytest
 
 from queueapp import database, queues, sessions
+from queueapp.inbox import Inbox
 from queueapp.lifecycle import Report
 from queueapp.models import Attempt, Node, Task, WorkerSession, new_id
-from queueapp.passes import Inbox, Pass
+from queueapp.passes import Pass
 from queueapp.registration import parse_query
 from queueapp.sessions import Attachment
 from tests.concurrency.storm import NAMES, UNIQUE_VIOLATION, Storm

@@ -11,9 +11,10 @@ from queueapp import database, doorbell, lifecycle, sessions
 from queueapp.domain.states import Outcome
 from queueapp.domain.submission import Limits, parse_submission
 from queueapp.doorbell import Ring
+from queueapp.inbox import Inbox
 from queueapp.lifecycle import Report, Verdict
 from queueapp.models import Node, Task, new_id
-from queueapp.passes import Inbox, Outbox, Pass
+from queueapp.passes import Outbox, Pass
 from queueapp.registration import parse_query
 from queueapp.sessions import Attachment, Closing
 
@@ -28,9 +29,13 @@ class Fleet:
         self.unlisten = doorbell.listen(self._rung.append)
 
     def run(self, **inbox: Any) -> Outbox:
+        return self.process.run(self.heard(**inbox))
+
+    def heard(self, **inbox: Any) -> Inbox:
+        """With what the doorbell has said."""
         news = doorbell.merged(self._rung)
         self._rung.clear()
-        return self.process.run(Inbox(routes=list(news.routes), keys=news.keys, **inbox))
+        return Inbox(routes=list(news.routes), keys=news.keys, **inbox)
 
     def attach(self, *queries: str) -> list[UUID]:
         """A session for each query string; their ids."""

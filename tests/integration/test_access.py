@@ -12,8 +12,8 @@ from fleet import Fleet, holder_of, submit
 from queueapp import access, database, doorbell
 from queueapp.auth import create_key
 from queueapp.domain.reach import parse_bounds
+from queueapp.inbox import Inbox
 from queueapp.models import ApiKey, Task, WorkerSession, new_id
-from queueapp.passes import Inbox
 from queueapp.registration import parse_query
 from queueapp.sessions import Attachment
 from tests.asking import asking
@@ -81,7 +81,7 @@ class TestAKeyThatIsRevoked:
         assert ApiKey.objects.get().revoked_at == now
 
     def test_ends_more_sessions_than_one_step_does(self, fleet, closed, monkeypatch):
-        monkeypatch.setattr(access, "ENDED_AT_ONCE", 2)
+        monkeypatch.setattr(access, "LOOKED_AT_ONCE", 2)
         api_key = key()
         workers = attach(fleet, api_key, *["task=t"] * 5)
         access.revoke([api_key.pk], database.now())

@@ -39,7 +39,7 @@ def finished() -> UUID:
 def finished_at_the_second_attempt() -> UUID:
     worker = session()
     (task_id,) = assigned(worker, callback_url=URL)
-    lifecycle.release(worker.id, [task_id], NOW)
+    lifecycle.release([(worker.id, task_id)], NOW)
     assign([task_id], worker)
     assert lifecycle.finish([done(worker, task_id)], NOW) == ["accepted"]
     return task_id
@@ -55,7 +55,7 @@ def failed() -> UUID:
 def lost_too_often() -> UUID:
     worker = session()
     (task_id,) = assigned(worker, callback_url=URL, max_attempts=1)
-    lifecycle.rescue([worker.id], Outcome.LOST, NOW)
+    lifecycle.rescue({worker.id: Outcome.LOST}, NOW)
     return task_id
 
 
@@ -141,7 +141,7 @@ class TestATaskThatEnds:
         lifecycle.finish([error(worker, task_id)], NOW)
         lifecycle.promote(after(10))
         assign([task_id], worker)
-        lifecycle.rescue([worker.id], Outcome.LOST, NOW)
+        lifecycle.rescue({worker.id: Outcome.LOST}, NOW)
         assert (row(task_id).state, owed(task_id)) == ("pending", [])
 
     def test_owes_nothing_for_a_stale_result(self):

@@ -47,7 +47,7 @@ class TestATaskThatFails:
     def test_because_its_last_worker_was_lost_or_silent_is_in_a_group(self, worker, outcome):
         [task_id] = assigned(worker, max_attempts=1)
         if outcome is Outcome.LOST:
-            lifecycle.rescue([worker.id], outcome, NOW)
+            lifecycle.rescue({worker.id: outcome}, NOW)
         else:
             lifecycle.time_out(after(301))
         assert row(task_id).state == "failed"
@@ -73,7 +73,7 @@ class TestAnErrorThatIsTriedAgain:
 class TestNoGroupIsMadeOf:
     def test_what_was_given_back_or_cancelled(self, worker):
         given_back, cancelled = assigned(worker, 2)
-        lifecycle.release(worker.id, [given_back], NOW)
+        lifecycle.release([(worker.id, given_back)], NOW)
         lifecycle.cancel([cancelled], NOW)
         assert kept(given_back) == kept(cancelled) == [(None, None)]
         assert not Task.objects.filter(error_group__isnull=False).exists()

@@ -17,14 +17,17 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
 from fleet import submit
 
-from queueapp import database, doorbell, lifecycle
+from queueapp import database, doorbell, handover, lifecycle, sessions
 from queueapp import hub as hubs
+from queueapp import inbox as inboxes
+from queueapp.domain.states import Outcome
 from queueapp.handover import Held
 from queueapp.hub import Hub
+from queueapp.inbox import Inbox
 from queueapp.lifecycle import Report
 from queueapp.link import Link
-from queueapp.models import new_id
-from queueapp.passes import Inbox, Outbox, Pass
+from queueapp.models import Task, new_id
+from queueapp.passes import Outbox, Pass
 from queueapp.registration import parse_query
 from queueapp.sessions import Attachment
 
@@ -37,16 +40,15 @@ async def test_what_a_worker_says_during_the_last_pass_is_not_put_into_it(monkey
     """Its sockets are open until that pass is over: one that grows while it is dealt with fails."""
     hub = Hub()
     hub.start()
-    run, grown = Pass.run, []
+    take_in_all, grown = Pass.take_in_all, []
 
-    def said_meanwhile(self: Pass, inbox: Inbox, *rest) -> Outbox:
-        if hub._stopping:
-            before = len(inbox.reports)
-            hub.inbox.reports.append(Report(new_id(), new_id(), done=True))
-            grown.append(len(inbox.reports) - before)
-        return run(self, inbox, *rest)
+    def said_meanwhile(self: Pass, inbox: Inbox) -> None:
+        before = len(inbox.reports)
+        hub.inbox.reports.append(Report(new_id(), new_id(), done=True))
+        grown.append(len(inbox.reports) - before)
+        take_in_all(self, inbox)
 
-    monkeypatch.setattr(Pass, "run", said_meanwhile)
+    monkeypatch.setattr(Pass, "take_in_all", said_meanwhile)
     async with asyncio.timeout(PATIENCE_SECONDS):
         while hub._pass is None:  # noqa: ASYNC110 - its own task enters it as a node
             await asyncio.sleep(0.01)
@@ -260,3 +262,64 @@ async def test_a_loop_that_ends_before_a_socket_is_closed_leaves_nothing_unawait
         await asyncio.wait(closing)
         gc.collect()
     assert [str(each.message) for each in heard] == []
+
+
+async def holding(hub: Hub, worker: Worker, count: int) -> list[UUID]:
+    tasks = await sync_to_async(submitted)(count)
+    await worker.until_it_holds(count)
+    return tasks
+
+
+def number_succeeded() -> int:
+    with closing(connection):
+        return Task.objects.filter(state="succeeded").count()
+
+
+async def test_who_waits_until_all_is_dealt_with_waits_for_what_a_pass_has_left_too(monkeypatch):
+    """A worker is read no faster than what it says is taken in, however little that is."""
+    hub, worker = await welcomed()
+    tasks = await holding(hub, worker, 10)
+    monkeypatch.setattr(inboxes, "WORK_A_PASS", 1)
+    hub.inbox.reports.extend(Report(worker.link.session_id, task_id, done=True) for task_id in tasks)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await hub.dealt_with()
+    assert await sync_to_async(number_succeeded)() == 10
+    await hub.stop(grace_seconds=PATIENCE_SECONDS)
+
+
+async def test_what_was_said_before_the_last_pass_counts_though_it_is_too_much_for_one(monkeypatch):
+    hub, worker = await welcomed()
+    tasks = await holding(hub, worker, 10)
+    monkeypatch.setattr(inboxes, "WORK_A_PASS", 1)
+    hub.inbox.reports.extend(Report(worker.link.session_id, task_id, done=True) for task_id in tasks)
+    await hub.stop(grace_seconds=0)
+    assert await sync_to_async(number_succeeded)() == 10
+
+
+async def test_who_waits_until_all_is_dealt_with_does_not_wait_for_the_ends_of_others(monkeypatch):
+    """They may take long, and what it says meanwhile would be heard too late."""
+    hub, worker = await welcomed()
+    with monkeypatch.context() as patched:
+        patched.setattr(sessions, "close_some", lambda closings, now: (set(), list(closings)))
+        hub.detach(worker.link.session_id, Outcome.LOST, 1006, "")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await hub.dealt_with()
+        assert hub.inbox.closings or not hub._wake.is_set()
+    await hub.stop(grace_seconds=PATIENCE_SECONDS)
+
+
+async def test_a_worker_asks_for_more_only_when_it_was_answered_whole(monkeypatch):
+    """Else all that it was not sent yet would be asked for, and read, at once."""
+    hub, worker = await welcomed()
+    tasks = await holding(hub, worker, 5)
+    monkeypatch.setattr(inboxes, "WORK_A_PASS", 2)
+    read: list[UUID] = []
+    read_when_answered: list[int] = []
+    monkeypatch.setattr(handover, "in_full", lambda task_ids, held: read.extend(task_ids) or [])
+    monkeypatch.setattr(Link, "answered", lambda link: read_when_answered.append(len(read)))
+    hub._ask_again(worker.link, tasks)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not read_when_answered:  # noqa: ASYNC110 - the hub's own task answers
+            await asyncio.sleep(0.01)
+    assert read_when_answered == [5]
+    await hub.stop(grace_seconds=0)

@@ -66,7 +66,7 @@ def test_what_a_worker_holds_comes_from_task_holder(rows):
 
 
 def test_what_a_dead_worker_held_comes_from_task_holder(rows):
-    assert_uses("task_holder", lambda: lifecycle.rescue([rows.id], Outcome.LOST, NOW))
+    assert_uses("task_holder", lambda: lifecycle.rescue({rows.id: Outcome.LOST}, NOW))
 
 
 def test_what_all_workers_hold_is_counted_from_task_holder(rows):

@@ -34,7 +34,7 @@ class TestAnAssignedTask:
         first, second = session(), session()
         (task_id,) = assigned(first)
         lifecycle.prolong([lifecycle.SignOfLife(first.id, task_id, progress=0.9, message="nearly")], NOW)
-        lifecycle.release(first.id, [task_id], NOW)
+        lifecycle.release([(first.id, task_id)], NOW)
         assign([task_id], second)
         task = row(task_id)
         assert (task.attempt, task.progress, task.progress_message) == (2, None, "")
@@ -85,7 +85,7 @@ class TestLeftOutIs:
     def test_a_released_task_no_more(self):
         first, second = session(), session()
         (task_id,) = assigned(first)
-        lifecycle.rescue([first.id], Outcome.RELEASED, NOW)
+        lifecycle.rescue({first.id: Outcome.RELEASED}, NOW)
         assert assign([task_id], second) == [task_id]
 
 

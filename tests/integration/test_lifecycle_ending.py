@@ -18,7 +18,7 @@ class TestRelease:
     def test_makes_the_task_ready_at_once_at_no_cost(self):
         worker = session()
         (task_id,) = assigned(worker, max_attempts=1)
-        assert lifecycle.release(worker.id, [task_id], after(5)) == 1
+        assert lifecycle.release([(worker.id, task_id)], after(5)) == 1
         task = row(task_id)
         assert (task.state, task.delayed_until, task.worker_id, task.deadline) == ("pending", None, None, None)
         assert (task.attempt, task.attempts_used, task.avoid) == (1, 0, [])
@@ -27,7 +27,7 @@ class TestRelease:
     def test_keeps_the_tasks_place_and_restarts_its_waiting(self):
         worker = session()
         (task_id,) = assigned(worker)
-        lifecycle.release(worker.id, [task_id], after(5))
+        lifecycle.release([(worker.id, task_id)], after(5))
         assert (row(task_id).available_at, row(task_id).waiting_since) == (NOW, after(5))
 
     def test_gives_back_nothing_that_the_worker_does_not_hold(self):
@@ -35,13 +35,13 @@ class TestRelease:
         (held,) = assigned(holder)
         (waiting,) = pending()
         before = content([held, waiting])
-        assert lifecycle.release(other.id, [held, waiting], NOW) == 0
+        assert lifecycle.release([(other.id, held), (other.id, waiting)], NOW) == 0
         assert content([held, waiting]) == before
 
     def test_gives_back_only_the_tasks_named(self):
         worker = session()
         given_back, kept = assigned(worker, 2)
-        assert lifecycle.release(worker.id, [given_back], NOW) == 1
+        assert lifecycle.release([(worker.id, given_back)], NOW) == 1
         assert (row(given_back).state, row(kept).state) == ("pending", "assigned")
 
 
@@ -51,16 +51,16 @@ class TestRescue:
         held = assigned(dead, 2) + assigned(gone, 1)
         safe = assigned(alive, 2)
         before = content(safe)
-        assert lifecycle.rescue([dead.id, gone.id], Outcome.LOST, after(1)) == 3
+        assert lifecycle.rescue({dead.id: Outcome.LOST, gone.id: Outcome.LOST}, after(1)) == 3
         assert {row(task_id).state for task_id in held} == {"pending"}
         assert content(safe) == before
 
     def test_of_lost_tasks_uses_up_an_attempt_and_remembers_whom_to_avoid(self):
         first, second = session(), session()
         (task_id,) = assigned(first)
-        lifecycle.rescue([first.id], Outcome.LOST, after(1))
+        lifecycle.rescue({first.id: Outcome.LOST}, after(1))
         assign([task_id], second, after(2))
-        lifecycle.rescue([second.id], Outcome.LOST, after(3))
+        lifecycle.rescue({second.id: Outcome.LOST}, after(3))
         task = row(task_id)
         assert (task.state, task.delayed_until, task.attempts_used) == ("pending", None, 2)
         assert task.avoid == [str(first.id), str(second.id)]
@@ -70,7 +70,7 @@ class TestRescue:
     def test_of_released_tasks_costs_nothing_and_avoids_nobody(self):
         worker = session()
         (task_id,) = assigned(worker, max_attempts=1)
-        lifecycle.rescue([worker.id], Outcome.RELEASED, NOW)
+        lifecycle.rescue({worker.id: Outcome.RELEASED}, NOW)
         task = row(task_id)
         assert (task.state, task.attempts_used, task.avoid, task.error) == ("pending", 0, [], "")
         assert attempts(task_id) == [(1, "released")]
@@ -80,7 +80,7 @@ class TestRescue:
         for _ in range(3):
             worker = session()
             assign([task_id], worker)
-            lifecycle.rescue([worker.id], Outcome.LOST, after(1))
+            lifecycle.rescue({worker.id: Outcome.LOST}, after(1))
         task = row(task_id)
         assert (task.state, task.reason, task.attempts_used, task.finished_at) == ("failed", "lost", 3, after(1))
         assert attempts(task_id) == [(1, "lost"), (2, "lost"), (3, "lost")]
@@ -88,7 +88,7 @@ class TestRescue:
     def test_fails_a_lost_task_at_once_where_retry_on_does_not_name_it(self):
         worker = session()
         (task_id,) = assigned(worker, retry_on=[])
-        lifecycle.rescue([worker.id], Outcome.LOST, NOW)
+        lifecycle.rescue({worker.id: Outcome.LOST}, NOW)
         assert (row(task_id).state, row(task_id).reason) == ("failed", "lost")
 
     def test_leaves_what_was_finished_before(self):
@@ -96,11 +96,11 @@ class TestRescue:
         (task_id,) = assigned(worker)
         lifecycle.finish([done(worker, task_id, payload="1")], NOW)
         before = content([task_id])
-        assert lifecycle.rescue([worker.id], Outcome.LOST, after(1)) == 0
+        assert lifecycle.rescue({worker.id: Outcome.LOST}, after(1)) == 0
         assert content([task_id]) == before
 
     def test_of_nobody_takes_nothing(self):
-        assert lifecycle.rescue([], Outcome.LOST, NOW) == 0
+        assert lifecycle.rescue({}, NOW) == 0
 
 
 class TestADecisionThatComesTooLate:
@@ -110,7 +110,7 @@ class TestADecisionThatComesTooLate:
         first, second = session(), session()
         (task_id,) = assigned(first)
         read = row(task_id)
-        lifecycle.release(first.id, [task_id], NOW)
+        lifecycle.release([(first.id, task_id)], NOW)
         assign([task_id], second)
         before = content([task_id])
         assert end_attempts([Ending(read, Outcome.LOST)], after(1)) == set()

@@ -42,7 +42,7 @@ class TestADoneResult:
     def test_is_kept_as_an_attempt_when_others_came_before(self):
         first, second = session(), session()
         (task_id,) = assigned(first)
-        lifecycle.rescue([first.id], Outcome.LOST, after(1))
+        lifecycle.rescue({first.id: Outcome.LOST}, after(1))
         assign([task_id], second, after(2))
         assert finish(done(second, task_id, attempt=2), now=after(3)) == ["accepted"]
         assert attempts(task_id) == [(1, "lost"), (2, "done")]
@@ -73,7 +73,7 @@ class TestAStaleResult:
     def test_is_one_for_another_attempt_of_the_holders(self, report, number):
         worker = session()
         (task_id,) = assigned(worker)
-        lifecycle.release(worker.id, [task_id], NOW)
+        lifecycle.release([(worker.id, task_id)], NOW)
         assign([task_id], worker)
         before = content([task_id])
         assert finish(report(worker, task_id, attempt=number)) == ["stale"]
@@ -85,7 +85,7 @@ class TestAStaleResult:
     def test_is_one_for_a_task_that_waits_again(self, report):
         worker = session()
         (task_id,) = assigned(worker)
-        lifecycle.release(worker.id, [task_id], NOW)
+        lifecycle.release([(worker.id, task_id)], NOW)
         before = content([task_id])
         assert finish(report(worker, task_id)) == ["stale"]
         assert content([task_id]) == before
@@ -136,7 +136,7 @@ class TestOneBatch:
     def test_takes_the_holders_result_though_somebody_elses_came_first(self):
         holder, late = session(), session()
         (task_id,) = assigned(late)
-        lifecycle.release(late.id, [task_id], NOW)
+        lifecycle.release([(late.id, task_id)], NOW)
         assign([task_id], holder)
         assert finish(done(late, task_id, payload='"late"'), done(holder, task_id, payload='"mine"')) == [
             "stale",
@@ -147,7 +147,7 @@ class TestOneBatch:
     def test_takes_the_result_for_the_current_attempt_though_one_for_an_older_came_first(self):
         worker = session()
         (task_id,) = assigned(worker)
-        lifecycle.release(worker.id, [task_id], NOW)
+        lifecycle.release([(worker.id, task_id)], NOW)
         assign([task_id], worker)
         assert finish(done(worker, task_id, attempt=1), error(worker, task_id, attempt=2)) == ["stale", "accepted"]
         assert row(task_id).state == "failed"

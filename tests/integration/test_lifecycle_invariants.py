@@ -147,7 +147,7 @@ class TestTheDoorbell:
         lifecycle.finish([done(worker, first)], NOW)
         assert (told := news()).ended == {first}
         assert told.roster
-        lifecycle.release(worker.id, [second], NOW)
+        lifecycle.release([(worker.id, second)], NOW)
         assert (told := news()).routes == routes
         assert told.roster
         assert not told.ended
@@ -180,7 +180,7 @@ class TestTheDoorbell:
         (lost,) = assigned(worker, max_attempts=1)
         heard.clear()
         lifecycle.expire(after(1))
-        lifecycle.rescue([worker.id], Outcome.LOST, NOW)
+        lifecycle.rescue({worker.id: Outcome.LOST}, NOW)
         assert doorbell.merged(heard).ended == {late, lost}
 
     def test_is_silent_about_what_changed_nothing(self, heard):

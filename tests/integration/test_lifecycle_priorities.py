@@ -53,7 +53,7 @@ class TestPrioritise:
         (held,) = assigned(worker)
         others = pending(2)
         lifecycle.prioritise([held], 1)
-        assert lifecycle.release(worker.id, [held], after(1)) == 1
+        assert lifecycle.release([(worker.id, held)], after(1)) == 1
         assert next_in_line() == [held, *others]
 
     def test_rings_for_the_routes(self):

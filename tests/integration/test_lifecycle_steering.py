@@ -95,7 +95,7 @@ class TestRetry:
     def test_forgets_whom_to_avoid(self):
         worker = session()
         (task_id,) = assigned(worker, max_attempts=1)
-        lifecycle.rescue([worker.id], Outcome.LOST, NOW)
+        lifecycle.rescue({worker.id: Outcome.LOST}, NOW)
         lifecycle.retry([task_id], after(1))
         assert row(task_id).avoid is None
 

@@ -10,11 +10,11 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from fleet import holder_of, holders, submit
 
-from queueapp import database, doorbell
+from queueapp import database, doorbell, maintenance
 from queueapp.domain.states import Outcome
+from queueapp.inbox import Inbox
 from queueapp.lifecycle import Report, SignOfLife
 from queueapp.models import Task, WorkerSession, new_id
-from queueapp.passes import Inbox
 from queueapp.registration import Options, parse_query
 from queueapp.sessions import Attachment, Closing
 from tests.asking import asking
@@ -134,6 +134,20 @@ class TestFailure:
         assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
         assert outbox.assignments == []
         assert fleet.run().assignments[0].task.task_id == second
+
+    def test_what_workers_said_is_taken_in_though_the_tick_fails(self, fleet, monkeypatch, caplog):
+        """Else it would be lost, with whatever each tick stumbles over."""
+        (worker,) = fleet.attach("task=t")
+        (task_id,) = submit()
+        fleet.run()
+
+        def stumble(*_):
+            raise ValueError("nobody foresaw this")
+
+        monkeypatch.setattr(maintenance, "tick", stumble)
+        outbox = fleet.run(tick=True, reports=[Report(worker, task_id, done=True)])
+        assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
+        assert "A tick failed" in caplog.text
 
 
 class TestNews:

@@ -14,9 +14,9 @@ import websockets
 from uvicorn.server import ServerState
 
 from queueapp.consumers import TAKEN_IN_AT_ONCE_BYTES, WorkerConsumer
+from queueapp.inbox import Inbox
 from queueapp.link import Link
 from queueapp.models import new_id
-from queueapp.passes import Inbox
 from queueapp.server.uvicorn import QueueServer, WorkerProtocol
 from queueapp.shortcut import Shortcut, shortcut_of
 

@@ -83,7 +83,7 @@ class TestAQueue:
 
     def test_is_released_without_a_word_there(self):
         worker = session()
-        lifecycle.release(worker.id, assigned(worker, 1), NOW)
+        lifecycle.release([(worker.id, *assigned(worker, 1))], NOW)
         assert standing.mishaps("tag", NOW) == []
 
 

@@ -64,7 +64,7 @@ class TestATask:
 
     def test_that_succeeded_after_a_loss_has_both_attempts(self, worker):
         [task_id] = assigned(worker)
-        lifecycle.rescue([worker.id], Outcome.LOST, after(3))
+        lifecycle.rescue({worker.id: Outcome.LOST}, after(3))
         assign([task_id], worker, after(4))
         lifecycle.finish([done(worker, task_id)], after(6))
         assert told(task_id, after(9))[1:] == [

@@ -12,8 +12,9 @@ from uuid import UUID
 from queueapp import sessions
 from queueapp.dispatch import Assignment
 from queueapp.doorbell import Ring
+from queueapp.inbox import Inbox
 from queueapp.models import Node
-from queueapp.passes import Inbox, Outbox, Pass
+from queueapp.passes import Outbox, Pass
 
 
 class Process:

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from queueapp.dispatch import Assignment
 from queueapp.doorbell import Ring
-from queueapp.passes import Inbox, Outbox
+from queueapp.inbox import Inbox
+from queueapp.passes import Outbox
 from stateful.choosing import is_matched, is_matched_by, settle, waiting_for_nothing
 from stateful.model import Model, ModelWorker
 from stateful.process import Process

@@ -71,7 +71,7 @@ class TestCounters:
         before, session = read(), attached(NAME)
         task_id = submit(operator)
         assign(task_id, session)
-        lifecycle.release(session.id, [UUID(task_id)], database.now())
+        lifecycle.release([(session.id, UUID(task_id))], database.now())
         assert self.grown(before, "attempts_ended_total", name=NAME, outcome="released") == 1
         assert self.grown(before, "tasks_finished_total", name=NAME, state="failed") == 0
 

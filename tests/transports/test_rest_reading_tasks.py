@@ -62,7 +62,7 @@ class TestTheFilters:
         for task_id in (held, ended, returned):
             assign(task_id, worker)
         finish(ended, worker)
-        lifecycle.release(worker.id, [UUID(returned)], database.now())
+        lifecycle.release([(worker.id, UUID(returned))], database.now())
         assert listed(producer, f"worker={worker.id}") == [ended, held]
 
     def test_by_time(self, producer: APIClient) -> None:
@@ -169,7 +169,7 @@ class TestATask:
     def test_belongs_to_nobody_once_given_back(self, producer: APIClient) -> None:
         task_id, worker = submit(producer), attached("tag")
         assign(task_id, worker)
-        lifecycle.release(worker.id, [UUID(task_id)], database.now())
+        lifecycle.release([(worker.id, UUID(task_id))], database.now())
         assert producer.get(f"{TASKS}/{task_id}").json()["worker"] is None
 
     @pytest.mark.parametrize("wait", ["-1", "soon", "nan", "inf", ""])
@@ -212,7 +212,7 @@ class TestTheAttempts:
         assign(task_id, worker)
         finish(task_id, worker, done=False, error="first")
         assign(task_id, worker)
-        lifecycle.release(worker.id, [UUID(task_id)], database.now())
+        lifecycle.release([(worker.id, UUID(task_id))], database.now())
         assign(task_id, worker)
         assert [(a["number"], a["outcome"], a["error"]) for a in attempts(task_id)] == [
             (1, "error", "first"),
@@ -226,7 +226,7 @@ class TestTheAttempts:
         task_id, worker = submit(producer), attached("tag")
         for _ in range(2):
             assign(task_id, worker)
-            lifecycle.release(worker.id, [UUID(task_id)], database.now())
+            lifecycle.release([(worker.id, UUID(task_id))], database.now())
         assign(task_id, worker)
         first = producer.get(f"{TASKS}/{task_id}/attempts?limit=1").json()
         second = producer.get(first["next"]).json()

@@ -203,8 +203,8 @@ def brief_transaction(
     time by the database's clock, at which the lock was had.
 
     Not `waits_for_disk`: its commit is answered before PostgreSQL has it on the disk, which takes milliseconds.
-    For what may be undone when the database's machine fails, and only then: who reads sees it, and a commit after
-    it waits for it too. SQLite waits for the disk at no commit, as it is set here.
+    For what may be undone when PostgreSQL is killed or its machine fails, and only then: who reads sees it, and a
+    commit after it waits for it too. SQLite waits for the disk at no commit, as it is set here.
 
     One that `scans_plainly` reads an index without a bitmap. So the entries whose rows are dead are marked, and
     passed by from then on; with a bitmap each is looked at again until the next vacuum. `with_bitmaps` makes

@@ -57,7 +57,9 @@ async def test_what_was_accepted_is_done_once_whatever_dies(
     problems = [await _unrest(site)]
     calm_seconds = loop.time() - quiet_from
 
-    books, journals = Books.read(site.postgres.url), Journals(worker.journal for worker in site.workers)
+    deaths = [(spell.began, spell.ended) for spell in storm.spells if spell.kind == "postgresql killed"]
+    books = Books.read(site.postgres.url)
+    journals = Journals((worker.journal for worker in site.workers), deaths)
     problems += findings(producers.accepted, books, journals)
     problems += [f"a producer was answered {answer}" for answer in producers.unexpected]
     server_logs = [server.log for server in site.servers]

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from queueapp import database, doorbell, sessions, statements
+from queueapp import database, sessions, statements
 from queueapp.auth import LAST_USED_RESOLUTION
 from queueapp.domain.matching import Subscription as Offered
 from queueapp.domain.reach import Reach
@@ -154,9 +154,7 @@ def _end_some(now: datetime, of: str, parameters: Sequence[Any], named: Iterable
             return 0
         found = [(database.as_uuid(row[0]), bool(row[1]), _reach(row[2], row[3])) for row in rows]
         closings = _closings(found)
-        ended, left = sessions.close_some(closings, now)
-        told = [(each.session_id, each.code, each.reason) for each in closings if each.session_id in ended]
-        doorbell.ring(closed=told)
+        ended, left = sessions.expel_some(closings, now)
         beyond = ended | {each.session_id for each in left}
         within = [session_id for session_id, _, _ in found if session_id not in beyond]
         if within:

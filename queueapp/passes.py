@@ -11,8 +11,9 @@ database works on both, and neither has the other wait for the interpreter and f
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import monotonic
@@ -124,8 +125,7 @@ class Pass:
             logger.exception("A tick failed; the next tries again.")
             self._has_orphans = False
         outbox.more = self._has_orphans
-        if inbox.brings_anything() or inbox.closings:
-            self._take_in(inbox, outbox)
+        self._take_in(inbox, outbox)
 
     def _take_in_beside(self, beside: Executor, inbox: Inbox, held: Held, outbox: Outbox) -> None:
         """What is assigned meanwhile is told once both are done, though its time runs."""
@@ -176,37 +176,29 @@ class Pass:
         self._queue_rollups.end(now)
 
     def _tick(self, outbox: Outbox) -> None:
-        rings: list[doorbell.Ring] = []
-        try:
-            with doorbell.held() as rings:
-                self._do_what_is_due(database.now(), outbox)
-        finally:  # what was done before something failed is done
-            self._hear(rings)
-
-    def _do_what_is_due(self, now: datetime, outbox: Outbox) -> None:
-        lease = sessions.renew_lease(self.node_id, now)
-        outbox.lease_lost = lease is Lease.LOST
-        if lease is Lease.LAPSED:
-            # The database was away, or this process: then others may be as late as it is, and not dead.
-            self.reaps_from = sessions.lease_end(now)
-        reaps = self.reaps_from is None or now >= self.reaps_from
-        self._has_orphans = maintenance.tick(now, self._keys, self._books, reaps)
-        self._dispatcher.poll(now)
-        self._rollups.tick(now)
-        self._queue_rollups.tick(now)
-        self._retention.tick(now)
+        now = database.now()
+        with self._hearing():
+            lease = sessions.renew_lease(self.node_id, now)
+            outbox.lease_lost = lease is Lease.LOST
+            if lease is Lease.LAPSED:
+                # The database was away, or this process: then others may be as late as it is, and not dead.
+                self.reaps_from = sessions.lease_end(now)
+            reaps = self.reaps_from is None or now >= self.reaps_from
+            self._has_orphans = maintenance.tick(now, self._keys, self._books, reaps)
+            self._dispatcher.poll(now)
+            self._rollups.tick(now)
+            self._queue_rollups.tick(now)
+            self._retention.tick(now)
 
     def _end_orphans(self) -> None:
         """Some of the sessions of a process that has ended. With thousands of workers these are many, and what the
         others are given meanwhile is given between them."""
         try:
-            with doorbell.held() as rings:
+            with self._hearing():
                 self._has_orphans = sessions.end_orphans(database.now())
         except DATABASE_AWAY as error:
             logger.warning("Sessions whose process has ended wait for the next tick: %s", error)
             self._has_orphans = False
-        else:
-            self._hear(rings)
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
         """The ends of sessions come last: what arrived before still counts."""
@@ -251,14 +243,12 @@ class Pass:
     def _end_sessions(self, inbox: Inbox, outbox: Outbox) -> None:
         """As many as one transaction can. The others follow, with passes in between."""
         try:
-            with doorbell.held() as rings, database.brief_transaction(database.DISPATCH_LOCK) as now:
+            with self._hearing(), database.brief_transaction(database.DISPATCH_LOCK) as now:
                 _, left = sessions.close_some(inbox.closings, now)
         except DATABASE_AWAY as error:
             # What was said before is taken in, and answered.
             logger.warning("Sessions could not be ended: %s", error)
             left, outbox.away = inbox.closings, True
-        else:
-            self._hear(rings)
         outbox.left = Inbox(closings=left).followed_by(outbox.left)
 
     def _hold_back(self, outbox: Outbox) -> None:
@@ -266,13 +256,11 @@ class Pass:
         would be lost with them."""
         left = outbox.left
         try:
-            with doorbell.held() as rings:
+            with self._hearing():
                 sessions.drain({closing.session_id for closing in left.closings} | set(left.drains), leaving=True)
         except DATABASE_AWAY as error:
             logger.warning("Sessions that are to end could not be held back: %s", error)
             outbox.away = True
-        else:
-            self._hear(rings)
 
     def _hand_over(self, inbox: Inbox, held: Held, outbox: Outbox) -> None:
         """What others have done to the workers here and to their tasks. What a failure loses, the next tick finds.
@@ -305,6 +293,13 @@ class Pass:
             self._promote_at = maintenance.next_promotion()
             self._schedule_changed = False
         return self._promote_at
+
+    @contextmanager
+    def _hearing(self) -> Iterator[None]:
+        """Keep what rings, and hear it at the end. Not where something failed: some of it may have been undone."""
+        with doorbell.held() as rings:
+            yield
+        self._hear(rings)
 
     def _hear(self, rings: list[doorbell.Ring]) -> None:
         """After the commit. Routes, roster and schedule are for this process to deal with, the rest for all."""

@@ -213,10 +213,15 @@ def _disconnect_all(left: Sequence[Closing], now: datetime) -> None:
 @database.retried
 def _disconnect(closings: Sequence[Closing], now: datetime) -> tuple[set[UUID], list[Closing]]:
     with database.brief_transaction(database.DISPATCH_LOCK):
-        ended, left = close_some(closings, now)
-        told = [(each.session_id, each.code, each.reason) for each in closings if each.session_id in ended]
-        doorbell.ring(closed=tuple(told))
-        return ended, left
+        return expel_some(closings, now)
+
+
+def expel_some(closings: Sequence[Closing], now: datetime) -> tuple[set[UUID], list[Closing]]:
+    """`close_some` of sessions whose connections are open: they are closed where they are."""
+    ended, left = close_some(closings, now)
+    told = [(each.session_id, each.code, each.reason) for each in closings if each.session_id in ended]
+    doorbell.ring(closed=tuple(told))
+    return ended, left
 
 
 # ---- nodes

@@ -149,6 +149,20 @@ class TestFailure:
         assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
         assert "A tick failed" in caplog.text
 
+    def test_nobody_hears_of_what_a_failed_tick_has_undone(self, fleet, monkeypatch):
+        """Guard: `Pass._hearing` hears nothing then. A worker would be told to drop a task that is its own."""
+        heard: list[doorbell.Ring] = []
+        unlisten = doorbell.listen(heard.append)
+
+        def stumble(*_):
+            doorbell.ring(revoked=[doorbell.Revoked(new_id(), new_id(), 1, "timeout")])
+            raise ValueError("nobody foresaw this")
+
+        monkeypatch.setattr(maintenance, "tick", stumble)
+        fleet.run(tick=True)
+        unlisten()
+        assert [ring for ring in heard if ring.revoked] == []
+
 
 class TestNews:
     def test_it_leaves_after_the_commit_and_without_what_the_pass_has_dealt_with(self, fleet):

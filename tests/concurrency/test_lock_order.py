@@ -6,6 +6,8 @@ A third party holds up the two that race where one statement locks several rows,
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from django.db import connection, transaction
 
@@ -86,7 +88,7 @@ class TestOnePassOfManyVerbs:
         worker, _ = workers
         first, last = rows.assigned(worker, 2)
         busy = self.run(reports=[done(worker, last)], signs=[SignOfLife(worker.id, first)])
-        cancel = lambda: lifecycle.cancel([first, last], database.now())  # noqa: E731
+        cancel = partial(lifecycle.cancel, [first, last], database.now())
         [(_, verdict)], cancelled = interleave(busy, after("UPDATE queueapp_task"), cancel)
         assert (verdict, cancelled) == ("accepted", {first})
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 
 import jwt
 from django.db import DEFAULT_DB_ALIAS
@@ -25,7 +26,7 @@ from queueapp.domain.names import is_storable
 from queueapp.domain.reach import Reach, bounds_text
 from queueapp.models import ApiKey
 
-_COLUMNS = [field.attname for field in ApiKey._meta.concrete_fields]
+KEY_COLUMNS = [field.attname for field in ApiKey._meta.concrete_fields]
 """Every request asks for a key: written out, since to put the question together takes Django ten times as long."""
 
 KEY_PREFIX = "wq_"
@@ -87,7 +88,7 @@ def create_key(
         name=name,
         role=role,
         prefix=text[:SHOWN_PREFIX_LENGTH],
-        digest=_digest(text),
+        digest=digest_of(text),
         task_globs=globs,
         bounds=dict(bounds) if bounds else None,
         created_by=created_by,
@@ -110,17 +111,19 @@ def authenticate(token: str) -> ApiKey | None:
         return None
     rows = statements.execute(
         f"""
-        SELECT {database.clock()}, {", ".join(_COLUMNS)} FROM queueapp_apikey
+        SELECT {database.clock()}, {", ".join(KEY_COLUMNS)} FROM queueapp_apikey
         WHERE digest = %s AND revoked_at IS NULL
         """,
-        [_digest(token)],
+        [digest_of(token)],
     )
-    if not rows:
-        return None
-    [(read_at, *columns)] = rows
-    key = ApiKey.from_db(DEFAULT_DB_ALIAS, _COLUMNS, columns)
+    return key_of_row(*rows[0]) if rows else None
+
+
+def key_of_row(read_at: Any, *columns: Any) -> ApiKey:
+    """A key that is being used: from `database.clock()` and its `KEY_COLUMNS`, as the driver has them."""
+    key = ApiKey.from_db(DEFAULT_DB_ALIAS, KEY_COLUMNS, columns)
     key.read_at = database.told_time(read_at)
-    # As the driver has them; the other times are not read here.
+    # The other times are not read here.
     key.task_globs = database.as_json(key.task_globs)
     key.bounds = database.as_json(key.bounds)
     key.last_used_at = key.last_used_at and database.as_datetime(key.last_used_at)
@@ -148,7 +151,7 @@ def authenticate_worker(token: str) -> WorkerIdentity:
     return WorkerIdentity()
 
 
-def _digest(token: str) -> str:
+def digest_of(token: str) -> str:
     """A plain digest is right here: a slow or salted one protects secrets that can be guessed, and 256 random
     bits cannot. It is also what makes the lookup one step."""
     return hashlib.sha256(token.encode()).hexdigest()

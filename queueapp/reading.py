@@ -1,26 +1,32 @@
-"""One task by its id, as its producer reads it. The statement and the row are written out: to put them together
-takes the ORM six times as long as all the rest, and who waits for a task asks for it twice."""
+"""Tasks by their ids, as their producers read them. The statements and the rows are written out: to put them
+together takes the ORM six times as long as all the rest, and who waits for a task asks for it twice."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, models
 
 from queueapp import database, statements
+from queueapp.auth import KEY_COLUMNS, key_of_row
 from queueapp.models import ApiKey, Route, Task
+from queueapp.statements import NAMED, Given
 
 _FIELDS = Task._meta.concrete_fields
 _NAMES = [field.attname for field in _FIELDS]
 _COLUMNS = f"{', '.join(f'task.{field.column}' for field in _FIELDS)}, route.attrs"
 _TABLES = "queueapp_task AS task JOIN queueapp_route AS route ON route.id = task.route_id"
 _BY_ID = f"SELECT {_COLUMNS} FROM {_TABLES} WHERE task.id = %s"
-_WITH_KEY = f"""
-    SELECT apikey.role, apikey.task_globs, {_COLUMNS}
-    FROM {_TABLES} JOIN queueapp_apikey AS apikey ON apikey.id = %s AND apikey.revoked_at IS NULL
-    WHERE task.id = %s
+_OF_KEY = 1 + len(KEY_COLUMNS)
+_DIGEST = 1 + KEY_COLUMNS.index("digest")
+_ASKED = Given("asked", task_id="uuid", digest="text")
+_WITH_KEYS = f"""
+    {", ".join(f"apikey.{column}" for column in KEY_COLUMNS)}, {_COLUMNS}
+    FROM asked JOIN queueapp_apikey AS apikey ON apikey.digest = asked.digest AND apikey.revoked_at IS NULL
+    JOIN queueapp_task AS task ON task.id = asked.task_id
+    JOIN queueapp_route AS route ON route.id = task.route_id
     """
 
 
@@ -47,12 +53,32 @@ def task_by_id(task_id: UUID) -> Task | None:
     return _task(rows[0]) if rows else None
 
 
+def tasks_by_id(task_ids: Iterable[UUID]) -> dict[UUID, Task]:
+    """Those of the tasks that there are, with their routes."""
+    rows = statements.rows_of(task_ids, f"SELECT {_COLUMNS} FROM {_TABLES} WHERE task.id IN ({NAMED})")
+    return {task.id: task for task in map(_task, rows)}
+
+
 def task_while_key_holds(task_id: UUID, key: ApiKey) -> Task | None:
-    """The same, but None also if the key is revoked or not good for the same any more as when it was read."""
-    for role, task_globs, *row in statements.execute(_WITH_KEY, [key.pk, database.adapt(task_id)]):
-        if (role, database.as_json(task_globs)) == (key.role, key.task_globs):
-            return _task(row)
+    """The task, but None also if the key is revoked or not good for the same any more as when it was read."""
+    for task, now in tasks_with_keys([(task_id, key.digest)]).values():
+        if (now.role, now.task_globs) == (key.role, key.task_globs):
+            return task
     return None
+
+
+def tasks_with_keys(asked: Iterable[tuple[UUID, str]]) -> dict[tuple[UUID, str], tuple[Task, ApiKey]]:
+    """Tasks with their routes, each with the key by whose digest it is asked for. Neither those that there are not
+    nor those whose key is unknown or revoked."""
+    found: dict[tuple[UUID, str], tuple[Task, ApiKey]] = {}
+    keys: dict[str, ApiKey] = {}
+    statement = f"WITH {_ASKED.table} SELECT {database.clock()}, {_WITH_KEYS}"
+    for row in statements.execute(statement, [_ASKED.rows(asked)]):
+        task, digest = _task(row[_OF_KEY:]), row[_DIGEST]
+        if digest not in keys:
+            keys[digest] = key_of_row(*row[:_OF_KEY])
+        found[task.id, digest] = task, keys[digest]
+    return found
 
 
 def _task(row: Sequence[Any]) -> Task:

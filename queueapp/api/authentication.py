@@ -28,8 +28,9 @@ class KeyHolder:
         return str(self.key)
 
 
-def _token_of(request: Request) -> str | None:
-    scheme, _, token = get_authorization_header(request).decode("latin-1").partition(" ")
+def token_of(header: str) -> str | None:
+    """The token of an `Authorization`; None for another scheme, or none."""
+    scheme, _, token = header.partition(" ")
     return token.strip() if scheme.lower() == SCHEME else None
 
 
@@ -37,7 +38,7 @@ class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer wq_…`: `request.auth` is the ApiKey. A bad key is refused, whoever has a session."""
 
     def authenticate(self, request: Request) -> tuple[KeyHolder, ApiKey] | None:
-        token = _token_of(request)
+        token = token_of(get_authorization_header(request).decode("latin-1"))
         if token is None:
             return None
         key = authenticate(token)

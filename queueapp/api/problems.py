@@ -97,6 +97,17 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
     return response
 
 
+def problem_response(exception: Exception) -> HttpResponse:
+    """The same for who is served beside DRF. Raises again what nobody foresaw."""
+    answer = exception_handler(exception, {})
+    if answer is None:
+        raise exception
+    response = _json(answer.status_code, answer.data)
+    if "Retry-After" in answer:
+        response["Retry-After"] = answer["Retry-After"]
+    return response
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's 400, for what is refused before a view is found."""
     if not _is_of_the_api(request):
@@ -136,7 +147,11 @@ def _problem(
 
 
 def _plain(status: int, detail: str) -> HttpResponse:
-    return HttpResponse(json.dumps(document(status, detail)), status=status, content_type=MEDIA_TYPE)
+    return _json(status, document(status, detail))
+
+
+def _json(status: int, body: Any) -> HttpResponse:
+    return HttpResponse(json.dumps(body), status=status, content_type=MEDIA_TYPE)
 
 
 def _field_document(error: FieldError) -> dict[str, Any]:

@@ -23,16 +23,23 @@ class KeyThrottle(BaseThrottle):
     """429 with `Retry-After` when the key's bucket is empty."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        rate = config().throttle
-        if not rate or not isinstance(request.auth, ApiKey) or COUNTED in request.META:
-            return True
-        # A request that waits for its task goes through the view again at the end.
-        request.META[COUNTED] = True
-        self._wait_seconds = _take(request.auth.digest, rate)
+        self._wait_seconds = wait_seconds(request.META, request.auth) if isinstance(request.auth, ApiKey) else 0
         return not self._wait_seconds
 
     def wait(self) -> float:
         return self._wait_seconds
+
+
+def wait_seconds(meta: dict[str, Any], key: ApiKey) -> int:
+    """0: the request (its META) may be served. It is counted once: one that waits for its task goes through the
+    view again at the end."""
+    rate = config().throttle
+    if not rate or COUNTED in meta:
+        return 0
+    wait = _take(key.digest, rate)
+    if not wait:
+        meta[COUNTED] = True
+    return wait
 
 
 def _take(digest: str, rate: Rate) -> int:

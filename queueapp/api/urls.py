@@ -2,17 +2,17 @@
 
 from django.urls import path, re_path
 
-from queueapp.api import callbacks, events, explain, operations, queues, tasks, workers
+from queueapp.api import callbacks, events, explain, operations, queues, task_requests, tasks, workers
 from queueapp.api.base import UnknownPath
 from queueapp.api.schema import serving
 
 app_name = "api"
 
 urlpatterns = [
-    path("tasks", tasks.task_list, name="tasks"),
+    path("tasks", task_requests.task_list, name="tasks"),
     path("tasks/cancel", operations.CancelTasks.as_view(), name="cancel-tasks"),
     path("tasks/retry", operations.RetryTasks.as_view(), name="retry-tasks"),
-    path("tasks/<uuid:task_id>", tasks.task_detail, name="task"),
+    path("tasks/<uuid:task_id>", task_requests.task_detail, name="task"),
     path("tasks/<uuid:task_id>/attempts", tasks.AttemptList.as_view(), name="attempts"),
     path("tasks/<uuid:task_id>/explain", explain.ExplainTask.as_view(), name="explain-task"),
     path("route", explain.Route.as_view(), name="route"),

@@ -53,7 +53,13 @@ class Ring:
 
 Listener = Callable[[Ring], None]
 _listeners: list[Listener] = []
-_thread = threading.local()
+
+
+class _Thread(threading.local):
+    held: list[Ring] | None = None
+
+
+_thread = _Thread()
 
 
 def listen(listener: Listener) -> Callable[[], None]:
@@ -74,7 +80,8 @@ def ring(
     closed: Iterable[tuple[UUID, int, str]] = (),
     callbacks: bool = False,
 ) -> None:
-    """Tell the listeners once the transaction is committed; a transaction rolled back tells nobody."""
+    """Tell the listeners, or who has this thread's news `held`, once the transaction is committed; one that is
+    rolled back tells nobody."""
     news = Ring(
         routes=frozenset(routes),
         ended=frozenset(ended),
@@ -88,17 +95,22 @@ def ring(
     )
     if not news:
         return
-    held: list[Ring] | None = getattr(_thread, "held", None)
-    if held is None:
-        transaction.on_commit(lambda: deliver(news), robust=True)
+    held = _thread.held
+    transaction.on_commit(lambda: _pass_on(news, held), robust=True)
+
+
+def _pass_on(news: Ring, held: list[Ring] | None) -> None:
+    """`held`: where news was kept when this rang. Nobody looks into a list any more that is no longer kept."""
+    if held is None or held is not _thread.held:
+        deliver(news)
     else:
         held.append(news)
 
 
 @contextmanager
 def held() -> Iterator[list[Ring]]:
-    """Keep this thread's rings in a list instead. Who holds them acts on them itself and, after its commit,
-    delivers what concerns others."""
+    """Keep in a list instead what rings on this thread and is committed. Who holds it acts on it itself, and
+    delivers what concerns others. What rings here and is committed later is delivered."""
     _thread.held = []
     try:
         yield _thread.held

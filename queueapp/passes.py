@@ -233,12 +233,11 @@ class Pass:
 
     def _write(self, inbox: Inbox, outbox: Outbox) -> None:
         lock = database.DISPATCH_LOCK if inbox.moves_workers() else None
-        with doorbell.held() as rings, database.brief_transaction(lock) as now:
+        with self._hearing(), database.brief_transaction(lock) as now:
             verdicts = _perform(self.node_id, inbox, now)
         outbox.attached += inbox.attachments
         self._keys.attached(each.session_id for each in inbox.attachments if each.api_key)
         outbox.verdicts += zip(inbox.reports, verdicts, strict=True)
-        self._hear(rings)
 
     def _end_sessions(self, inbox: Inbox, outbox: Outbox) -> None:
         """As many as one transaction can. The others follow, with passes in between."""
@@ -296,18 +295,18 @@ class Pass:
 
     @contextmanager
     def _hearing(self) -> Iterator[None]:
-        """Keep what rings, and hear it at the end. Not where something failed: some of it may have been undone."""
-        with doorbell.held() as rings:
-            yield
-        self._hear(rings)
-
-    def _hear(self, rings: list[doorbell.Ring]) -> None:
-        """After the commit. Routes, roster and schedule are for this process to deal with, the rest for all."""
-        news = doorbell.merged(rings)
-        self._dispatcher.hear(news.routes, news.keys)
-        self._schedule_changed = self._schedule_changed or news.scheduled
-        if others := replace(news, routes=frozenset(), roster=False, keys=False, scheduled=False):
-            doorbell.deliver(others)
+        """Keep what is committed until the end, and hear it then, though something failed after it. Routes, roster
+        and schedule are for this process to deal with, the rest for all."""
+        rings: list[doorbell.Ring] = []
+        try:
+            with doorbell.held() as rings:
+                yield
+        finally:
+            news = doorbell.merged(rings)
+            self._dispatcher.hear(news.routes, news.keys)
+            self._schedule_changed = self._schedule_changed or news.scheduled
+            if others := replace(news, routes=frozenset(), roster=False, keys=False, scheduled=False):
+                doorbell.deliver(others)
 
 
 def _perform(node_id: UUID, inbox: Inbox, now: datetime) -> list[Verdict]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoCaptureOnCommitCallbacks
 from rows import NOW, after, assign, assigned, done, error, pending, row, session
 
 from queueapp import doorbell, lifecycle, maintenance
@@ -119,21 +121,24 @@ class TestATaskThatEnds:
         assert not Task.objects.filter(finished_at__isnull=False).exists()
 
     @named(EVERY_END)
-    def test_rings_for_it(self, end: Callable[[], UUID]):
-        with doorbell.held() as rings:
+    def test_rings_for_it(
+        self, end: Callable[[], UUID], django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    ):
+        with doorbell.held() as rings, django_capture_on_commit_callbacks(execute=True):
             end()
         assert doorbell.merged(rings).callbacks
 
-    def test_owes_nothing_without_a_url(self):
+    def test_owes_nothing_without_a_url(self, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks):
         worker = session()
         succeeded, broken = assigned(worker, 2)
-        with doorbell.held() as rings:
+        with doorbell.held() as rings, django_capture_on_commit_callbacks(execute=True):
             lifecycle.finish([done(worker, succeeded), error(worker, broken)], NOW)
             lifecycle.cancel(pending(), NOW)
             pending(expires_in=1)
             lifecycle.expire(after(2))
         assert not Delivery.objects.exists()
-        assert not doorbell.merged(rings).callbacks
+        news = doorbell.merged(rings)
+        assert (len(news.ended), news.callbacks) == (4, False)
 
     def test_owes_nothing_while_it_is_tried_again(self):
         worker = session()
@@ -192,14 +197,17 @@ class TestTheHotPath:
         assert not any("queueapp_delivery" in sql for sql in plain)
         assert len(with_callback) - len(plain) == 2
 
-    def test_has_the_tick_ask_for_due_callbacks_in_the_statement_that_asks_for_all(self):
+    def test_has_the_tick_ask_for_due_callbacks_in_the_statement_that_asks_for_all(
+        self, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks
+    ):
         keys = Watch(new_id())
         maintenance.tick(NOW, keys, activity.Books())
-        with CaptureQueriesContext(connection) as idle, doorbell.held() as rings:
+        committed = partial(django_capture_on_commit_callbacks, execute=True)
+        with CaptureQueriesContext(connection) as idle, doorbell.held() as rings, committed():
             maintenance.tick(NOW, keys, activity.Books())
         assert not doorbell.merged(rings).callbacks
         cancelled_while_pending()
-        with CaptureQueriesContext(connection) as due, doorbell.held() as rings:
+        with CaptureQueriesContext(connection) as due, doorbell.held() as rings, committed():
             maintenance.tick(NOW, keys, activity.Books())
         assert doorbell.merged(rings).callbacks
         assert len(idle) == len(due) == 1

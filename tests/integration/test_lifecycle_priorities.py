@@ -56,9 +56,9 @@ class TestPrioritise:
         assert lifecycle.release([(worker.id, held)], after(1)) == 1
         assert next_in_line() == [held, *others]
 
-    def test_rings_for_the_routes(self):
+    def test_rings_for_the_routes(self, django_capture_on_commit_callbacks):
         (task_id,) = pending()
-        with doorbell.held() as rings:
+        with doorbell.held() as rings, django_capture_on_commit_callbacks(execute=True):
             lifecycle.prioritise([task_id], 7)
         assert doorbell.merged(rings).routes == {row(task_id).route_id}
 

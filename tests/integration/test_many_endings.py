@@ -8,14 +8,14 @@ from unittest.mock import patch
 from uuid import UUID
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from fleet import Fleet, holder_of, holders, submit
 
-from queueapp import database, doorbell, inbox, lifecycle, sessions
+from queueapp import access, database, doorbell, inbox, lifecycle, maintenance, sessions
 from queueapp.auth import create_key
 from queueapp.domain.states import Outcome, SessionState
 from queueapp.inbox import Inbox
-from queueapp.lifecycle import Report
+from queueapp.lifecycle import Report, activity
 from queueapp.models import ApiKey, Attempt, Node, Task, WorkerSession, new_id
 from queueapp.passes import Outbox
 from queueapp.registration import parse_query
@@ -252,6 +252,20 @@ class TestADeadProcess:
             reaper.run(tick=True)
         assert Task.objects.get(pk=task_id).state == "expired"
         reaper.unlisten()
+
+    def test_of_whose_end_a_part_is_undone_rings_for_nothing(self, dead):
+        """Its tasks are its workers' own still, and `maintenance` goes on."""
+
+        def refuse(execute, sql, params, many, context):
+            if "UPDATE" in sql and '"leaving"' in sql:  # when the first tasks were taken back
+                raise ValueError("nobody foresaw this")
+            return execute(sql, params, many, context)
+
+        Node.objects.filter(pk=dead.node_id).update(stopped_at=database.now())
+        with doorbell.held() as rings, connection.execute_wrapper(refuse):
+            maintenance.tick(database.now(), access.Watch(new_id()), activity.Books())
+        assert rings == []
+        assert holders().total() == 7
 
     def test_that_is_not_dead_cannot_go_on(self, dead):
         reaper = Fleet()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from fleet import holder_of, holders, submit
 from queueapp import database, doorbell, maintenance
 from queueapp.domain.states import Outcome
 from queueapp.inbox import Inbox
-from queueapp.lifecycle import Report, SignOfLife
+from queueapp.lifecycle import Report, SignOfLife, ending
 from queueapp.models import Task, WorkerSession, new_id
 from queueapp.registration import Options, parse_query
 from queueapp.sessions import Attachment, Closing
@@ -149,19 +150,33 @@ class TestFailure:
         assert [verdict for _, verdict in outbox.verdicts] == ["accepted"]
         assert "A tick failed" in caplog.text
 
-    def test_nobody_hears_of_what_a_failed_tick_has_undone(self, fleet, monkeypatch):
-        """Guard: `Pass._hearing` hears nothing then. A worker would be told to drop a task that is its own."""
+    @pytest.mark.parametrize("error", [OperationalError("gone"), ValueError("nobody foresaw this")])
+    def test_of_a_tick_that_fails_what_was_committed_is_heard_and_what_was_undone_is_not(
+        self, fleet, monkeypatch, error
+    ):
+        """Guards: `Pass._hearing` hears at the end whatever comes, or a worker works on at a task that was taken
+        from it; `doorbell.ring` waits for the commit, or one drops a task that is its own."""
+        monkeypatch.setattr(ending, "PER_TRANSACTION", 1)
+        (worker,) = fleet.attach("task=t")
+        overdue, undone = sorted(submit(2))
+        fleet.run()
+        Task.objects.update(deadline=database.now())
+        endings = []
+
+        def refuse(execute, sql, params, many, context):
+            if "state = ending.new_state" in sql:
+                endings.append(sql)
+                if len(endings) == 2:
+                    raise error
+            return execute(sql, params, many, context)
+
         heard: list[doorbell.Ring] = []
         unlisten = doorbell.listen(heard.append)
-
-        def stumble(*_):
-            doorbell.ring(revoked=[doorbell.Revoked(new_id(), new_id(), 1, "timeout")])
-            raise ValueError("nobody foresaw this")
-
-        monkeypatch.setattr(maintenance, "tick", stumble)
-        fleet.run(tick=True)
+        with connection.execute_wrapper(refuse), suppress(OperationalError):
+            fleet.run(tick=True)
         unlisten()
-        assert [ring for ring in heard if ring.revoked] == []
+        assert doorbell.merged(heard).revoked == (doorbell.Revoked(worker, overdue, 1, "timeout"),)
+        assert (Task.objects.get(pk=overdue).attempts_used, Task.objects.get(pk=undone).attempts_used) == (1, 0)
 
 
 class TestNews:

@@ -289,8 +289,8 @@ class Pass:
     def _next_promotion(self, inbox: Inbox) -> datetime | None:
         """Asked for only when it may have changed: who has just been given a task waits for the answer."""
         if inbox.tick or inbox.scheduled or self._schedule_changed:
+            self._schedule_changed = False  # before it is asked: results taken in beside may change it meanwhile
             self._promote_at = maintenance.next_promotion()
-            self._schedule_changed = False
         return self._promote_at
 
     @contextmanager

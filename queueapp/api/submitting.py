@@ -75,7 +75,7 @@ def _is_plain(request: HttpRequest) -> bool:
         request.META.get("CONTENT_TYPE") == JSON
         and not request.META.get("QUERY_STRING")
         and "HTTP_IDEMPOTENCY_KEY" not in request.META
-        and len(request.body) <= LARGEST_BYTES
+        and len(request.body) <= min(LARGEST_BYTES, config().body_limit_bytes)
         and not is_array(request.body)
     )
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from admin_rows import Scene, Stage, scene
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import close_old_connections
 from django.test import AsyncClient, Client, override_settings
@@ -17,6 +18,7 @@ from rest_framework.test import APIClient
 from waiting_requests import LONG
 
 from queueapp import background, database, lifecycle, live
+from queueapp.api import gathering, plain
 from queueapp.auth import create_key
 from queueapp.domain.matching import Subscription
 from queueapp.lifecycle import Choice, Report
@@ -92,6 +94,15 @@ def _answers_are_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Client, "request", request)
     monkeypatch.setattr(AsyncClient, "request", request_async)
+
+
+@pytest.fixture(params=["by itself", "with others"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain request is served by its view, or with others that come at the same time: nobody can tell."""
+    if request.param == "with others":
+        monkeypatch.setattr(plain, "is_apart", lambda _: True)
+        # On the thread of the test, whose transaction nobody else sees.
+        monkeypatch.setattr(gathering, "off_loop", lambda work: sync_to_async(work)())
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 from queueapp.models import ApiKey
 from tests.transports.conftest import Caller, assert_problem, assign, attached, submit
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("either_way")]
 
 EVERY_READ = ["/api/v1/tasks", "/api/v1/workers", "/api/v1/queues", "/work/list"]
 

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from queueapp import database
 from queueapp.auth import authenticate, create_key
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("either_way")]
 
 
 class Asked:

@@ -14,7 +14,7 @@ from queueapp import database, lifecycle
 from queueapp.models import Attempt
 from tests.transports.conftest import assert_problem, assign, attached, finish, ids, submit
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("either_way")]
 
 TASKS = "/api/v1/tasks"
 

@@ -7,7 +7,7 @@ from rest_framework.test import APIClient
 
 from tests.transports.conftest import assert_problem, submit
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("either_way")]
 
 ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from queueapp.models import Task
 from tests.transports.conftest import assert_problem, submit
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("either_way")]
 
 TASKS = "/api/v1/tasks"
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

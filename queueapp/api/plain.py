@@ -28,6 +28,8 @@ def may_ask(key: ApiKey | None, request: HttpRequest) -> bool:
     return key is not None and key.role in IsProducer.roles and not wait_seconds(request.META, key)
 
 
-def json_response(view: type[ApiView], body: bytes, status: int = 200) -> HttpResponse:
-    """As the view would answer."""
-    return HttpResponse(body, status=status, content_type=JSON, headers=view().default_response_headers)
+def json_response(request: HttpRequest, view_class: type[ApiView], body: bytes, status: int = 200) -> HttpResponse:
+    """As the view would answer the request."""
+    view = view_class()
+    view.setup(request)
+    return HttpResponse(body, status=status, content_type=JSON, headers=view.default_response_headers)

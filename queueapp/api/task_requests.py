@@ -69,7 +69,7 @@ async def _submitted_with_others(
                 return ended
             gone = json_text(receipts_document([stored.task_id])).encode()  # it is no more, but it was submitted
             document = ended.content if ended.status_code == 200 else gone
-    response = json_response(TaskList, document, status=201)
+    response = json_response(request, TaskList, document, status=201)
     response["Location"] = f"{request.path}/{stored.task_id}"
     return response
 
@@ -120,7 +120,9 @@ async def _read_with_others(
     if ends is not None and fetched is not None and not fetched.is_terminal:
         await ends.until_terminal(task_id, seconds)
         fetched = await fetching.fetch(task_id, token, request)
-    return None if fetched is None else json_response(TaskDetail, fetched.document)
+        if fetched is None:
+            return await _read_alone(request, task_id, None, 0.0)  # not to wait once more
+    return None if fetched is None else json_response(request, TaskDetail, fetched.document)
 
 
 async def _read_alone(

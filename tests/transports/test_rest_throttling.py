@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 from queueapp.domain.rates import Rate
 from tests.transports.conftest import Caller, assert_problem, submit
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("either_way")]
 
 
 def throttle(settings: Any, rate: str) -> None:

@@ -19,15 +19,15 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 from waiting_requests import LONG, cancel, cancel_all, unheard, until_waiting
 
-from queueapp import doorbell
-from queueapp.api import tasks
+from queueapp import doorbell, lifecycle, reading
+from queueapp.api import fetching
 from queueapp.api.base import off_loop
 from queueapp.auth import create_key
 from queueapp.models import ApiKey, Task
 from queueapp.waiting import listening, number_waiting
 from tests.transports.conftest import assert_problem
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("either_way")]
 
 
 async def get(key: str, path: str) -> Any:
@@ -73,10 +73,11 @@ class TestWaiting:
         self, key: str, task_id: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Which has a problem (503) for it; here it is back by then."""
-        away = OperationalError("the connection is gone")
-        monkeypatch.setattr(tasks, "task_while_key_holds", Mock(side_effect=away))
         request = asyncio.create_task(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"))
         await until_waiting(1)
+        away = OperationalError("the connection is gone")
+        for module in (reading, fetching):
+            monkeypatch.setattr(module, "tasks_with_keys", Mock(side_effect=away))
         await off_loop(partial(cancel, task_id))
         response = await asyncio.wait_for(request, LONG / 2)
         assert (response.status_code, response.json()["state"]) == (200, "cancelled")
@@ -181,14 +182,14 @@ class TestPrefer:
     @pytest.mark.usefixtures("slow_poll")
     async def test_is_answered_when_the_task_ends_before_the_wait(self, key: str, monkeypatch: pytest.MonkeyPatch):
         """A worker may be quicker than the way from the submission to the wait."""
-        monkeypatch.setattr(tasks, "_submit", ended_at_once(tasks._submit))
+        monkeypatch.setattr(lifecycle, "submit", ended_at_once(lifecycle.submit))
         response = await asyncio.wait_for(self.post(key, {"name": "tag"}, "wait=60"), LONG / 2)
         assert (response.status_code, response.json()["state"]) == (201, "cancelled")
 
     async def test_answers_with_a_receipt_when_the_task_is_no_more(
         self, key: str, monkeypatch: pytest.MonkeyPatch
     ):
-        monkeypatch.setattr(tasks, "_submit", gone_at_once(tasks._submit))
+        monkeypatch.setattr(lifecycle, "submit", gone_at_once(lifecycle.submit))
         response = await self.post(key, {"name": "tag"}, "wait=1")
         assert response.status_code == 201
         assert response["Location"].endswith(response.json()["ids"][0])

@@ -1,0 +1,91 @@
+"""What is asked for at the same time is done in one go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from queueapp.api.gathering import AT_ONCE, Gathering
+
+LONG = 60
+
+
+class Served:
+    """Doubles numbers, once it is let to; remembers what came in one go. An odd one fails."""
+
+    def __init__(self) -> None:
+        self.goes: list[list[int]] = []
+        self.may_go = threading.Semaphore(0)
+        self.has_begun = threading.Event()
+
+    def __call__(self, asked: Sequence[int]) -> list[int]:
+        self.goes.append(list(asked))
+        self.has_begun.set()
+        assert self.may_go.acquire(timeout=LONG)
+        if any(number % 2 for number in asked):
+            raise ValueError("odd")
+        return [2 * number for number in asked]
+
+
+@pytest.fixture
+def served() -> Served:
+    return Served()
+
+
+async def begun(served: Served) -> None:
+    assert await asyncio.to_thread(served.has_begun.wait, LONG)
+
+
+async def test_who_comes_meanwhile_is_served_in_the_next_go(served: Served) -> None:
+    gathering = Gathering(served)
+    first = asyncio.create_task(gathering.ask(2))
+    await begun(served)
+    others = [asyncio.create_task(gathering.ask(number)) for number in (4, 6, 8)]
+    served.may_go.release(2)
+    assert await asyncio.gather(first, *others) == [4, 8, 12, 16]
+    assert served.goes == [[2], [4, 6, 8]]
+
+
+async def test_many_take_several_goes(served: Served) -> None:
+    gathering = Gathering(served)
+    served.may_go.release(2)
+    asked = range(0, 4 * AT_ONCE, 2)
+    assert await asyncio.gather(*map(gathering.ask, asked)) == [2 * number for number in asked]
+    assert [len(go) for go in served.goes] == [AT_ONCE, AT_ONCE]
+
+
+async def test_what_fails_fails_for_all_whom_it_was_to_serve_and_for_nobody_else(served: Served) -> None:
+    gathering = Gathering(served)
+    first = asyncio.create_task(gathering.ask(1))
+    await begun(served)
+    others = [asyncio.create_task(gathering.ask(number)) for number in (2, 4)]
+    served.may_go.release(2)
+    with pytest.raises(ValueError, match="odd"):
+        await first
+    assert await asyncio.gather(*others) == [4, 8]
+
+
+async def test_who_leaves_keeps_nobody_from_an_answer(served: Served) -> None:
+    gathering = Gathering(served)
+    leaving, staying = (asyncio.create_task(gathering.ask(number)) for number in (2, 4))
+    await begun(served)
+    leaving.cancel()
+    served.may_go.release(1)
+    assert await staying == 8
+    served.may_go.release(1)
+    assert await gathering.ask(6) == 12
+
+
+def test_serves_on_one_event_loop_after_another(served: Served) -> None:
+    gathering = Gathering(served)
+
+    async def left_in_the_middle() -> None:
+        asyncio.create_task(gathering.ask(2))  # noqa: RUF006 - it ends with the loop
+        await begun(served)
+        served.may_go.release(2)
+
+    asyncio.run(left_in_the_middle())
+    assert asyncio.run(gathering.ask(4)) == 8

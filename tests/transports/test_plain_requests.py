@@ -26,21 +26,26 @@ pytestmark = pytest.mark.django_db
 
 TASKS = "/api/v1/tasks"
 BODY = b'{"name": "tag", "attrs": {"cloud": "aws"}, "data": {"n": [1, 2.50, "\xc3\xbc"]}}'
-OF_THIS_TASK = re.compile(rb'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|"[0-9-]{10}T[0-9:.]+Z"')
+OF_THIS_TASK = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9-]{10}T[0-9:.]+Z")
 """Its id, and times."""
 
 Ask = Callable[[APIClient, str], Any]
 
 
+@pytest.fixture(autouse=True)
+def _on_this_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else sees what the transaction of a test does."""
+    for module in (gathering, task_requests):
+        monkeypatch.setattr(module, "off_loop", lambda work: sync_to_async(work)())
+
+
+def serve_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "is_apart", lambda _: True)
+
+
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> None:
-    _serve_together(monkeypatch)
-
-
-def _serve_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "is_apart", lambda _: True)
-    # On the thread of the test, whose transaction nobody else sees.
-    monkeypatch.setattr(gathering, "off_loop", lambda work: sync_to_async(work)())
+    serve_together(monkeypatch)
 
 
 @contextmanager
@@ -94,10 +99,10 @@ UNUSUAL = {
 }
 
 
-def told(response: Any) -> tuple[int, dict[str, str], bytes]:
+def told(response: Any) -> tuple[int, dict[str, str], Any]:
     headers = {name: OF_THIS_TASK.sub(b"*", value.encode()).decode() for name, value in response.items()}
     headers.pop("Content-Length", None)
-    return response.status_code, headers, OF_THIS_TASK.sub(b"*", response.content)
+    return response.status_code, headers, json.loads(OF_THIS_TASK.sub(b"*", response.content))
 
 
 @pytest.mark.parametrize("ask", {**PLAIN, **UNUSUAL}.values(), ids={**PLAIN, **UNUSUAL})
@@ -105,7 +110,7 @@ def test_are_answered_alike(producer: APIClient, monkeypatch: pytest.MonkeyPatch
     task_id = submit(producer, data={"n": [1, 2.5]})
     alone = told(ask(producer, task_id))
     Task.objects.filter(unique_key="u").delete()
-    _serve_together(monkeypatch)
+    serve_together(monkeypatch)
     assert told(ask(producer, task_id)) == alone
 
 

@@ -20,7 +20,7 @@ import msgspec
 import picows
 import uvloop
 
-from benchmarks import timing
+from benchmarks import producing, timing
 from benchmarks.rows import Rows
 from benchmarks.submissions import submission
 
@@ -178,6 +178,11 @@ class Load:
 
     async def pace(self, rate: float, seconds: float, bulk: int) -> dict[str, Any]:
         return await timing.pace(self, rate, seconds, bulk)
+
+    async def produce(self, producers: int, seconds: float, reads: bool, alone: bool) -> dict[str, Any]:
+        return await producing.produce(
+            self.url, self._headers["Authorization"], producers, seconds, reads=reads, alone=alone
+        )
 
     async def detach(self) -> dict[str, Any]:
         self.leaving = True

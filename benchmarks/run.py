@@ -17,7 +17,18 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.site import Database, Site
 
-SECTIONS = ("end_to_end", "latency", "backlog", "workers", "processes", "growth", "pages", "viewers", "profile")
+SECTIONS = (
+    "end_to_end",
+    "latency",
+    "producers",
+    "backlog",
+    "workers",
+    "processes",
+    "growth",
+    "pages",
+    "viewers",
+    "profile",
+)
 """Modules of this package with a TITLE and `measure(bench)`, which yields figures; run in this order."""
 
 

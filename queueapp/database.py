@@ -77,6 +77,11 @@ def elapsed_seconds(column: str) -> str:
     return f"(julianday(%s) - julianday({column})) * 86400.0"
 
 
+def octets(column: str) -> str:
+    """SQL for how many bytes a text takes."""
+    return f"octet_length({column})" if is_postgresql() else f"length(CAST({column} AS BLOB))"
+
+
 def adapt(value: Any) -> Any:
     """A Python value as the driver wants it in a raw statement."""
     if isinstance(value, UUID):

@@ -17,6 +17,9 @@ from queueapp.database import DATABASE_AWAY
 from queueapp.domain.states import TERMINAL_STATES
 from queueapp.reading import tasks_with_keys
 
+LARGEST_BYTES = 64 * 1024
+"""Of data, and of a result. With a hundred of a megabyte in one go, all would wait for all of them."""
+
 
 class _Asked(NamedTuple):
     task_id: UUID
@@ -40,7 +43,7 @@ async def fetch(task_id: UUID, token: str, request: HttpRequest) -> Fetched | No
 
 
 def _fetch(asked: Sequence[_Asked]) -> list[Fetched | None]:
-    found = tasks_with_keys({(each.task_id, each.digest) for each in asked})
+    found = tasks_with_keys({(each.task_id, each.digest) for each in asked}, LARGEST_BYTES)
     fetched: list[Fetched | None] = []
     for each in asked:
         task, key = found.get((each.task_id, each.digest), (None, None))

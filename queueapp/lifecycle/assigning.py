@@ -107,5 +107,4 @@ def _statement() -> str:
 
 
 def data_unless_large(column: str = "data") -> str:
-    size = f"octet_length({column})" if database.is_postgresql() else f"length(CAST({column} AS BLOB))"
-    return f"CASE WHEN {size} <= {LARGE_BYTES} THEN {column} END"
+    return f"CASE WHEN {database.octets(column)} <= {LARGE_BYTES} THEN {column} END"

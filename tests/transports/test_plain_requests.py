@@ -17,7 +17,7 @@ from django.test import RequestFactory
 from rest_framework.test import APIClient
 
 from queueapp import lifecycle
-from queueapp.api import gathering, plain, submitting, task_requests
+from queueapp.api import fetching, gathering, plain, submitting, task_requests
 from queueapp.domain.rates import Rate
 from queueapp.models import ApiKey, Task
 from tests.transports.conftest import Caller, assert_problem, submit
@@ -121,6 +121,15 @@ class TestPlainOnes:
         task_id = submit(producer)
         with nobody_asks_a_view(monkeypatch):
             assert ask(producer, task_id).status_code in (200, 201)
+
+    def test_about_a_large_task_ask_the_view(self, producer: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fetching, "LARGEST_BYTES", 10)
+        small, large = submit(producer, data="x" * 8), submit(producer, data="x" * 9)
+        assert get()(producer, large).json()["data"] == "x" * 9
+        with nobody_asks_a_view(monkeypatch):
+            assert get()(producer, small).json()["data"] == "x" * 8
+            with pytest.raises(AssertionError, match="a view was asked"):
+                get()(producer, large)
 
     def test_of_a_key_that_may_not_ask_are_refused(self, producer: APIClient) -> None:
         task_id = submit(producer)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from queueapp.api.gathering import AT_ONCE, Gathering
+from queueapp.api import gathering
+from queueapp.api.base import off_loop
+from queueapp.api.gathering import AT_ONCE, MOST_GOES, Gathering
 
 LONG = 60
+SLOW = 1000
 
 
 class Served:
@@ -19,12 +23,13 @@ class Served:
     def __init__(self) -> None:
         self.goes: list[list[int]] = []
         self.may_go = threading.Semaphore(0)
+        self.slow_may_go = threading.Event()
         self.has_begun = threading.Event()
 
     def __call__(self, asked: Sequence[int]) -> list[int]:
         self.goes.append(list(asked))
         self.has_begun.set()
-        assert self.may_go.acquire(timeout=LONG)
+        assert self.slow_may_go.wait(LONG) if SLOW in asked else self.may_go.acquire(timeout=LONG)
         if any(number % 2 for number in asked):
             raise ValueError("odd")
         return [2 * number for number in asked]
@@ -40,28 +45,63 @@ async def begun(served: Served) -> None:
 
 
 async def test_who_comes_meanwhile_is_served_in_the_next_go(served: Served) -> None:
-    gathering = Gathering(served)
-    first = asyncio.create_task(gathering.ask(2))
+    asking = Gathering(served)
+    first = asyncio.create_task(asking.ask(2))
     await begun(served)
-    others = [asyncio.create_task(gathering.ask(number)) for number in (4, 6, 8)]
+    others = [asyncio.create_task(asking.ask(number)) for number in (4, 6, 8)]
     served.may_go.release(2)
     assert await asyncio.gather(first, *others) == [4, 8, 12, 16]
     assert served.goes == [[2], [4, 6, 8]]
 
 
+async def test_who_comes_while_one_takes_long_does_not_wait_for_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "OVERTAKEN_AFTER_SECONDS", 0)
+    asking = Gathering(served)
+    slow = asyncio.create_task(asking.ask(SLOW))
+    await begun(served)
+    served.may_go.release(1)
+    assert await asking.ask(4) == 8
+    assert not slow.done()
+    served.slow_may_go.set()
+    assert await slow == 2 * SLOW
+
+
+async def test_so_many_that_take_long_are_overtaken(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "OVERTAKEN_AFTER_SECONDS", 0)
+    monkeypatch.setattr(gathering, "AT_ONCE", 1)
+    goes: list[None] = []
+
+    async def counted(work: Any) -> Any:
+        goes.append(None)
+        return await off_loop(work)
+
+    monkeypatch.setattr(gathering, "off_loop", counted)
+    asking = Gathering(served)
+    slow = [asyncio.create_task(asking.ask(SLOW)) for _ in range(MOST_GOES)]
+    last = asyncio.create_task(asking.ask(4))
+    for _ in range(20 * MOST_GOES):  # turns of the loop, of which each go takes a few
+        await asyncio.sleep(0)
+    assert len(goes) == MOST_GOES
+    served.slow_may_go.set()
+    served.may_go.release(1)
+    assert await asyncio.gather(*slow, last) == [2 * SLOW] * MOST_GOES + [8]
+
+
 async def test_many_take_several_goes(served: Served) -> None:
-    gathering = Gathering(served)
+    asking = Gathering(served)
     served.may_go.release(2)
     asked = range(0, 4 * AT_ONCE, 2)
-    assert await asyncio.gather(*map(gathering.ask, asked)) == [2 * number for number in asked]
+    assert await asyncio.gather(*map(asking.ask, asked)) == [2 * number for number in asked]
     assert [len(go) for go in served.goes] == [AT_ONCE, AT_ONCE]
 
 
 async def test_what_fails_fails_for_all_whom_it_was_to_serve_and_for_nobody_else(served: Served) -> None:
-    gathering = Gathering(served)
-    first = asyncio.create_task(gathering.ask(1))
+    asking = Gathering(served)
+    first = asyncio.create_task(asking.ask(1))
     await begun(served)
-    others = [asyncio.create_task(gathering.ask(number)) for number in (2, 4)]
+    others = [asyncio.create_task(asking.ask(number)) for number in (2, 4)]
     served.may_go.release(2)
     with pytest.raises(ValueError, match="odd"):
         await first
@@ -69,23 +109,23 @@ async def test_what_fails_fails_for_all_whom_it_was_to_serve_and_for_nobody_else
 
 
 async def test_who_leaves_keeps_nobody_from_an_answer(served: Served) -> None:
-    gathering = Gathering(served)
-    leaving, staying = (asyncio.create_task(gathering.ask(number)) for number in (2, 4))
+    asking = Gathering(served)
+    leaving, staying = (asyncio.create_task(asking.ask(number)) for number in (2, 4))
     await begun(served)
     leaving.cancel()
     served.may_go.release(1)
     assert await staying == 8
     served.may_go.release(1)
-    assert await gathering.ask(6) == 12
+    assert await asking.ask(6) == 12
 
 
 def test_serves_on_one_event_loop_after_another(served: Served) -> None:
-    gathering = Gathering(served)
+    asking = Gathering(served)
 
     async def left_in_the_middle() -> None:
-        asyncio.create_task(gathering.ask(2))  # noqa: RUF006 - it ends with the loop
+        asyncio.create_task(asking.ask(2))  # noqa: RUF006 - it ends with the loop
         await begun(served)
         served.may_go.release(2)
 
     asyncio.run(left_in_the_middle())
-    assert asyncio.run(gathering.ask(4)) == 8
+    assert asyncio.run(asking.ask(4)) == 8

@@ -28,8 +28,8 @@ class Gathering(Generic[Asked, Answer]):
     """Of one event loop at a time."""
 
     def __init__(self, serve: Callable[[Sequence[Asked]], Sequence[Answer]]) -> None:
-        """`serve`: the answers, in the order of what is asked. It runs on a thread with a connection. What it raises
-        is raised to all whom it was to serve."""
+        """`serve`: the answers, in the order of what is asked. It runs on a thread with a connection; what is
+        raised there is raised to all whom it was to serve."""
         self._serve = serve
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []

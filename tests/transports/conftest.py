@@ -18,7 +18,7 @@ from rest_framework.test import APIClient
 from waiting_requests import LONG
 
 from queueapp import background, database, lifecycle, live
-from queueapp.api import gathering, plain
+from queueapp.api import base, gathering, plain
 from queueapp.auth import create_key
 from queueapp.domain.matching import Subscription
 from queueapp.lifecycle import Choice, Report
@@ -99,9 +99,12 @@ def _answers_are_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=["by itself", "with others"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain request is served by its view, or with others that come at the same time: nobody can tell."""
-    if request.param == "with others":
-        monkeypatch.setattr(plain, "is_apart", lambda _: True)
-        # On the thread of the test, whose transaction nobody else sees.
+    if request.param == "by itself":
+        return
+    monkeypatch.setattr(plain, "is_apart", lambda _: True)
+    if request.node.get_closest_marker("django_db").kwargs.get("transaction"):
+        monkeypatch.setattr(base, "is_apart", lambda _: True)
+    else:  # on the thread of the test, whose transaction nobody else sees
         monkeypatch.setattr(gathering, "off_loop", lambda work: sync_to_async(work)())
 
 

@@ -99,13 +99,13 @@ def _answers_are_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(params=["by itself", "with others"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain request is served by its view, or with others that come at the same time: nobody can tell."""
-    if request.param == "by itself":
-        return
-    monkeypatch.setattr(plain, "is_apart", lambda _: True)
-    if request.node.get_closest_marker("django_db").kwargs.get("transaction"):
+    sees_what_others_commit = request.node.get_closest_marker("django_db").kwargs.get("transaction")
+    if sees_what_others_commit:
         monkeypatch.setattr(base, "is_apart", lambda _: True)
-    else:  # on the thread of the test, whose transaction nobody else sees
-        monkeypatch.setattr(gathering, "off_loop", lambda work: sync_to_async(work)())
+    if request.param == "with others":
+        monkeypatch.setattr(plain, "is_apart", lambda _: True)
+        if not sees_what_others_commit:
+            monkeypatch.setattr(gathering, "off_loop", lambda work: sync_to_async(work)())
 
 
 @pytest.fixture

@@ -201,13 +201,15 @@ class Pass:
             self._has_orphans = False
 
     def _take_in(self, inbox: Inbox, outbox: Outbox) -> None:
-        """The ends of sessions come last: what arrived before still counts."""
+        """The ends of sessions come last, and once nothing else is left: what arrived before still counts."""
+        endings = Inbox(closings=inbox.closings)
         if inbox.brings_anything():
             self._or_singly(self._write, replace(inbox, closings=[]), outbox)
-        if inbox.closings:
-            self._or_singly(self._end_sessions, Inbox(closings=inbox.closings), outbox)
-        elif outbox.left.drains or outbox.left.closings:
+        if outbox.left.brings_anything():
+            outbox.left = endings.followed_by(outbox.left)
             self._hold_back(outbox)
+        elif endings:
+            self._or_singly(self._end_sessions, endings, outbox)
 
     def _or_singly(self, write: Callable[[Inbox, Outbox], None], inbox: Inbox, outbox: Outbox) -> None:
         """One item that nobody foresaw must not hold up the others."""
@@ -220,9 +222,10 @@ class Pass:
         except Exception:
             logger.exception("A batch failed as a whole; dealing with its items one at a time.")
             give_up_at = monotonic() + SINGLY_SECONDS
+            given_up = Inbox()
             for single in inbox.singly():
                 if outbox.away or monotonic() > give_up_at:
-                    outbox.left = outbox.left.followed_by(single)
+                    given_up = given_up.followed_by(single)
                     continue
                 try:
                     write(single, outbox)
@@ -230,6 +233,7 @@ class Pass:
                     raise
                 except Exception:
                     logger.exception("Dropped an item that cannot be dealt with: %r", single)
+            outbox.left = given_up.followed_by(outbox.left)
 
     def _write(self, inbox: Inbox, outbox: Outbox) -> None:
         lock = database.DISPATCH_LOCK if inbox.moves_workers() else None
@@ -253,10 +257,12 @@ class Pass:
     def _hold_back(self, outbox: Outbox) -> None:
         """Give nothing more to those whose end, or wish to leave, is to be taken in later: what they were given
         would be lost with them."""
-        left = outbox.left
+        leaving = {closing.session_id for closing in outbox.left.closings} | set(outbox.left.drains)
+        if not leaving:
+            return
         try:
             with self._hearing():
-                sessions.drain({closing.session_id for closing in left.closings} | set(left.drains), leaving=True)
+                sessions.drain(leaving, leaving=True)
         except DATABASE_AWAY as error:
             logger.warning("Sessions that are to end could not be held back: %s", error)
             outbox.away = True

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
+from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from queueapp import lifecycle
+from queueapp import inbox, lifecycle
+from queueapp.domain.states import Outcome
 from queueapp.lifecycle import Report
 from queueapp.models import Task
 from queueapp.passes import Outbox
+from queueapp.sessions import Closing
 from tests.concurrency.interleaving import BEFORE_COMMIT, Party, after
 from tests.integration.fleet import Fleet, submit
 
@@ -98,7 +102,7 @@ def test_what_a_result_lets_through_is_looked_for_in_another_pass(fleet):
     [keyed, waiting] = submit(2, concurrency_key="k", priority=1)
     others = submit(2)
     assert assigned(fleet.run()) == [keyed, others[0]]
-    outbox = fleet.run(reports=[Report(worker, keyed, done=True)])
+    outbox = run_with_the_result_last(fleet, worker, keyed)
     assert (assigned(outbox), outbox.more) == ([others[1]], True)
     assert assigned(fleet.run()) == [waiting]
 
@@ -126,3 +130,35 @@ def test_the_connection_for_results_is_not_kept(fleet, beside):
     fleet.run()
     assert verdicts(fleet.run(reports=[Report(worker, tasks[0], done=True)])) == ["accepted"]
     assert beside.submit(lambda: connection.connection).result() is None
+
+
+class Dawdler(ThreadPoolExecutor):
+    """Begins only when somebody waits for it, as a thread that is late may."""
+
+    def submit(self, act: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        return Promise(partial(super().submit, act, *arguments, **named))
+
+
+class Promise(Future[Any]):
+    def __init__(self, begin: Callable[[], Future[Any]]) -> None:
+        super().__init__()
+        self._begin = begin
+
+    def result(self, timeout: float | None = None) -> Any:
+        return self._begin().result(timeout)
+
+
+@pytest.mark.parametrize("leaving", ["closings", "drains"])
+def test_who_is_about_to_leave_is_given_nothing_though_only_results_are_taken_in_now(fleet, monkeypatch, leaving):
+    """Guard: that nothing is left over. Beside the others it would be held back too late, and what it was given be
+    lost with it."""
+    [worker] = fleet.attach("task=t")
+    tasks = submit(6)
+    assert fleet.run().more
+    monkeypatch.setattr(inbox, "WORK_A_PASS", 1)
+    said = fleet.heard(reports=[Report(worker, task_id, done=True) for task_id in tasks[:2]])
+    setattr(said, leaving, [Closing(worker, Outcome.LOST, 1006)] if leaving == "closings" else [worker])
+    with Dawdler(1) as dawdler:
+        fleet.process._beside = dawdler
+        outbox = fleet.process.run(said)
+    assert (assigned(outbox), verdicts(outbox)) == ([], ["accepted"])

@@ -36,7 +36,9 @@ def audit(model: Model, ended: Ended) -> None:
     nodes = set(Node.objects.running().values_list("id", flat=True))
     assert rows.keys() == model.tasks.keys()
     _ended_once(rows, ended)
-    there = {row["id"] for row in sessions if row["gone_at"] is None and row["node_id"] in nodes}
+    there = {row["id"]: row for row in sessions if row["gone_at"] is None}
+    for row in there.values():
+        assert row["node_id"] in nodes or row["state"] == "draining", f"goes on without a process: {row}"
     for row in rows.values():
         assert row["worker_id"] is None or row["worker_id"] in there, f"held by nobody: {row}"
         assert row["attempts_used"] <= min(row["attempt"], row["max_attempts"]), row

@@ -155,6 +155,8 @@ class ModelNode:
     reaps_from: datetime
     """Until then it takes nobody for dead: the others may be as late as it was itself."""
     running: bool = True
+    has_orphans: bool = False
+    """Whether its next pass goes on with the ends of sessions whose process has ended."""
 
 
 class Model:
@@ -215,27 +217,40 @@ class Model:
             task.end_attempt("released", now)
 
     def close(self, worker_id: UUID, outcome: str, now: datetime) -> None:
-        worker = self.workers[worker_id]
-        if worker.attached:
+        worker = self.workers.get(worker_id)  # None: it has come and gone while its process lost its lease
+        if worker is not None and worker.attached:
             worker.state = "gone"
             for task in self.held_by(worker_id):
                 task.end_attempt(outcome, now)
 
     def drain(self, worker_id: UUID) -> None:
-        if self.workers[worker_id].state == "online":
-            self.workers[worker_id].state = "draining"
+        worker = self.workers.get(worker_id)
+        if worker is not None and worker.state == "online":
+            worker.state = "draining"
 
     # ---- the clock and the processes
 
-    def tick(self, node_id: UUID, now: datetime) -> None:
-        own = self.nodes[node_id]
-        if own.running:
-            if own.lease_until < now:
-                own.reaps_from = now + LEASE
-            own.lease_until = now + LEASE
-        for node in self.nodes.values():
-            if now >= own.reaps_from and node.running and node.lease_until < now:
-                self.stop(node.id, now)
+    def renew_lease(self, node_id: UUID, now: datetime) -> None:
+        node = self.nodes[node_id]
+        if node.running:
+            if node.lease_until < now:
+                node.reaps_from = now + LEASE
+            node.lease_until = now + LEASE
+
+    def reap(self, node_id: UUID, now: datetime) -> list[ModelWorker]:
+        """Whose process is taken for dead by this one. They stay as they are for now."""
+        by = self.nodes[node_id]
+        dead = [n for n in self.nodes.values() if now >= by.reaps_from and n.running and n.lease_until < now]
+        for node in dead:
+            node.running = False
+        return [worker for worker in self.orphans() if worker.node in {node.id for node in dead}]
+
+    def orphans(self) -> list[ModelWorker]:
+        """Those whose process has ended and who have not yet, in the order in which they do."""
+        workers = [worker for worker in self.workers.values() if worker.attached]
+        return sorted((w for w in workers if not self.nodes[w.node].running), key=lambda worker: worker.id)
+
+    def look_at_the_clock(self, now: datetime) -> None:
         for task in self.tasks.values():
             if task.deadline is not None and task.deadline <= now:
                 task.end_attempt("timeout", now)
@@ -245,8 +260,8 @@ class Model:
                 task.delayed_until = None
 
     def stop(self, node_id: UUID, now: datetime) -> None:
-        """In order, or reaped by another: the server let go of the workers."""
+        """In order: the server lets go of all its workers."""
         self.nodes[node_id].running = False
-        for worker in self.workers.values():
+        for worker in self.orphans():
             if worker.node == node_id:
                 self.close(worker.id, "released", now)

@@ -12,7 +12,7 @@ from queueapp.models import Queue
 from queueapp.sessions import Closing
 from stateful.machine import NAMES, Machine, mostly
 from stateful.process import Process
-from stateful.turns import turn
+from stateful.turns import last_turn, turn
 
 MOST_PROCESSES = 4
 
@@ -85,7 +85,9 @@ class Operators(Machine):
     @rule(data=st.data(), times=st.integers(1, 4))
     def one_ticks(self, data: st.DataObject, times: int) -> None:
         """And the others do not: after a while it takes them for dead."""
-        process = data.draw(st.sampled_from(self.world.processes))
+        self._tick(data.draw(st.sampled_from(self.world.processes)), times)
+
+    def _tick(self, process: Process, times: int) -> None:
         for _ in range(times):
             self.clock.advance(3)
             self.step()
@@ -120,8 +122,9 @@ class Operators(Machine):
         self.world.start_process()
 
     @precondition(lambda self: len(self.world.processes) > 1)
-    @rule(data=st.data(), in_order=st.booleans())
-    def process_ends(self, data: st.DataObject, in_order: bool) -> None:
+    @rule(data=st.data(), in_order=st.booleans(), missed=mostly)
+    def process_ends(self, data: st.DataObject, in_order: bool, missed: bool) -> None:
+        """Another may miss it soon after, and take its workers' tasks back, or some of them."""
         self.step()
         process = data.draw(st.sampled_from(self.world.processes))
         if in_order:
@@ -130,12 +133,14 @@ class Operators(Machine):
             for attachment in process.inbox.attachments:
                 del self.world.joining[attachment.session_id]
         self.world.processes.remove(process)
+        if missed:
+            self._tick(data.draw(st.sampled_from(self.world.processes)), times=5)
 
     def _stop(self, process: Process) -> None:
-        """As the hub does: its workers' tasks are released in a last pass, which sends nothing."""
+        """As the hub does: its workers' tasks are released at the end of all that was said."""
         process.inbox.closings += [Closing(worker_id, Outcome.RELEASED, 1012) for worker_id in process.links]
         process.links.clear()
-        turn(self.world, process, tick=False, last=True)
+        last_turn(self.world, process)
         with self.world.news_from(process):
             sessions.stop_node(process.node_id, self.world.now)
         self.model.stop(process.node_id, self.world.now)

@@ -58,11 +58,16 @@ class Process:
         return inbox
 
     def run(self, inbox: Inbox) -> Outbox:
+        """What the pass has left comes before all that comes in from now on."""
         held = {session_id: dict(tasks) for session_id, tasks in self.links.items()}
-        return self.passes.run(inbox, held if inbox.tick or inbox.announced else None)
+        outbox = self.passes.run(inbox, held if inbox.tick or inbox.announced else None)
+        self.inbox = outbox.left.followed_by(self.inbox)
+        return outbox
 
     def send(self, outbox: Outbox) -> set[UUID]:
-        """Hand the tasks to the workers that are connected here. Returns those for workers elsewhere."""
+        """Hand the tasks to the workers that are connected here, and take from them what the slow poll has found
+        to be theirs no more. Returns the tasks for workers elsewhere."""
+        self.hear(outbox.unheard, foreign=True)
         for report, _ in outbox.verdicts:
             self.let_go(report.session_id, report.task_id, report.attempt)
         return self._hand_over(outbox.assignments)

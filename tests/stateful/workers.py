@@ -89,11 +89,27 @@ class Workers(Machine):
         process, worker = data.draw(st.sampled_from(self.world.connections()))
         if finished:
             self._finish_all(process, worker)
+        self._leave(process, worker, abruptly)
+        self.turn_if(now, process)
+
+    def _leave(self, process: Process, worker: ModelWorker, abruptly: bool) -> None:
         if abruptly:
             del process.links[worker.id]
             process.inbox.closings.append(Closing(worker.id, Outcome.LOST, 1006))
         else:
             process.inbox.drains.append(worker.id)
+
+    @precondition(has_connections)
+    @rule(data=st.data(), abruptly=mostly, finished=st.booleans(), now=mostly)
+    def all_leave(self, data: st.DataObject, abruptly: bool, finished: bool, now: bool) -> None:
+        """As when a proxy between a process and its workers breaks: more at once than one pass may take in."""
+        self.step()
+        process, _ = data.draw(st.sampled_from(self.world.connections()))
+        connected = [worker for at, worker in self.world.connections() if at is process]
+        for worker in connected:
+            if finished:
+                self._finish_all(process, worker)
+            self._leave(process, worker, abruptly)
         self.turn_if(now, process)
 
     @precondition(has_connections)

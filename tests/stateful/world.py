@@ -14,6 +14,7 @@ from queueapp.models import Activity, Attempt, ChangedKey, Node, Queue, Route, S
 from stateful.audit import Ended, audit
 from stateful.clock import Clock
 from stateful.model import LEASE, Model, ModelNode, ModelWorker
+from stateful.portions import Sizes
 from stateful.process import Process
 
 
@@ -28,6 +29,7 @@ class World:
         """Workers that have connected and not been through a pass."""
         self.offered: set[str] = set()
         """What any worker has ever offered."""
+        self.sizes = Sizes()
         self.bells_away = False
         """Whether doorbells reach no other process: each then goes by its own, and by its slow poll."""
         self.touched = True

@@ -266,6 +266,9 @@ class Pass:
         except DATABASE_AWAY as error:
             logger.warning("Sessions that are to end could not be held back: %s", error)
             outbox.away = True
+        except Exception:
+            # What was taken in must be answered, and what is left not be lost.
+            logger.exception("Sessions that are to end could not be held back.")
 
     def _hand_over(self, inbox: Inbox, held: Held, outbox: Outbox) -> None:
         """What others have done to the workers here and to their tasks. What a failure loses, the next tick finds.

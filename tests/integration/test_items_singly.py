@@ -9,7 +9,7 @@ import pytest
 from fleet import Fleet, holders, submit
 
 from queueapp import inbox as inboxes
-from queueapp import passes
+from queueapp import passes, sessions
 from queueapp.domain.states import Outcome, SessionState
 from queueapp.inbox import Inbox
 from queueapp.models import WorkerSession, new_id
@@ -82,3 +82,16 @@ def test_come_before_the_end_of_their_session_whenever_their_turn_is(fleet):
     submit(8)
     fleet.run()
     assert gone.session_id not in holders()
+
+
+def test_are_left_though_those_that_leave_cannot_be_held_back(fleet, monkeypatch):
+    """Guard: what nobody foresaw about holding them back costs the pass nothing."""
+    gone = good()
+
+    def broken(*arguments, **options):
+        raise ValueError("nobody foresaw it")
+
+    monkeypatch.setattr(sessions, "drain", broken)
+    closing = Closing(gone.session_id, Outcome.LOST, 1006)
+    run_all(fleet, Inbox(attachments=[good(), bad(), gone], closings=[closing]))
+    assert WorkerSession.objects.get(pk=gone.session_id).state == SessionState.GONE

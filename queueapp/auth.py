@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
@@ -25,9 +25,12 @@ from queueapp.domain.errors import Forbidden, NotAuthenticated
 from queueapp.domain.names import is_storable
 from queueapp.domain.reach import Reach, bounds_text
 from queueapp.models import ApiKey
+from queueapp.statements import Given
 
 KEY_COLUMNS = [field.attname for field in ApiKey._meta.concrete_fields]
 """Every request asks for a key: written out, since to put the question together takes Django ten times as long."""
+
+_DIGESTS = Given("asked", asked_digest="text")
 
 KEY_PREFIX = "wq_"
 KEY_BYTES = 32
@@ -103,31 +106,40 @@ def described(key: ApiKey) -> str:
 
 
 def authenticate(token: str) -> ApiKey | None:
-    """The usable key of this text; None for one that is unknown or revoked.
+    """The usable key of this text; None for one that is unknown or revoked. Notes that it is used."""
+    key = keys_of([token]).get(token)
+    if key is not None:
+        note_use(key)
+    return key
 
-    The row is looked up by the digest. What the time of that tells is about digests, which nobody can aim at.
+
+def keys_of(tokens: Collection[str]) -> dict[str, ApiKey]:
+    """The usable keys of these texts, without those that are unknown or revoked.
+
+    The rows are looked up by digests. What the time of that tells is about digests, which nobody can aim at.
     """
-    if not token.startswith(KEY_PREFIX) or not token.isascii():
-        return None
+    digests = {token: digest_of(token) for token in tokens if token.startswith(KEY_PREFIX) and token.isascii()}
+    if not digests:
+        return {}
     rows = statements.execute(
         f"""
-        SELECT {database.clock()}, {", ".join(KEY_COLUMNS)} FROM queueapp_apikey
-        WHERE digest = %s AND revoked_at IS NULL
+        WITH {_DIGESTS.table} SELECT {database.clock()}, {", ".join(KEY_COLUMNS)} FROM queueapp_apikey
+        WHERE digest IN (SELECT asked_digest FROM asked) AND revoked_at IS NULL
         """,
-        [digest_of(token)],
+        [_DIGESTS.rows((digest,) for digest in digests.values())],
     )
-    return key_of_row(*rows[0]) if rows else None
+    keys = {key.digest: key for key in (key_of_row(*row) for row in rows)}
+    return {token: keys[digest] for token, digest in digests.items() if digest in keys}
 
 
 def key_of_row(read_at: Any, *columns: Any) -> ApiKey:
-    """A key that is being used: from `database.clock()` and its `KEY_COLUMNS`, as the driver has them."""
+    """From `database.clock()` and `KEY_COLUMNS`, as the driver has them."""
     key = ApiKey.from_db(DEFAULT_DB_ALIAS, KEY_COLUMNS, columns)
     key.read_at = database.told_time(read_at)
     # The other times are not read here.
     key.task_globs = database.as_json(key.task_globs)
     key.bounds = database.as_json(key.bounds)
     key.last_used_at = key.last_used_at and database.as_datetime(key.last_used_at)
-    _note_use(key)
     return key
 
 
@@ -157,16 +169,17 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _note_use(key: ApiKey) -> None:
-    """Keep `last_used_at`, written once a minute however busy the key is and however many processes serve it.
-
-    This machine's clock will do: people read it, nothing is decided by it.
-    """
-    now = timezone.now()
-    before = now - LAST_USED_RESOLUTION
-    if key.last_used_at is None or key.last_used_at < before:
-        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=before)
+def note_use(key: ApiKey) -> None:
+    """Keep `last_used_at`, written once a minute however busy the key is and however many processes serve it."""
+    if is_use_to_be_noted(key):
+        now = timezone.now()
+        stale = Q(last_used_at__isnull=True) | Q(last_used_at__lt=now - LAST_USED_RESOLUTION)
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def is_use_to_be_noted(key: ApiKey) -> bool:
+    """By this machine's clock, which will do: people read it, nothing is decided by it."""
+    return key.last_used_at is None or key.last_used_at < timezone.now() - LAST_USED_RESOLUTION
 
 
 def _check_token(token: str, psk: str) -> None:

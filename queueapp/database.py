@@ -292,6 +292,15 @@ def noticing_loss() -> Iterator[None]:
         raise
 
 
+def is_known_to_be_undone(error: Exception) -> bool:
+    """Whether the database has said that what was asked of it failed. Else it may have been done, and the answer
+    lost with the connection."""
+    if not is_postgresql():
+        return True
+    diagnosis = getattr(error.__cause__, "diag", None)
+    return diagnosis is not None and diagnosis.severity_nonlocalized == "ERROR"
+
+
 def give_back_connection() -> None:
     """At the end of a piece of work, on a thread that will have others to do.
 

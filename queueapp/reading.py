@@ -71,7 +71,8 @@ def tasks_with_keys(
     asked: Iterable[tuple[UUID, str]], largest_bytes: int | None = None
 ) -> dict[tuple[UUID, str], tuple[Task, ApiKey]]:
     """Tasks with their routes, each with the key by whose digest it is asked for. Neither those that there are not
-    nor those whose key is unknown or revoked, nor those whose data or result is larger."""
+    nor those whose key is unknown or revoked, nor those whose data or result is larger. Nobody notes that the keys
+    are used."""
     found: dict[tuple[UUID, str], tuple[Task, ApiKey]] = {}
     keys: dict[str, ApiKey] = {}
     statement = f"WITH {_ASKED.table} SELECT {database.clock()}, {_WITH_KEYS}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -24,6 +25,8 @@ from queueapp.models import Task
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+logger = logging.getLogger(__name__)
 
 UNKNOWN_LENGTH = "-1"
 
@@ -88,14 +91,26 @@ async def off_loop(work: Callable[[], T]) -> T:
 
     Not on the request's own thread: there a connection would stay open as long as the request waits.
     """
+    return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, _run, work)
 
-    def run() -> T:
-        try:
-            return work()
-        finally:
-            give_back_connection()
 
-    return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, run)
+def later(work: Callable[[], object]) -> None:
+    """The same for what nobody waits for. An error is logged."""
+    _threads.submit(_run_unasked, work)
+
+
+def _run(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    finally:
+        give_back_connection()
+
+
+def _run_unasked(work: Callable[[], object]) -> None:
+    try:
+        _run(work)
+    except Exception:
+        logger.warning("What was left for later failed.", exc_info=True)
 
 
 async def in_its_thread(request: HttpRequest, work: Callable[[], T]) -> T:

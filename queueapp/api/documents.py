@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from queueapp.api.figures import RATE_WINDOW, Figures
+from queueapp.domain.ids import id_text
 from queueapp.domain.states import Outcome, TaskState
 from queueapp.domain.times import as_rfc3339
 from queueapp.models import Attempt, Operation, Queue, Subscription, Task, WorkerSession
@@ -69,6 +70,15 @@ def task_document(task: Task, payload: Callable[[str], Any] = json.loads) -> Doc
         "traceparent": task.traceparent or None,
         "callback_url": task.callback_url,
     }
+
+
+def receipts_document(task_ids: Collection[UUID]) -> Document:
+    """Of tasks that were submitted."""
+    return {"count": len(task_ids), "ids": [id_text(task_id) for task_id in task_ids]}
+
+
+def receipts_json(task_ids: Collection[UUID]) -> bytes:
+    return msgspec.json.encode(receipts_document(task_ids))
 
 
 def outstanding_document(task: Task) -> Document:

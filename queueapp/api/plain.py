@@ -7,13 +7,19 @@ to its view, which does the same for one and says what is wrong.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 
+from queueapp.api import problems
 from queueapp.api.authentication import token_of
-from queueapp.api.base import ApiView, is_apart
+from queueapp.api.base import ApiView, is_apart, later
 from queueapp.api.permissions import IsProducer
 from queueapp.api.schema.words import JSON
 from queueapp.api.throttling import wait_seconds
+from queueapp.auth import is_use_to_be_noted, note_use
 from queueapp.models import ApiKey
 
 
@@ -28,8 +34,26 @@ def may_ask(key: ApiKey | None, request: HttpRequest) -> bool:
     return key is not None and key.role in IsProducer.roles and not wait_seconds(request.META, key)
 
 
-def json_response(request: HttpRequest, view_class: type[ApiView], body: bytes, status: int = 200) -> HttpResponse:
+def note_uses(keys: Iterable[ApiKey]) -> None:
+    """Of those who ask. Not in their time: it may have to wait for whoever writes."""
+    for key in {key.pk: key for key in keys if is_use_to_be_noted(key)}.values():
+        later(partial(note_use, key))
+
+
+def json_response(request: HttpRequest, view: type[ApiView], body: bytes, status: int = 200) -> HttpResponse:
     """As the view would answer the request."""
+    return HttpResponse(body, status=status, content_type=JSON, headers=_usual_headers(request, view))
+
+
+def problem_response(request: HttpRequest, view: type[ApiView], error: Exception) -> HttpResponse:
+    """The same where something failed. What nobody foresaw is raised again."""
+    response = problems.response_to(error)
+    for name, value in _usual_headers(request, view).items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def _usual_headers(request: HttpRequest, view_class: type[ApiView]) -> dict[str, Any]:
     view = view_class()
     view.setup(request)
-    return HttpResponse(body, status=status, content_type=JSON, headers=view.default_response_headers)
+    return view.default_response_headers

@@ -97,7 +97,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
     return response
 
 
-def problem_response(exception: Exception) -> HttpResponse:
+def response_to(exception: Exception) -> HttpResponse:
     """The same for who is served beside DRF. Raises again what nobody foresaw."""
     answer = exception_handler(exception, {})
     if answer is None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from django.http import HttpRequest
 
 from queueapp import lifecycle
-from queueapp.api.documents import task_json
+from queueapp.api.documents import receipts_json, task_json
 from queueapp.api.gathering import Gathering
-from queueapp.api.plain import may_ask
+from queueapp.api.permissions import may_read
+from queueapp.api.plain import may_ask, note_uses
 from queueapp.api.schema.words import JSON
-from queueapp.auth import authenticate
+from queueapp.auth import keys_of
 from queueapp.conf import config
-from queueapp.database import DATABASE_AWAY
+from queueapp.database import DATABASE_AWAY, is_known_to_be_undone
 from queueapp.domain.addresses import read_networks
 from queueapp.domain.errors import InvalidJson, InvalidSubmission
 from queueapp.domain.submission import Limits, Submission
 from queueapp.domain.tracing import valid_traceparent
 from queueapp.intake import is_array, read_submission
-from queueapp.models import ApiKey
+from queueapp.models import ApiKey, Task
 from queueapp.reading import tasks_by_id
 
 logger = logging.getLogger(__name__)
@@ -40,14 +41,28 @@ class _Asked(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A task that is new. `document` is JSON; who waits gets none yet."""
+    """A task that is new, or the live one with its unique key. `document` is JSON; who waits for the end of a new
+    one gets none yet."""
 
     task_id: UUID
+    is_new: bool
     document: bytes
 
 
+_Answer = Stored | Exception | None
+
+
+class _Good(NamedTuple):
+    """What can be stored, and its place among what is asked."""
+
+    place: int
+    submission: Submission
+    key: ApiKey
+    waits: bool
+
+
 async def store(token: str, request: HttpRequest, waits: bool) -> Stored | None:
-    """None: nothing is stored, and the view is to do it. One of DATABASE_AWAY: perhaps it is, perhaps not."""
+    """None: nothing is stored, and the view is to do it. After an error it may be stored."""
     if not _is_plain(request):
         return None
     answer = await _submissions.ask(_Asked(token, request, waits))
@@ -71,52 +86,76 @@ def traced(submissions: list[Submission], request: HttpRequest) -> list[Submissi
 
 def _is_plain(request: HttpRequest) -> bool:
     """One task, and nothing is asked for beside it."""
+    length = request.META.get("CONTENT_LENGTH", "")
     return (
         request.META.get("CONTENT_TYPE") == JSON
         and not request.META.get("QUERY_STRING")
         and "HTTP_IDEMPOTENCY_KEY" not in request.META
-        and len(request.body) <= min(LARGEST_BYTES, config().body_limit_bytes)
+        and length.isdecimal()
+        and int(length) <= min(LARGEST_BYTES, config().body_limit_bytes)
         and not is_array(request.body)
     )
 
 
-def _store(asked: Sequence[_Asked]) -> list[Stored | Exception | None]:
-    keys = {token: authenticate(token) for token in {each.token for each in asked}}
-    stored: dict[int, Stored | Exception] = {}
-    for token, key in keys.items():
-        if key is not None:
-            theirs = {place: each for place, each in enumerate(asked) if each.token == token}
-            stored |= _store_of_key(key, theirs)
-    return [stored.get(place) for place in range(len(asked))]
-
-
-def _store_of_key(key: ApiKey, asked: dict[int, _Asked]) -> dict[int, Stored | Exception]:
-    """By the places of what is asked."""
-    read = {place: _read(each.request, key) for place, each in asked.items() if may_ask(key, each.request)}
-    submissions = {place: submission for place, submission in read.items() if submission is not None}
+def _store(asked: Sequence[_Asked]) -> list[_Answer]:
+    keys = keys_of({each.token for each in asked})
+    note_uses(keys.values())
+    answers: list[_Answer] = [None] * len(asked)
     try:
-        receipts = lifecycle.submit(list(submissions.values()), key, key.read_at)
-        created = {place: r.task_id for place, r in zip(submissions, receipts, strict=True) if r.created}
-        documents = _documents([task_id for place, task_id in created.items() if not asked[place].waits])
-    except DATABASE_AWAY as error:
-        return dict.fromkeys(submissions, error)
-    except Exception:
-        # None is stored, and whose fault it was will be seen.
+        good = list(_good_ones(asked, keys))
+        receipts = _receipts(good)
+    except Exception as error:
+        if isinstance(error, DATABASE_AWAY) and not is_known_to_be_undone(error):
+            raise
+        # Nothing is stored. Whose fault it was the views will see.
         logger.warning("Submissions could not be stored together: one at a time.", exc_info=True)
-        return {}
-    return {place: Stored(task_id, documents.get(task_id, b"")) for place, task_id in created.items()}
+        return answers
+    for each, answer in zip(good, _answers(good, receipts), strict=True):
+        answers[each.place] = answer
+    return answers
 
 
-def _read(request: HttpRequest, key: ApiKey) -> Submission | None:
+def _good_ones(asked: Sequence[_Asked], keys: Mapping[str, ApiKey]) -> Iterator[_Good]:
+    """Without those with which, or with whose key, something is wrong."""
+    limits = submission_limits()
+    for place, (token, request, waits) in enumerate(asked):
+        key = keys.get(token)
+        if key is None or not may_ask(key, request):
+            continue
+        try:
+            submission = read_submission(request.body, key.read_at, limits)
+        except (InvalidJson, InvalidSubmission):
+            continue
+        if key.reach.includes(submission.name):
+            yield _Good(place, traced([submission], request)[0], key, waits)
+
+
+def _receipts(good: Sequence[_Good]) -> list[lifecycle.Receipt]:
+    if not good:
+        return []
+    keys = [each.key for each in good]
+    return lifecycle.submit([each.submission for each in good], keys, max(key.read_at for key in keys))
+
+
+def _answers(good: Sequence[_Good], receipts: Sequence[lifecycle.Receipt]) -> list[_Answer]:
+    """Of what is stored. What fails now must not have it stored again."""
+    later = {r.task_id for each, r in zip(good, receipts, strict=True) if each.waits and r.created}
+    wanted = {receipt.task_id for receipt in receipts} - later
     try:
-        submission = read_submission(request.body, key.read_at, submission_limits())
-    except (InvalidJson, InvalidSubmission):
-        return None
-    return traced([submission], request)[0] if key.reach.includes(submission.name) else None
+        tasks = tasks_by_id(wanted) if wanted else {}
+        return [_answer(each, r, tasks.get(r.task_id)) for each, r in zip(good, receipts, strict=True)]
+    except Exception as error:
+        return [error] * len(good)
 
 
-def _documents(task_ids: Sequence[UUID]) -> dict[UUID, bytes]:
-    return {task_id: task_json(task) for task_id, task in tasks_by_id(task_ids).items()} if task_ids else {}
+def _answer(good: _Good, receipt: lifecycle.Receipt, task: Task | None) -> _Answer:
+    if receipt.created:
+        # Where it is no more, it was submitted all the same.
+        document = receipts_json([receipt.task_id]) if task is None else task_json(task)
+        return Stored(receipt.task_id, True, b"" if good.waits else document)
+    if task is None or not may_read(good.key, task):
+        return None  # The view says that it is somebody else's.
+    return Stored(receipt.task_id, False, task_json(task))
 
 
 _submissions = Gathering(_store)

@@ -13,15 +13,13 @@ from rest_framework.response import Response
 
 from queueapp.api import fetching, submitting
 from queueapp.api.base import in_its_thread, off_loop
-from queueapp.api.documents import task_document
+from queueapp.api.documents import receipts_json, task_document
 from queueapp.api.parameters import InvalidParameters, preferred_wait_seconds, wait_seconds
 from queueapp.api.permissions import key_of, may_read
-from queueapp.api.plain import json_response, plain_token
-from queueapp.api.problems import problem_response
+from queueapp.api.plain import json_response, plain_token, problem_response
 from queueapp.api.schema.describing import stands_for
-from queueapp.api.tasks import SubmittedTask, TaskDetail, TaskList, receipts_document
+from queueapp.api.tasks import SubmittedTask, TaskDetail, TaskList
 from queueapp.database import DATABASE_AWAY
-from queueapp.domain.payloads import json_text
 from queueapp.domain.states import TERMINAL_STATES
 from queueapp.reading import task_while_key_holds
 from queueapp.waiting import Listening, listening
@@ -55,23 +53,31 @@ async def _submitted_with_others(
     try:
         stored = await submitting.store(token, request, waits=ends is not None)
     except DATABASE_AWAY as error:
-        return problem_response(error)
+        return problem_response(request, TaskList, error)
     if stored is None:
         return None
     document = stored.document
     if ends is not None:
         await ends.until_terminal(stored.task_id, seconds)
-        if fetched := await fetching.fetch(stored.task_id, token, request):
+        if fetched := await _fetched_at_last(request, stored.task_id, token):
             document = fetched.document
         else:
             ended = await off_loop(lambda: _submitted_task(request, task_id=stored.task_id).render())
             if ended.status_code not in (200, 404):
                 return ended
-            gone = json_text(receipts_document([stored.task_id])).encode()  # it is no more, but it was submitted
-            document = ended.content if ended.status_code == 200 else gone
-    response = json_response(request, TaskList, document, status=201)
+            # It may be no more, but it was submitted.
+            document = ended.content if ended.status_code == 200 else receipts_json([stored.task_id])
+    response = json_response(request, TaskList, document, status=201 if stored.is_new else 200)
     response["Location"] = f"{request.path}/{stored.task_id}"
     return response
+
+
+async def _fetched_at_last(request: HttpRequest, task_id: UUID, token: str) -> fetching.Fetched | None:
+    """None: the view proper is asked, also where the database is away: it may be back by then."""
+    try:
+        return await fetching.fetch(task_id, token, request)
+    except DATABASE_AWAY:
+        return None
 
 
 async def _submitted_alone(request: HttpRequest, ends: Listening | None, seconds: float) -> HttpResponseBase:
@@ -116,10 +122,13 @@ async def _read_with_others(
     request: HttpRequest, task_id: UUID, token: str, ends: Listening | None, seconds: float
 ) -> HttpResponseBase | None:
     """None: the view proper is to say what is wrong."""
-    fetched = await fetching.fetch(task_id, token, request)
+    try:
+        fetched = await fetching.fetch(task_id, token, request)
+    except DATABASE_AWAY as error:
+        return problem_response(request, TaskDetail, error)
     if ends is not None and fetched is not None and not fetched.is_terminal:
         await ends.until_terminal(task_id, seconds)
-        fetched = await fetching.fetch(task_id, token, request)
+        fetched = await _fetched_at_last(request, task_id, token)
         if fetched is None:
             return await _read_alone(request, task_id, None, 0.0)  # not to wait once more
     return None if fetched is None else json_response(request, TaskDetail, fetched.document)

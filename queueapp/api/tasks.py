@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import cast
@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from queueapp import audit, database, lifecycle
 from queueapp.api.base import ApiView
-from queueapp.api.documents import Document, attempt_document, latest_attempt_document, task_document
+from queueapp.api.documents import attempt_document, latest_attempt_document, receipts_document, task_document
 from queueapp.api.idempotency import asked_once, respond_once
 from queueapp.api.pagination import ByNumber, NewestFirst
 from queueapp.api.parameters import (
@@ -193,7 +193,3 @@ def _submit(request: Request, submissions: list[Submission], now: datetime) -> l
 
     audit.carried_out(audit.actor_of(request), "submit", created, kind="task")
     return receipts
-
-
-def receipts_document(task_ids: Collection[UUID]) -> Document:
-    return {"count": len(task_ids), "ids": [id_text(task_id) for task_id in task_ids]}

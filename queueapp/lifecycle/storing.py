@@ -41,6 +41,7 @@ _TASKS = Given(
     expires_at="timestamptz",
     delayed_until="timestamptz",
     callback_url="text",
+    submitted_by="bigint",
 )
 
 
@@ -53,7 +54,8 @@ class NewRoute(NamedTuple):
 
 
 class NewTask(NamedTuple):
-    """Of `_TASKS`, in the order of its columns. What is None and the queue has a default for gets that."""
+    """Of `_TASKS`, in the order of its columns. What is None and the queue has a default for gets that.
+    `submitted_by`: where not all have the same key."""
 
     task_id: UUID
     route_id: UUID
@@ -72,6 +74,7 @@ class NewTask(NamedTuple):
     expires_at: datetime | None
     delayed_until: datetime | None
     callback_url: str | None
+    submitted_by: int | None = None
 
 
 def is_one_statement(tasks: Sequence[NewTask]) -> bool:
@@ -137,7 +140,7 @@ def _insert_tasks(after: str = "true") -> str:
             COALESCE(task.spill_after_seconds, queue.spill_after_seconds),
             retry_on{json}, backoff{json}, tags{json}, unique_key, concurrency_key, concurrency_key IS NOT NULL,
             COALESCE(traceparent, ''), expires_at, delayed_until, callback_url,
-            COALESCE(delayed_until, at), COALESCE(delayed_until, at), at, key,
+            COALESCE(delayed_until, at), COALESCE(delayed_until, at), at, COALESCE(submitted_by, key),
             'pending', '', '', 0, 0, ''
         FROM task CROSS JOIN submitted LEFT JOIN queueapp_queue AS queue ON queue.name = task.name
         WHERE {after} {in_order}

@@ -30,7 +30,11 @@ class Receipt:
     created: bool
 
 
-def submit(submissions: Sequence[Submission], by: ApiKey | None, now: datetime) -> list[Receipt]:
+By = ApiKey | Sequence[ApiKey] | None
+"""Whose submissions they are: all of one key, each of its own, or of none."""
+
+
+def submit(submissions: Sequence[Submission], by: By, now: datetime) -> list[Receipt]:
     """Store all of the submissions or none, in their order. A receipt for each, durable on return."""
     keyed = [(s.name, s.unique_key) for s in submissions if s.unique_key is not None]
     if not keyed:
@@ -60,7 +64,7 @@ def route_id_of(name: str, attrs: dict[str, str]) -> UUID:
 def _insert(
     submissions: Sequence[Submission],
     live: dict[tuple[str, str], UUID],
-    by: ApiKey | None,
+    by: By,
     now: datetime,
 ) -> list[Receipt]:
     routes: dict[UUID, NewRoute] = {}
@@ -69,7 +73,8 @@ def _insert(
     receipts: list[Receipt] = []
     ready: set[UUID] = set()
     taken = dict(live)
-    for submission in submissions:
+    of_all, owners = _owners(by, len(submissions))
+    for submission, owner in zip(submissions, owners, strict=True):
         task_id = new_id()
         if submission.unique_key is not None:
             key = (submission.name, submission.unique_key)
@@ -80,7 +85,7 @@ def _insert(
         route_id = route_ids.of(submission)
         if route_id not in routes:
             routes[route_id] = NewRoute(route_id, submission.name, canonical_text(submission.attrs))
-        task = _new_task(task_id, route_id, submission, now)
+        task = _new_task(task_id, route_id, submission, now, owner)
         if task.delayed_until is None:
             ready.add(route_id)
         tasks.append(task)
@@ -88,14 +93,21 @@ def _insert(
     keys = [(task.name, task.concurrency_key) for task in tasks if task.concurrency_key is not None]
     with database.transaction_unless(is_one_statement(tasks) and not keys):
         # In the order of their unique keys: two submissions of the same keys would wait for each other without it.
-        store(routes.values(), sorted(tasks, key=by_unique_key), by, now)
+        store(routes.values(), sorted(tasks, key=by_unique_key), of_all, now)
         note_keys(keys)
         counters.count_after_commit(counters.submitted, [task.name for task in tasks])
         doorbell.ring(routes=ready, scheduled=any(task.delayed_until for task in tasks))
     return receipts
 
 
-def _new_task(task_id: UUID, route_id: UUID, s: Submission, now: datetime) -> NewTask:
+def _owners(by: By, number: int) -> tuple[ApiKey | None, list[int | None]]:
+    """The key of all, or of each."""
+    if by is None or isinstance(by, ApiKey):
+        return by, [None] * number
+    return None, [key.pk for key in by]
+
+
+def _new_task(task_id: UUID, route_id: UUID, s: Submission, now: datetime, owner: int | None) -> NewTask:
     return NewTask(
         task_id,
         route_id,
@@ -114,6 +126,7 @@ def _new_task(task_id: UUID, route_id: UUID, s: Submission, now: datetime) -> Ne
         s.expires_at,
         s.available_at if s.available_at is not None and s.available_at > now else None,
         s.callback_url,
+        owner,
     )
 
 

@@ -96,16 +96,24 @@ def _answers_are_as_described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AsyncClient, "request", request_async)
 
 
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests as a server has them that come with a key: they have no thread of their own, which would keep a
+    connection."""
+    monkeypatch.setattr(base, "is_apart", lambda _: True)
+
+
 @pytest.fixture(params=["by itself", "with others"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain request is served by its view, or with others that come at the same time: nobody can tell."""
     sees_what_others_commit = request.node.get_closest_marker("django_db").kwargs.get("transaction")
     if sees_what_others_commit:
-        monkeypatch.setattr(base, "is_apart", lambda _: True)
+        request.getfixturevalue("apart")
     if request.param == "with others":
         monkeypatch.setattr(plain, "is_apart", lambda _: True)
         if not sees_what_others_commit:
             monkeypatch.setattr(gathering, "off_loop", lambda work: sync_to_async(work)())
+            monkeypatch.setattr(plain, "later", lambda work: work())
 
 
 @pytest.fixture

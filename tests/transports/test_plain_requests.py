@@ -9,17 +9,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock
+from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import DataError, OperationalError
+from django.db import DataError, OperationalError, ProgrammingError
 from django.test import RequestFactory
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from queueapp import lifecycle
+from queueapp import database, lifecycle
 from queueapp.api import fetching, gathering, plain, submitting, task_requests
 from queueapp.domain.rates import Rate
 from queueapp.models import ApiKey, Task
+from queueapp.waiting import Listening
 from tests.transports.conftest import Caller, assert_problem, submit
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +40,7 @@ def _on_this_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else sees what the transaction of a test does."""
     for module in (gathering, task_requests):
         monkeypatch.setattr(module, "off_loop", lambda work: sync_to_async(work)())
+    monkeypatch.setattr(plain, "later", lambda work: work())
 
 
 def serve_together(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +148,53 @@ class TestPlainOnes:
         assert post()(producer, "").status_code == 201
         assert_problem(post()(producer, ""), 429)
 
+    def test_note_that_their_key_is_used(self, producer: APIClient) -> None:
+        task_id = submit(producer)
+        ApiKey.objects.update(last_used_at=None)
+        get()(producer, task_id)
+        assert ApiKey.objects.get().last_used_at is not None
+        ApiKey.objects.update(last_used_at=None)
+        post()(producer, "")
+        assert ApiKey.objects.get().last_used_at is not None
+
+    def test_are_for_a_unique_key_that_is_taken_too(
+        self, producer: APIClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task_id = submit(producer, unique_key="u")
+        with nobody_asks_a_view(monkeypatch):
+            response = post(b'{"name": "tag", "unique_key": "u"}')(producer, "")
+        assert (response.status_code, response.json()["id"]) == (200, task_id)
+
+    def test_that_wait_in_vain_do_not_wait_again(
+        self, producer: APIClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The task is asked for again after the wait, and by the view if that fails."""
+        task_id = submit(producer)
+        waits: list[float] = []
+
+        async def until_terminal(self: Listening, task_id: UUID, seconds: float) -> None:
+            waits.append(seconds)
+            monkeypatch.setattr(fetching, "tasks_with_keys", Mock(side_effect=OperationalError("it is away")))
+
+        monkeypatch.setattr(Listening, "until_terminal", until_terminal)
+        assert get("?wait=5")(producer, task_id).json()["state"] == "pending"
+        assert waits == [5]
+
+    def test_do_not_wait_for_what_has_ended(self, producer: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        task_id = submit(producer)
+        lifecycle.cancel([UUID(task_id)], database.now())
+        monkeypatch.setattr(Listening, "until_terminal", Mock(side_effect=AssertionError("it has ended")))
+        assert get("?wait=5")(producer, task_id).json()["state"] == "cancelled"
+
+    def test_whose_key_is_revoked_while_they_wait_are_refused(
+        self, producer: APIClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def until_terminal(self: Listening, task_id: UUID, seconds: float) -> None:
+            await sync_to_async(ApiKey.objects.update)(revoked_at=timezone.now())
+
+        monkeypatch.setattr(Listening, "until_terminal", until_terminal)
+        assert_problem(post(prefer="wait=5")(producer, ""), 401)
+
     def test_with_an_idempotency_key_are_carried_out_once(self, producer: APIClient) -> None:
         first, again = (post(**{"idempotency-key": "k"})(producer, "") for _ in range(2))
         assert first.content == again.content
@@ -182,48 +233,70 @@ class TestSeveralInOneGo:
         assert [each is not None for each in answers] == [False, True, False, False, False, True]
         assert Task.objects.count() == 2
 
-    def test_are_one_task_where_they_have_one_unique_key(self, producer: APIClient) -> None:
+    def test_are_one_task_where_they_have_one_unique_key(self, caller: Caller) -> None:
+        one, other = caller("producer"), caller("producer")
         body = b'{"name": "tag", "unique_key": "u"}'
-        first, second = stored((producer, body), (producer, body))
-        assert second is None  # for the view, which finds the first
-        assert post(body)(producer, "").json()["id"] == str(first.task_id)
+        first, second, others = stored((one, body), (one, body), (other, body))
+        assert (first.is_new, second.is_new) == (True, False)
+        assert second[::2] == first[::2]
+        assert others is None  # for the view, which says whose it is
         assert Task.objects.count() == 1
 
-    def test_that_cannot_be_stored_together_are_left_to_the_view(
+    def test_that_are_known_not_to_be_stored_are_left_to_their_views(
         self, producer: APIClient, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(lifecycle, "submit", Mock(side_effect=DataError("one of them")))
-        assert stored((producer, BODY), (producer, BODY)) == [None, None]
+        for error in (DataError("one of them"), OperationalError("database is locked")):
+            monkeypatch.setattr(lifecycle, "submit", Mock(side_effect=error))
+            monkeypatch.setattr(submitting, "is_known_to_be_undone", lambda _: True)
+            assert stored((producer, BODY), (producer, BODY)) == [None, None]
 
-    def test_of_one_key_fail_alone(self, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-        one, other = caller("producer"), caller("producer")
-        failing = ApiKey.objects.latest("pk")
-        submit_all = lifecycle.submit
+    def test_that_cannot_be_read_once_they_are_stored_are_not_stored_again(
+        self, producer: APIClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(submitting, "tasks_by_id", Mock(side_effect=ProgrammingError("no such column")))
+        answers = stored((producer, BODY), (producer, b"{"), (producer, BODY))
+        assert [type(each) for each in answers] == [ProgrammingError, type(None), ProgrammingError]
+        assert Task.objects.count() == 2
 
-        def submit_some(submissions: Any, by: ApiKey, now: Any) -> Any:
-            if by == failing:
-                raise OperationalError("the connection is gone")
-            return submit_all(submissions, by, now)
-
-        monkeypatch.setattr(lifecycle, "submit", submit_some)
-        answers = stored((one, BODY), (other, BODY), (one, BODY))
-        assert isinstance(answers[1], OperationalError)
-        assert {answers[0].task_id, answers[2].task_id} == set(Task.objects.values_list("id", flat=True))
+    def test_that_are_no_more_once_they_are_read_have_receipts(
+        self, producer: APIClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(submitting, "tasks_by_id", lambda _: {})
+        (answer,) = stored((producer, BODY))
+        assert json.loads(answer.document) == {"count": 1, "ids": [str(answer.task_id)]}
 
 
 @pytest.mark.usefixtures("together")
-def test_a_submission_of_which_nobody_knows_whether_it_is_stored_is_not_tried_again(
-    producer: APIClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The connection may have ended after the commit."""
-    submit_all = lifecycle.submit
+class TestWithTheDatabaseAway:
+    def test_a_submission_that_may_be_stored_is_not_tried_again(
+        self, producer: APIClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The connection may have ended after the commit."""
+        submit_all = lifecycle.submit
 
-    def submit_and_lose(*arguments: Any) -> Any:
-        submit_all(*arguments)
-        raise OperationalError("the connection is gone")
+        def submit_and_lose(*arguments: Any) -> Any:
+            submit_all(*arguments)
+            raise OperationalError("the connection is gone")
 
-    monkeypatch.setattr(lifecycle, "submit", submit_and_lose)
-    response = post()(producer, "")
-    assert_problem(response, 503)
-    assert response["Retry-After"] == "1"
-    assert Task.objects.count() == 1
+        monkeypatch.setattr(lifecycle, "submit", submit_and_lose)
+        monkeypatch.setattr(submitting, "is_known_to_be_undone", lambda _: False)
+        response = post()(producer, "")
+        assert_problem(response, 503)
+        assert response["Retry-After"] == "1"
+        assert Task.objects.count() == 1
+
+    def test_a_read_does_not_ask_a_view_too(self, producer: APIClient, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Which would wait for a connection again, and all in the same go for each other."""
+        task_id = submit(producer)
+        monkeypatch.setattr(fetching, "tasks_with_keys", Mock(side_effect=OperationalError("it is away")))
+        with nobody_asks_a_view(monkeypatch):
+            response = get()(producer, task_id)
+        assert_problem(response, 503)
+        assert response["Allow"] == "GET, HEAD"
+
+    def test_a_read_that_fails_otherwise_is_left_to_the_view(
+        self, producer: APIClient, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        task_id = submit(producer)
+        monkeypatch.setattr(fetching, "tasks_with_keys", Mock(side_effect=ProgrammingError("no such column")))
+        assert get()(producer, task_id).json()["id"] == task_id

@@ -162,6 +162,7 @@ def test_a_submission_without_a_key_does_nothing_for_those_with_one(producer: AP
     assert not [each for each in asked if "idempotent" in each or "advisory" in each]
 
 
+@pytest.mark.usefixtures("apart")
 @pytest.mark.django_db(transaction=True)
 class TestWithPreferWait:
     """What is done once is the submission. Who asks again waits again."""

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from queueapp.api import gathering
-from queueapp.api.base import off_loop
-from queueapp.api.gathering import AT_ONCE, MOST_GOES, Gathering
+from queueapp.api.base import THREADS, off_loop
+from queueapp.api.gathering import AT_ONCE, GOES, Gathering
 
-LONG = 60
+LONG = 30
 SLOW = 1000
 
 
@@ -54,6 +54,18 @@ async def test_who_comes_meanwhile_is_served_in_the_next_go(served: Served) -> N
     assert served.goes == [[2], [4, 6, 8]]
 
 
+async def test_several_goes_are_under_way_where_several_can_write(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gathering, "is_postgresql", lambda: True)
+    asking = Gathering(served)
+    asked = [asyncio.create_task(asking.ask(2)) for _ in range(GOES + 3)]
+    await turns_of_the_loop()
+    served.may_go.release(GOES + 1)
+    assert await asyncio.gather(*asked) == [4] * (GOES + 3)
+    assert sorted(map(len, served.goes)) == [1] * GOES + [3]
+
+
 async def test_who_comes_while_one_takes_long_does_not_wait_for_it(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,7 +80,7 @@ async def test_who_comes_while_one_takes_long_does_not_wait_for_it(
     assert await slow == 2 * SLOW
 
 
-async def test_so_many_that_take_long_are_overtaken(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_as_many_are_overtaken_as_there_are_threads(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "OVERTAKEN_AFTER_SECONDS", 0)
     monkeypatch.setattr(gathering, "AT_ONCE", 1)
     goes: list[None] = []
@@ -79,22 +91,27 @@ async def test_so_many_that_take_long_are_overtaken(served: Served, monkeypatch:
 
     monkeypatch.setattr(gathering, "off_loop", counted)
     asking = Gathering(served)
-    slow = [asyncio.create_task(asking.ask(SLOW)) for _ in range(MOST_GOES)]
+    slow = [asyncio.create_task(asking.ask(SLOW)) for _ in range(THREADS)]
     last = asyncio.create_task(asking.ask(4))
-    for _ in range(20 * MOST_GOES):  # turns of the loop, of which each go takes a few
-        await asyncio.sleep(0)
-    assert len(goes) == MOST_GOES
+    await turns_of_the_loop()
+    assert len(goes) == THREADS
     served.slow_may_go.set()
     served.may_go.release(1)
-    assert await asyncio.gather(*slow, last) == [2 * SLOW] * MOST_GOES + [8]
+    assert await asyncio.gather(*slow, last) == [2 * SLOW] * THREADS + [8]
+
+
+async def turns_of_the_loop() -> None:
+    """More than all the goes that there may be take to begin."""
+    for _ in range(20 * THREADS):
+        await asyncio.sleep(0)
 
 
 async def test_many_take_several_goes(served: Served) -> None:
     asking = Gathering(served)
-    served.may_go.release(2)
+    served.may_go.release(3)
     asked = range(0, 4 * AT_ONCE, 2)
     assert await asyncio.gather(*map(asking.ask, asked)) == [2 * number for number in asked]
-    assert [len(go) for go in served.goes] == [AT_ONCE, AT_ONCE]
+    assert [len(go) for go in served.goes] == [1, AT_ONCE, AT_ONCE - 1]
 
 
 async def test_what_fails_fails_for_all_whom_it_was_to_serve_and_for_nobody_else(served: Served) -> None:
@@ -108,15 +125,35 @@ async def test_what_fails_fails_for_all_whom_it_was_to_serve_and_for_nobody_else
     assert await asyncio.gather(*others) == [4, 8]
 
 
-async def test_who_leaves_keeps_nobody_from_an_answer(served: Served) -> None:
+async def test_who_has_left_before_a_go_is_not_served_and_keeps_nobody_from_an_answer(served: Served) -> None:
     asking = Gathering(served)
-    leaving, staying = (asyncio.create_task(asking.ask(number)) for number in (2, 4))
+    first, leaving, staying = (asyncio.create_task(asking.ask(number)) for number in (2, 4, 6))
     await begun(served)
     leaving.cancel()
-    served.may_go.release(1)
-    assert await staying == 8
-    served.may_go.release(1)
-    assert await asking.ask(6) == 12
+    first.cancel()  # it is being served already
+    served.may_go.release(2)
+    assert await staying == 12
+    assert served.goes == [[2], [6]]
+
+
+async def test_a_go_that_is_cancelled_leaves_nobody_waiting() -> None:
+    asking: Gathering[int, int] = Gathering(lambda asked: [2 * number for number in asked])
+
+    async def ended(work: Any) -> Any:
+        raise asyncio.CancelledError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gathering, "off_loop", ended)
+        asked = asyncio.create_task(asking.ask(2))
+        await asyncio.wait([asked])
+        assert isinstance(asked.exception(), RuntimeError)
+    assert await asking.ask(4) == 8
+
+
+async def test_a_wrong_number_of_answers_is_an_error() -> None:
+    asking: Gathering[int, int] = Gathering(lambda asked: [])
+    with pytest.raises(ValueError, match="shorter"):
+        await asking.ask(2)
 
 
 def test_serves_on_one_event_loop_after_another(served: Served) -> None:

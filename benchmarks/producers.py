@@ -15,7 +15,7 @@ from benchmarks.site import TITLES, Database, Queue
 TITLE = "Producers: one task a request, with workers attached that do them"
 
 WORKERS = 50
-PRODUCERS = (1, 16, 64)
+PRODUCERS = (1, 4, 16, 64)
 WARM_UP_SECONDS = 0.5
 KINDS = {"submissions": False, "reads": True}
 

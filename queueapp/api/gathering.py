@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 AT_ONCE = 100
 """So that none waits for long because others are many."""
 
-GOES = 4
+GOES = 2
 """Under way at the same time, so that one waits for the disk while another is put together. SQLite has one writer,
 for whom more would only wait."""
 

@@ -16,7 +16,7 @@ TITLE = "Producers: one task a request, with workers attached that do them"
 
 WORKERS = 50
 PRODUCERS = (1, 4, 16, 64)
-WARM_UP_SECONDS = 0.5
+WARM_UP_SECONDS = 0.25
 KINDS = {"submissions": False, "reads": True}
 
 
@@ -30,7 +30,7 @@ class Measured(NamedTuple):
 
 def measure(bench: Bench) -> Iterator[Figure]:
     for database in bench.databases:
-        yield from _on(bench, database, 1.0 if bench.quick else 4.0)
+        yield from _on(bench, database, 0.5 if bench.quick else 2.0)
 
 
 def _on(bench: Bench, database: Database, seconds: float) -> Iterator[Figure]:

@@ -71,5 +71,9 @@ def _commit() -> str:
 
 
 def write_json(path: Path, about: dict[str, Any], sections: dict[str, list[Figure]]) -> None:
-    documents = {name: [figure.as_json() for figure in figures] for name, figures in sections.items()}
-    path.write_text(json.dumps({**about, "sections": documents}, indent=1, ensure_ascii=False) + "\n")
+    """`runs` says of each section of which run it is. Those that were not measured now stay as they are there."""
+    saved = json.loads(path.read_text()) if path.exists() else {"runs": {}, "sections": {}}
+    for name, figures in sections.items():
+        saved["runs"][name] = about
+        saved["sections"][name] = [figure.as_json() for figure in figures]
+    path.write_text(json.dumps(saved, indent=1, ensure_ascii=False) + "\n")

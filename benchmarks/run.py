@@ -55,7 +55,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--database", choices=("postgresql", "sqlite"), help="measure only on that one")
     parser.add_argument("--without-peers", action="store_true", help="leave out the other queues")
     parser.add_argument("--tasks", type=int, help="how many in one measurement, end to end")
-    parser.add_argument("--save", type=Path, metavar="DIRECTORY", help="write results.json and the charts there")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="DIRECTORY",
+        help="write results.json and the charts there, of the sections that are run",
+    )
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the server's environment")
     arguments = parser.parse_args()
     if unknown := set(arguments.sections) - set(SECTIONS):

@@ -13,11 +13,16 @@ pytestmark = pytest.mark.only_on("sqlite", reason="a benchmark starts its databa
 
 
 def test_a_short_run_end_to_end_prints_a_table_and_writes_what_it_measured(tmp_path):
+    before = {"runs": {"growth": {"commit": "abc"}}, "sections": {"growth": [], "end_to_end": []}}
+    (tmp_path / "results.json").write_text(json.dumps(before))
     options = ["--quick", "--database=sqlite", "--without-peers", "--tasks=300", f"--save={tmp_path}"]
     command = [sys.executable, "-m", "benchmarks.run", "end_to_end", *options]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    figures = json.loads((tmp_path / "results.json").read_text())["sections"]["end_to_end"]
+    saved = json.loads((tmp_path / "results.json").read_text())
+    assert saved["runs"].keys() == {"end_to_end", "growth"}
+    assert saved["sections"]["growth"] == before["sections"]["growth"]
+    figures = saved["sections"]["end_to_end"]
     names = [figure["name"] for figure in figures]
     assert "SQLite, 50 workers, single frames" in names
     assert "SQLite, 50 workers, _batch=1" in names

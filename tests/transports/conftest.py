@@ -103,7 +103,12 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "is_apart", lambda _: True)
 
 
-@pytest.fixture(params=["by itself", "with others"])
+_BY_ITSELF = pytest.param(
+    "by itself", marks=pytest.mark.only_on("sqlite", reason="other tests run the views there")
+)
+
+
+@pytest.fixture(params=[_BY_ITSELF, "with others"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain request is served by its view, or with others that come at the same time: nobody can tell."""
     sees_what_others_commit = request.node.get_closest_marker("django_db").kwargs.get("transaction")

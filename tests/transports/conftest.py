@@ -115,10 +115,20 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     if sees_what_others_commit:
         request.getfixturevalue("apart")
     if request.param == "with others":
-        monkeypatch.setattr(plain, "is_apart", lambda _: True)
+        serve_with_others(monkeypatch)
         if not sees_what_others_commit:
-            monkeypatch.setattr(gathering, "off_loop", lambda work: sync_to_async(work)())
-            monkeypatch.setattr(plain, "later", lambda work: work())
+            gather_on_this_thread(monkeypatch)
+
+
+def serve_with_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain requests of a test's client, as those that come to a server."""
+    monkeypatch.setattr(plain, "is_apart", lambda _: True)
+
+
+def gather_on_this_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else sees what the transaction of a test does."""
+    monkeypatch.setattr(gathering, "off_loop", lambda work: sync_to_async(work)())
+    monkeypatch.setattr(plain, "later", lambda work: work())
 
 
 @pytest.fixture

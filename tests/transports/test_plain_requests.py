@@ -19,11 +19,17 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from queueapp import database, lifecycle
-from queueapp.api import fetching, gathering, plain, submitting, task_requests
+from queueapp.api import fetching, submitting, task_requests
 from queueapp.domain.rates import Rate
 from queueapp.models import ApiKey, Task
 from queueapp.waiting import Listening
-from tests.transports.conftest import Caller, assert_problem, submit
+from tests.transports.conftest import (
+    Caller,
+    assert_problem,
+    gather_on_this_thread,
+    serve_with_others,
+    submit,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -37,19 +43,13 @@ Ask = Callable[[APIClient, str], Any]
 
 @pytest.fixture(autouse=True)
 def _on_this_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody else sees what the transaction of a test does."""
-    for module in (gathering, task_requests):
-        monkeypatch.setattr(module, "off_loop", lambda work: sync_to_async(work)())
-    monkeypatch.setattr(plain, "later", lambda work: work())
-
-
-def serve_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plain, "is_apart", lambda _: True)
+    gather_on_this_thread(monkeypatch)
+    monkeypatch.setattr(task_requests, "off_loop", lambda work: sync_to_async(work)())
 
 
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> None:
-    serve_together(monkeypatch)
+    serve_with_others(monkeypatch)
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def test_are_answered_alike(producer: APIClient, monkeypatch: pytest.MonkeyPatch
     task_id = submit(producer, data={"n": [1, 2.5]})
     alone = told(ask(producer, task_id))
     Task.objects.filter(unique_key="u").delete()
-    serve_together(monkeypatch)
+    serve_with_others(monkeypatch)
     assert told(ask(producer, task_id)) == alone
 
 

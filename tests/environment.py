@@ -96,8 +96,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = _shared_out(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two more than there are cores, for what waits: of the time of three on two cores a fifth was nobody's."""
+    """Two more than there are cores, for what waits: with two on two cores a quarter of the time was nobody's."""
     return (os.cpu_count() or 1) + 2
 
 

@@ -38,6 +38,14 @@ def _cheap_passwords() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_static_files() -> Iterator[None]:
+    """Each new client looks for all of them first, which took most of the time of most tests here. That they are
+    served is for tests in a browser."""
+    with override_settings(SERVESTATIC_USE_FINDERS=False, SERVESTATIC_USE_STATIC_ROOT=False):
+        yield
+
+
 @pytest.fixture
 def fleet(db: None) -> Iterator[Fleet]:
     fleet = Fleet()

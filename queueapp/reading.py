@@ -59,14 +59,6 @@ def tasks_by_id(task_ids: Iterable[UUID]) -> dict[UUID, Task]:
     return {task.id: task for task in map(_task, rows)}
 
 
-def task_while_key_holds(task_id: UUID, key: ApiKey) -> Task | None:
-    """The task, but None also if the key is revoked or not good for the same any more as when it was read."""
-    for task, now in tasks_with_keys([(task_id, key.digest)]).values():
-        if (now.role, now.task_globs) == (key.role, key.task_globs):
-            return task
-    return None
-
-
 def tasks_with_keys(
     asked: Iterable[tuple[UUID, str]], largest_bytes: int | None = None
 ) -> dict[tuple[UUID, str], tuple[Task, ApiKey]]:

@@ -4,8 +4,7 @@ wait for the end of a task do so here."""
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
-from typing import Any, cast
+from typing import cast
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponseBase
@@ -13,15 +12,13 @@ from rest_framework.response import Response
 
 from queueapp.api import fetching, submitting
 from queueapp.api.base import in_its_thread, off_loop
-from queueapp.api.documents import receipts_json, task_document
+from queueapp.api.documents import receipts_json
 from queueapp.api.parameters import InvalidParameters, preferred_wait_seconds, wait_seconds
-from queueapp.api.permissions import key_of, may_read
 from queueapp.api.plain import json_response, plain_token, problem_response
 from queueapp.api.schema.describing import stands_for
 from queueapp.api.tasks import SubmittedTask, TaskDetail, TaskList
 from queueapp.database import DATABASE_AWAY
 from queueapp.domain.states import TERMINAL_STATES
-from queueapp.reading import task_while_key_holds
 from queueapp.waiting import Listening, listening
 
 _task_list = TaskList.as_view()
@@ -62,11 +59,10 @@ async def _submitted_with_others(
         if fetched := await _fetched_at_last(request, stored.task_id, token):
             document = fetched.document
         else:
-            ended = await off_loop(lambda: _submitted_task(request, task_id=stored.task_id).render())
-            if ended.status_code not in (200, 404):
-                return ended
-            # It may be no more, but it was submitted.
-            document = ended.content if ended.status_code == 200 else receipts_json([stored.task_id])
+            answer = await _answer_at_last(request, stored.task_id)
+            if answer is not None and answer.status_code != 200:
+                return answer
+            document = receipts_json([stored.task_id]) if answer is None else answer.content
     response = json_response(request, TaskList, document, status=201 if stored.is_new else 200)
     response["Location"] = f"{request.path}/{stored.task_id}"
     return response
@@ -88,20 +84,29 @@ async def _submitted_alone(request: HttpRequest, ends: Listening | None, seconds
         return response
     submitted = response.data
     task_id = UUID(submitted["id"] if "id" in submitted else submitted["ids"][0])
-    answer_anew = partial(_answer_anew, response, task_id)
-    # An answer that is given again tells of the task as it was: it may have ended before anybody listened.
-    is_current = "Idempotency-Key" not in request.headers or await off_loop(answer_anew)
-    if response.data.get("state") not in TERMINAL_STATES:
-        if is_current:
-            await ends.until_terminal(task_id, seconds)
-            is_current = await off_loop(answer_anew)
-        if not is_current:
-            ended = await off_loop(lambda: _submitted_task(request, task_id=task_id))
-            if not isinstance(ended, Response) or ended.status_code not in (200, 404):
-                return ended
-            if ended.status_code == 200:  # it may be a task that is no more, but it was submitted
-                response.data = ended.data
+    answer: Response | None = response
+    if "Idempotency-Key" in request.headers and _is_of_live_task(response):
+        # An answer that is given again tells of the task as it was: it may have ended before anybody listened.
+        answer = await _answer_at_last(request, task_id)
+    if answer is not None and _is_of_live_task(answer):
+        await ends.until_terminal(task_id, seconds)
+        answer = await _answer_at_last(request, task_id)
+    if answer is not None:
+        if answer.status_code not in (200, 201):
+            return answer
+        response.data = answer.data
     return response
+
+
+async def _answer_at_last(request: HttpRequest, task_id: UUID) -> Response | None:
+    """What a submission is answered when the wait for its task is over, or why it is not; None: the task is no
+    more, but it was submitted."""
+    answer = cast(Response, await off_loop(lambda: _submitted_task(request, task_id=task_id).render()))
+    return None if answer.status_code == 404 else answer
+
+
+def _is_of_live_task(answer: Response) -> bool:
+    return answer.status_code in (200, 201) and answer.data.get("state") not in TERMINAL_STATES
 
 
 @stands_for(TaskDetail)
@@ -145,27 +150,10 @@ async def _read_alone(
     if ends is None:
         return await in_its_thread(request, read)
     response = await off_loop(read)
-    if not isinstance(response, Response) or response.status_code != 200:
-        return response
-    if response.data["state"] in TERMINAL_STATES:
-        return response
-    await ends.until_terminal(task_id, seconds)
-    return response if await off_loop(lambda: _answer_anew(response, task_id)) else await off_loop(read)
-
-
-def _answer_anew(response: Response, task_id: UUID) -> bool:
-    """Put the task as it is now into the answer of a view, without going through one again, which takes twice as
-    long. False where not all is as it was, with the key above all: what to answer then is for a view to say."""
-    asked = cast(Any, response).renderer_context["request"]
-    key = key_of(asked)
-    try:
-        task = None if key is None else task_while_key_holds(task_id, key)
-    except DATABASE_AWAY:
-        return False
-    if task is None or not may_read(key, task):
-        return False
-    response.data = task_document(task)
-    return True
+    if isinstance(response, Response) and _is_of_live_task(response):
+        await ends.until_terminal(task_id, seconds)
+        return await off_loop(read)
+    return response
 
 
 def _seconds_to_wait(request: HttpRequest) -> float | None:

@@ -91,11 +91,13 @@ class TestWaiting:
         elapsed = await seconds_of(get(key, f"/api/v1/tasks/{task_id}?wait=1000000"))
         assert elapsed < LONG
 
+    @pytest.mark.usefixtures("slow_poll")
     async def test_does_not_begin_for_what_has_ended(self, key: str, task_id: str) -> None:
         await off_loop(partial(cancel, task_id))
         response = await asyncio.wait_for(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"), LONG / 2)
         assert response.json()["state"] == "cancelled"
 
+    @pytest.mark.usefixtures("slow_poll")
     async def test_does_not_begin_for_strangers(self, task_id: str) -> None:
         _, stranger = await off_loop(lambda: create_key("s", "producer"))
         path = f"/api/v1/tasks/{task_id}?wait={LONG}"
@@ -165,8 +167,8 @@ class TestUntilTerminal:
 class TestPrefer:
     """`Prefer: wait=SECONDS` with a submission."""
 
-    async def post(self, key: str, body: Any, prefer: str) -> Any:
-        headers = {"authorization": f"Bearer {key}", "prefer": prefer}
+    async def post(self, key: str, body: Any, prefer: str, **headers: str) -> Any:
+        headers = {"authorization": f"Bearer {key}", "prefer": prefer, **headers}
         return await AsyncClient().post("/api/v1/tasks", body, content_type="application/json", headers=headers)
 
     @pytest.mark.usefixtures("slow_poll")
@@ -193,6 +195,15 @@ class TestPrefer:
         response = await self.post(key, {"name": "tag"}, "wait=1")
         assert response.status_code == 201
         assert response["Location"].endswith(response.json()["ids"][0])
+
+    @pytest.mark.usefixtures("slow_poll")
+    @pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k"}], ids=["plain", "done once"])
+    async def test_is_in_vain_for_a_key_that_is_revoked(self, key: str, headers: dict[str, str]):
+        submitting = asyncio.create_task(self.post(key, {"name": "tag"}, "wait=60", **headers))
+        await until_waiting(1)
+        await off_loop(lambda: ApiKey.objects.update(revoked_at=timezone.now()))
+        await off_loop(cancel_all)
+        assert_problem(await asyncio.wait_for(submitting, LONG / 2), 401)
 
     async def test_answers_when_the_seconds_are_over(self, key: str):
         response = await self.post(key, {"name": "tag"}, "wait=1")

@@ -24,7 +24,7 @@ help:
 	@echo "make schemathesis  thousands of requests made up from the OpenAPI document, valid and not, to a real server"
 	@echo "make storm   a million operations on the same few rows at once, on PostgreSQL"
 	@echo "make simulation   50000 seeded schedules of crashes and losses (SIMULATION_SCHEDULES=n SIMULATION_FIRST=n)"
-	@echo 'make bench   benchmarks: ratios measured in one run, half an hour (ARGS="--quick": minutes; ARGS="--help")'
+	@echo 'make bench   benchmarks: ratios measured in one run, 45 minutes (ARGS="--quick": minutes; ARGS="--help")'
 	@echo "make recovery   how soon work goes on after something dies, each time beside its limit"
 	@echo 'make manage ARGS="create_api_key me --role producer"    any command of manage.py'
 	@echo "make clean   removes the environments, and all that is kept under $(DATA_DIR)/"

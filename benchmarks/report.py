@@ -66,8 +66,10 @@ def machine() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    said = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return said.stdout.strip()
+    """`-dirty`: something has been changed since. The figures that a run has saved are not what is measured."""
+    commit = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True).stdout.strip()
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ":!docs"], stderr=subprocess.DEVNULL)
+    return f"{commit}-dirty" if commit and changed.returncode else commit
 
 
 def write_json(path: Path, about: dict[str, Any], sections: dict[str, list[Figure]]) -> None:

@@ -317,7 +317,7 @@ async def finish(socket: ClientConnection, task: dict[str, Any], data: Any = Non
 
 
 async def eventually(condition: Callable[[], Any]) -> Any:
-    """The condition's value once it is true; asked again as quickly as it can be answered."""
+    """The condition's value once it is true. To ask without a pause would take time from what is waited for."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not (value := await condition()):  # noqa: ASYNC110 - another process makes it true
             await asyncio.sleep(0.05)

@@ -60,17 +60,16 @@ def tasks_by_id(task_ids: Iterable[UUID]) -> dict[UUID, Task]:
 
 
 def tasks_with_keys(
-    asked: Iterable[tuple[UUID, str]], largest_bytes: int | None = None
+    asked: Iterable[tuple[UUID, str]], largest_bytes: int
 ) -> dict[tuple[UUID, str], tuple[Task, ApiKey]]:
     """Tasks with their routes, each with the key by whose digest it is asked for. Neither those that there are not
     nor those whose key is unknown or revoked, nor those whose data or result is larger. Nobody notes that the keys
     are used."""
     found: dict[tuple[UUID, str], tuple[Task, ApiKey]] = {}
     keys: dict[str, ApiKey] = {}
-    statement = f"WITH {_ASKED.table} SELECT {database.clock()}, {_WITH_KEYS}"
-    if largest_bytes is not None:
-        sizes = (database.octets(f"COALESCE({column}, '')") for column in ("task.data", "task.result"))
-        statement += f"WHERE {' AND '.join(f'{size} <= {largest_bytes}' for size in sizes)}"
+    sizes = (database.octets(f"COALESCE({column}, '')") for column in ("task.data", "task.result"))
+    are_small = " AND ".join(f"{size} <= {largest_bytes}" for size in sizes)
+    statement = f"WITH {_ASKED.table} SELECT {database.clock()}, {_WITH_KEYS} WHERE {are_small}"
     for row in statements.execute(statement, [_ASKED.rows(asked)]):
         task, digest = _task(row[_OF_KEY:]), row[_DIGEST]
         if digest not in keys:

@@ -19,7 +19,7 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 from waiting_requests import LONG, cancel, cancel_all, unheard, until_waiting
 
-from queueapp import doorbell, lifecycle, reading
+from queueapp import doorbell, lifecycle
 from queueapp.api import fetching
 from queueapp.api.base import off_loop
 from queueapp.auth import create_key
@@ -76,8 +76,7 @@ class TestWaiting:
         request = asyncio.create_task(get(key, f"/api/v1/tasks/{task_id}?wait={LONG}"))
         await until_waiting(1)
         away = OperationalError("the connection is gone")
-        for module in (reading, fetching):
-            monkeypatch.setattr(module, "tasks_with_keys", Mock(side_effect=away))
+        monkeypatch.setattr(fetching, "tasks_with_keys", Mock(side_effect=away))
         await off_loop(partial(cancel, task_id))
         response = await asyncio.wait_for(request, LONG / 2)
         assert (response.status_code, response.json()["state"]) == (200, "cancelled")
@@ -167,8 +166,8 @@ class TestUntilTerminal:
 class TestPrefer:
     """`Prefer: wait=SECONDS` with a submission."""
 
-    async def post(self, key: str, body: Any, prefer: str, **headers: str) -> Any:
-        headers = {"authorization": f"Bearer {key}", "prefer": prefer, **headers}
+    async def post(self, key: str, body: Any, prefer: str) -> Any:
+        headers = {"authorization": f"Bearer {key}", "prefer": prefer}
         return await AsyncClient().post("/api/v1/tasks", body, content_type="application/json", headers=headers)
 
     @pytest.mark.usefixtures("slow_poll")
@@ -197,9 +196,8 @@ class TestPrefer:
         assert response["Location"].endswith(response.json()["ids"][0])
 
     @pytest.mark.usefixtures("slow_poll")
-    @pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k"}], ids=["plain", "done once"])
-    async def test_is_in_vain_for_a_key_that_is_revoked(self, key: str, headers: dict[str, str]):
-        submitting = asyncio.create_task(self.post(key, {"name": "tag"}, "wait=60", **headers))
+    async def test_is_in_vain_for_a_key_that_is_revoked(self, key: str):
+        submitting = asyncio.create_task(self.post(key, {"name": "tag"}, "wait=60"))
         await until_waiting(1)
         await off_loop(lambda: ApiKey.objects.update(revoked_at=timezone.now()))
         await off_loop(cancel_all)

@@ -8,7 +8,7 @@ from django.db import DEFAULT_DB_ALIAS
 
 from queueapp.postgresql.base import DatabaseWrapper
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 30
 
 
 def until_threads_gave_theirs_back() -> None:

@@ -99,9 +99,10 @@ class TestALivingConnection:
 
 class TestLimits:
     def test_who_finds_the_pool_empty_is_told_so_after_a_while(self, limited):
-        first, second = (limited(database_pool_size=1, database_pool_timeout_seconds=0.1) for _ in range(2))
+        first, second = (limited(database_pool_size=1) for _ in range(2))
         with closing(first):
             pid_of(first)
+            first.pool.timeout = 0.1  # not before: to open one may take longer
             with pytest.raises(OperationalError, match="couldn't get a connection after"):
                 pid_of(second)
         pid_of(second)

@@ -13,6 +13,7 @@ from django.test import Client
 
 from queueapp import database
 from queueapp.auth import create_key
+from queueapp.conf import config
 from queueapp.inbox import Inbox
 from queueapp.lifecycle import Report
 from queueapp.models import Task
@@ -50,7 +51,7 @@ def test_a_request_that_outlived_its_transaction_is_answered_503():
     assert not Task.objects.exists()
 
 
-def test_the_limits_of_a_brief_transaction_end_with_it():
+def test_the_limits_of_a_brief_transaction_end_with_it(monkeypatch):
     """A pooled connection goes to others, who may take longer."""
 
     def limits() -> list[str]:
@@ -60,6 +61,7 @@ def test_the_limits_of_a_brief_transaction_end_with_it():
             cursor.execute("SHOW lock_timeout")
             return [idle, cursor.fetchone()[0]]
 
+    monkeypatch.setattr(database, "config", config)
     before = limits()
     with database.brief_transaction():
         assert limits() == ["2s", "3s"]

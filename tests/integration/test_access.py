@@ -136,7 +136,7 @@ class TestAKeyThatIsNarrowed:
         assert closed == [(gcp, 4403, "This key allows only cloud=aws; t has gcp.")]
         assert end_of(aws) == (None, "")
 
-    def test_is_looked_at_once_and_not_at_every_poll(self, fleet, closed):
+    def test_is_looked_at_once_and_not_at_every_poll(self, fleet, closed, nothing_is_rolled_up):
         (worker,) = attach(fleet, key("tag", "image.*"), "task=tag")
         ApiKey.objects.update(task_globs=["tag"])
         assert len(asked_by_a_tick(fleet, [worker])) > 6
@@ -176,7 +176,7 @@ class TestAKeyThatIsNarrowed:
 
 
 class TestAnIdleTick:
-    def test_asks_no_more_for_a_worker_with_a_key(self, fleet):
+    def test_asks_no_more_for_a_worker_with_a_key(self, fleet, nothing_is_rolled_up):
         (worker,) = attach(
             fleet, key("t", bounds=("cloud=aws,gcp", "account=ä")), "task=t&cloud=aws&account=%C3%A4"
         )

@@ -31,7 +31,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _allowed(settings: Any) -> None:
-    settings.WORKQUEUE = replace(project_settings.WORKQUEUE, callback_allowed_networks=LOOPBACK)
+    settings.WORKQUEUE = replace(
+        project_settings.WORKQUEUE, callback_allowed_networks=LOOPBACK, callback_timeout_seconds=PATIENCE_SECONDS
+    )
 
 
 @dataclass

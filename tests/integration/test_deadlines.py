@@ -13,10 +13,9 @@ from queueapp.database import is_postgresql
 from queueapp.deadlines import CutOff, within
 from queueapp.models import Task
 from queueapp.searching import page
+from tests.endless import ENDLESS
 
 pytestmark = pytest.mark.django_db
-
-ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0"
 
 
 def run(sql: str) -> None:

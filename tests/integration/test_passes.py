@@ -229,7 +229,7 @@ class TestClock:
 
 
 class TestAnIdleTick:
-    def test_asks_six_things_and_opens_no_transaction(self, fleet):
+    def test_asks_six_things_and_opens_no_transaction(self, fleet, nothing_is_rolled_up):
         """Its lease, what is due, what is ready, what its workers hold, how they are, what comes next."""
         (worker,) = fleet.attach("task=t")
         fleet.run(tick=True)

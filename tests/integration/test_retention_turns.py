@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +29,7 @@ def portions_of_two_a_tick(settings: Any, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(retention, "FIRST_SIZE", 2)
     monkeypatch.setattr(retention, "LARGEST_SIZE", 2)
     monkeypatch.setattr(retention, "SECONDS_A_TICK", 0.0)
+    monkeypatch.setattr(retention, "SLOW_SECONDS", math.inf)  # they stay as large, whatever else the machine does
 
 
 class Process:

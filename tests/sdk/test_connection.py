@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from clock import Clock
 from holding import all_has_arrived, at_work, echo, held, held_on_the_loop
-from scripted_peer import Peer, peer
+from scripted_peer import PATIENCE_SECONDS, Peer, peer
 
 from queueapp.protocol import FATAL_CLOSE_CODES
 from queueapp.sdk import ReconnectBackoff, Refused, Task, Worker
@@ -168,7 +168,7 @@ class TestReconnect:
             return 0.0
 
         serving = asyncio.create_task(echo().serve(url, "wq_x", backoff=ReconnectBackoff(jitter=jitter)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await enough.wait()
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)

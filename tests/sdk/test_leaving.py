@@ -7,7 +7,7 @@ from typing import Any
 
 from clock import Clock
 from holding import at_work, echo, held
-from scripted_peer import Peer
+from scripted_peer import PATIENCE_SECONDS, Peer
 
 from queueapp.sdk import ReconnectBackoff
 
@@ -56,7 +56,7 @@ class TestDrain:
         await (await server.attached()).socket.close()
         await paused.wait()
         worker.drain()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await serving
 
 

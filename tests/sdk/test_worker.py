@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from holding import at_work, echo
-from scripted_peer import Peer
+from scripted_peer import PATIENCE_SECONDS, Peer
 
 from queueapp.protocol import SUBPROTOCOL
 from queueapp.sdk import Task, Worker
@@ -69,13 +69,13 @@ class TestCancel:
         @worker.task("tag")
         def tag(task: Task) -> str:
             begun.set()
-            assert task.data == "second" or task.wait_cancelled(5)
+            assert task.data == "second" or task.wait_cancelled(PATIENCE_SECONDS)
             return "cancelled" if task.cancelled else "not cancelled"
 
         serve(worker)
         attached = await server.attached()
         await attached.give("t1")
-        await asyncio.to_thread(begun.wait, 5)
+        await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
         await attached.say(kind="cancel", task_id="t1", attempt=1, reason="timeout")
         await attached.give("t2", "second")
         assert await attached.hear() == {
@@ -102,5 +102,5 @@ class TestCancel:
         await attached.give("t1")
         await begun.wait()
         await attached.say(kind="cancel", task_id="t1", attempt=1, reason="cancelled")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await cancelled.wait()

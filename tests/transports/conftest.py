@@ -17,7 +17,7 @@ from django.test import AsyncClient, Client, override_settings
 from rest_framework.test import APIClient
 from waiting_requests import LONG
 
-from queueapp import background, database, lifecycle, live
+from queueapp import background, database, lifecycle, live, overview
 from queueapp.api import base, gathering, plain
 from queueapp.auth import create_key
 from queueapp.domain.matching import Subscription
@@ -64,11 +64,18 @@ def rows(db: None) -> Scene:
 
 
 @pytest.fixture
-def nothing_is_remembered() -> Iterator[None]:
-    """Snapshots are kept for a moment; these are made of the rows of this test."""
+def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Snapshots are kept for a moment, however long one took to make; these are made of the rows of this test."""
+    monkeypatch.setattr(live, "SLOWEST_SECONDS", 0.0)
     live.forget()
     yield
     live.forget()
+
+
+@pytest.fixture
+def nothing_new_has_waited_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there since a minute has, and is shown among what is wrong."""
+    monkeypatch.setattr(overview, "WAITING_IS_WRONG_AFTER", timedelta(seconds=50))
 
 
 @pytest.fixture

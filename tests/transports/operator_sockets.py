@@ -18,7 +18,7 @@ from django.test import Client
 from queueapp import live
 from queueapp.routing import websocket_urlpatterns
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 60
 
 
 def rows_of(kind: str, *keys: Any, **parameters: str) -> str:

@@ -15,7 +15,10 @@ from django.test import Client
 from queueapp import live, overview, queues
 from queueapp.models import Task
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("nothing_is_remembered")]
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("nothing_is_remembered", "nothing_new_has_waited_long"),
+]
 
 NOW = "/admin/now"
 PAST = "/admin/overview/past/1h"
@@ -119,10 +122,14 @@ class TestTheSnapshot:
             ("idle", 0, 10),
         ]
 
-    def test_is_kept_for_a_second_for_all_who_ask(
-        self, admin_client: Client, stage: Stage, django_assert_max_num_queries: Any
+    def test_is_kept_for_a_while_for_all_who_ask(
+        self,
+        admin_client: Client,
+        stage: Stage,
+        monkeypatch: pytest.MonkeyPatch,
+        django_assert_max_num_queries: Any,
     ) -> None:
-        live.forget()
+        monkeypatch.setattr(live, "FRESH_SECONDS", 3600)
         first = admin_client.get(NOW).content
         stage.task()
         with django_assert_max_num_queries(4):  # the session and the permissions

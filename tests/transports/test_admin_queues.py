@@ -124,6 +124,7 @@ class TestAQueuesPage:
         assert "What waits longest" in page
         assert 'name="_save"' not in page
 
+    @pytest.mark.usefixtures("nothing_new_has_waited_long")
     def test_takes_as_many_queries_for_twenty_routes_as_for_one(
         self, admin_client: Client, stage: Stage, django_assert_max_num_queries: Callable[..., Any]
     ) -> None:

@@ -9,18 +9,17 @@ import pytest
 from admin_rows import Stage, act, shown, staff
 from asking import asking
 from django.contrib.auth import get_user_model
-from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from queueapp import portions, searching
 from queueapp.domain.filter_text import TEXT_LENGTH
 from queueapp.models import SavedView, Task
+from tests.endless import endless
 
 pytestmark = pytest.mark.django_db
 
 TASKS = "/admin/queueapp/task/"
-ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0"
 
 
 class TestASearchWithoutTime:
@@ -139,15 +138,7 @@ def test_a_bulk_preview_without_time_says_so_and_may_be_carried_out(
 ) -> None:
     stage.tasks(3)
     monkeypatch.setattr(portions, "STATEMENT_SECONDS", 0.05)
-
-    def endless(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
-        return (
-            execute(ENDLESS, (), many, context)
-            if "queueapp_task" in sql
-            else execute(sql, parameters, many, context)
-        )
-
-    with connection.execute_wrapper(endless):
+    with endless(lambda sql, _: "queueapp_task" in sql):
         content = shown(admin_client, "/admin/bulk/?action=cancel&data.x=1")
     assert "0 or more tasks" in content
     assert "There was no time to count them" in content

@@ -35,6 +35,12 @@ class Served:
         return [2 * number for number in asked]
 
 
+@pytest.fixture(autouse=True)
+def nobody_is_overtaken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a go takes."""
+    monkeypatch.setattr(gathering, "OVERTAKEN_AFTER_SECONDS", 3600)
+
+
 @pytest.fixture
 def served() -> Served:
     return Served()

@@ -15,6 +15,8 @@ from queueapp.lifecycle import Assigned
 from queueapp.link import UNSENT_BYTES, Link
 from queueapp.protocol import ARRAY_CHARACTERS, Ack, Cancel, DrainNotice, ErrorNotice
 
+PATIENCE_SECONDS = 30
+
 TASK, SESSION = uuid4(), uuid4()
 
 
@@ -185,14 +187,14 @@ class TestAWorkerThatDoesNotRead:
     async def test_and_asks_and_asks_is_not_heard_until_it_has_taken_the_answers(self):
         wire = self.deaf(v1=True)
         wire.link.welcome(10, "workqueue")
-        await asyncio.wait_for(wire.link.caught_up(), 5)
+        await asyncio.wait_for(wire.link.caught_up(), PATIENCE_SECONDS)
         wire.link.tell([ErrorNotice("invalid", "x" * 100)] * 200)
         heard = asyncio.ensure_future(wire.link.caught_up())
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert not heard.done()
         wire.reads.set()
-        await asyncio.wait_for(heard, 5)
+        await asyncio.wait_for(heard, PATIENCE_SECONDS)
         assert len(wire.texts) == 201
 
 

@@ -15,6 +15,7 @@ from queueapp.doorbell import Revoked, Ring
 from queueapp.lifecycle import Assigned, data_unless_large
 from queueapp.models import Attempt, WorkerSession
 from queueapp.protocol import CloseCode
+from queueapp.ready import IN_ORDER
 from queueapp.statements import NAMED, Given, Returned
 
 COMPARED_AT_ONCE = 1000
@@ -154,11 +155,13 @@ def _revoked(lost: Sequence[tuple[UUID, UUID, int]]) -> tuple[Revoked, ...]:
 
 
 def _unsent(task_ids: Collection[UUID], held: Held, data: str) -> list[Assignment]:
-    """Written out: as objects of the ORM each took 60 us, and another process assigns as many as it can."""
+    """In the contract's order, in which their workers are to be told of them. Written out: as objects of the ORM
+    each took 60 us, and another process assigns as many as it can."""
     columns = ("id", "worker_id", "route_id", "name", data, *Assigned._fields[5:])
     statement = f"""
         WITH {_TASKS.table} SELECT {_ASSIGNED.columns(*columns)}
         FROM told JOIN queueapp_task AS task ON task.id = told.task_id WHERE task.state = 'assigned'
+        ORDER BY {IN_ORDER}
         """
     rows = _ASSIGNED.rows(statement, [_TASKS.rows((task_id,) for task_id in task_ids)])
     unsent = {

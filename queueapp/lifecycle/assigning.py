@@ -61,7 +61,8 @@ _ASSIGNED = Returned(Assigned)
 def assign(
     choices: Sequence[Choice], now: datetime, capacities: Mapping[UUID, int] | None = None
 ) -> list[Assigned]:
-    """Give each task to the worker chosen for it; those that are no longer ready are left out.
+    """Give each task to the worker chosen for it. Those that are no longer ready are left out; the others come in
+    the order of the choices, in which their workers are to be told of them.
 
     The caller holds the dispatch lock, so that no other decision uses the same room, and none of the workers goes
     before its tasks are its own. `capacities`: what they were counted on to hold. WorkersChanged: one of them is
@@ -77,6 +78,8 @@ def assign(
         counters.waits.add_after_commit((now - task.waiting_since).total_seconds() for task in assigned)
         if not database.is_postgresql():
             activity.note(activity.GIVEN, {task.session_id for task in assigned}, now)
+    places = {choice.task_id: place for place, choice in enumerate(choices)}
+    assigned.sort(key=lambda task: places[task.task_id])
     return assigned
 
 

@@ -77,6 +77,12 @@ class TestChoice:
             fleet.finish(worker, order[-1])
         assert order == [first, late, then, last]
 
+    def test_who_is_given_several_at_once_is_told_of_them_in_that_order(self, fleet):
+        fleet.attach("task=t", "task=t")
+        last, first, third, second = (submit(priority=number)[0] for number in (-1, 5, 0, 3))
+        told = [assignment.task.task_id for assignment in fleet.run().assignments]
+        assert told == [first, second, third, last]
+
 
 class TestCapacity:
     def test_no_worker_holds_more_than_it_said(self, fleet):

@@ -55,6 +55,14 @@ class TestAnnounced:
             left = outbox.left
         assert sorted(read) == sorted(tasks)
 
+    @pytest.mark.parametrize("news", ["announced", "wanted"])
+    def test_of_several_those_come_first_that_were_to_be_assigned_first(self, here, there, news):
+        (worker,) = there.attach("task=t")
+        last, first, third, second = (submit(priority=number)[0] for number in (-1, 5, 0, 3))
+        here.run()
+        read = there.process.run(inbox(**{news: [last, first, third, second]}), {worker: {}}).assignments
+        assert ids(read) == [first, second, third, last]
+
     def test_what_was_sent_already_is_not_sent_again(self, here, there):
         (worker,) = there.attach("task=t")
         (task_id,) = submit()

@@ -30,6 +30,11 @@ class TestAnAssignedTask:
         assert (told.name, told.data, told.attempt, told.priority) == ("tag", '{"a":"é"}', 1, 3)
         assert (told.timeout_seconds, told.deadline, told.traceparent) == (30.0, after(30), "")
 
+    def test_is_told_in_its_turn_though_tasks_are_locked_in_another_order(self):
+        worker = session()
+        tasks = pending(9)[::-1]
+        assert assign(tasks, worker) == tasks
+
     def test_starts_its_next_attempt_without_the_progress_of_the_last(self):
         first, second = session(), session()
         (task_id,) = assigned(first)

@@ -44,6 +44,17 @@ async def test_a_worker_of_the_replaced_system_registers_by_its_first_message(se
     assert (failed["state"], failed["reason"], failed["error"]) == ("failed", "error", "no")
 
 
+async def test_who_has_room_for_several_is_sent_those_first_that_come_first(server: Server):
+    priorities = [-1, 5, 0, 3, 0]
+    last, first, third, second, fourth = await server.submit(*[{"name": "t", "priority": p} for p in priorities])
+    async with server.worker("?task=t&_max_outstanding=10") as worker:
+        tasks = await receive(worker, 5)
+        assert [task["task_id"] for task in tasks] == [first, second, third, fourth, last]
+        assert [task["priority"] for task in tasks] == sorted(priorities, reverse=True)
+        for task in tasks:
+            await finish(worker, task)
+
+
 async def test_twenty_tasks_to_four_equal_workers_are_five_each(server: Server):
     async with (
         server.worker("?task=t") as a,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Min, Q
+from django.db.models.functions import Greatest
 
 from queueapp.domain.states import SessionState, TaskState
 from queueapp.models import Subscription, Task
@@ -38,7 +39,10 @@ def figures_of(names: Collection[str], now: datetime) -> dict[str, Figures]:
             count=Count("id"),
             submitted=Count("id", filter=Q(created_at__gte=since)),
             finished=Count("id", filter=Q(finished_at__gte=since)),
-            oldest=Min("available_at", filter=Q(state=str(TaskState.PENDING), delayed_until__isnull=True)),
+            oldest=Min(
+                Greatest("available_at", "created_at"),
+                filter=Q(state=str(TaskState.PENDING), delayed_until__isnull=True),
+            ),
         )
     )
     for name, state, count, submitted, finished, oldest in tasks:

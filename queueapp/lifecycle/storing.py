@@ -42,6 +42,7 @@ _TASKS = Given(
     delayed_until="timestamptz",
     callback_url="text",
     submitted_by="bigint",
+    available_at="timestamptz",
 )
 
 
@@ -55,7 +56,7 @@ class NewRoute(NamedTuple):
 
 class NewTask(NamedTuple):
     """Of `_TASKS`, in the order of its columns. What is None and the queue has a default for gets that.
-    `submitted_by`: where not all have the same key."""
+    `submitted_by`: where not all have the same key. `available_at`: if it is in the past."""
 
     task_id: UUID
     route_id: UUID
@@ -74,7 +75,8 @@ class NewTask(NamedTuple):
     expires_at: datetime | None
     delayed_until: datetime | None
     callback_url: str | None
-    submitted_by: int | None = None
+    submitted_by: int | None
+    available_at: datetime | None
 
 
 def is_one_statement(tasks: Sequence[NewTask]) -> bool:
@@ -140,7 +142,8 @@ def _insert_tasks(after: str = "true") -> str:
             COALESCE(task.spill_after_seconds, queue.spill_after_seconds),
             retry_on{json}, backoff{json}, tags{json}, unique_key, concurrency_key, concurrency_key IS NOT NULL,
             COALESCE(traceparent, ''), expires_at, delayed_until, callback_url,
-            COALESCE(delayed_until, at), COALESCE(delayed_until, at), at, COALESCE(submitted_by, key),
+            COALESCE(delayed_until, available_at, at), COALESCE(delayed_until, at), at,
+            COALESCE(submitted_by, key),
             'pending', '', '', 0, 0, ''
         FROM task CROSS JOIN submitted LEFT JOIN queueapp_queue AS queue ON queue.name = task.name
         WHERE {after} {in_order}

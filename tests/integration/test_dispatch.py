@@ -77,6 +77,14 @@ class TestChoice:
             fleet.finish(worker, order[-1])
         assert order == [first, late, then, last]
 
+    def test_what_became_available_in_the_past_comes_before_what_is_submitted_now(self, fleet):
+        fleet.attach("task=t")
+        (third,) = submit()
+        (second,) = submit(available_at="2020-06-01T00:00:00Z")
+        (first,) = submit(available_at="2020-01-01T00:00:00.5+01:00")
+        told = [assignment.task.task_id for assignment in fleet.run().assignments]
+        assert told == [first, second, third]
+
     def test_who_is_given_several_at_once_is_told_of_them_in_that_order(self, fleet):
         fleet.attach("task=t", "task=t")
         last, first, third, second = (submit(priority=number)[0] for number in (-1, 5, 0, 3))

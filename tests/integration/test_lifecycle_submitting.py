@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.db import IntegrityError
 from rows import NOW, after, assign, done, pending, row, session, submission
@@ -49,7 +51,9 @@ class TestATask:
 
     def test_whose_available_at_has_passed_is_ready_and_waits_from_now(self):
         (task_id,) = pending(available_at="2029-01-01T00:00:00Z")
-        assert (row(task_id).available_at, row(task_id).delayed_until) == (NOW, None)
+        task = row(task_id)
+        assert (task.available_at, task.delayed_until) == (datetime(2029, 1, 1, tzinfo=UTC), None)
+        assert (task.waiting_since, task.created_at) == (NOW, NOW)
 
     def test_shares_its_route_with_those_of_equal_name_and_attributes(self):
         same = [*pending(attrs={"cloud": "aws", "account": "1"}), *pending(attrs={"account": "1", "cloud": "aws"})]

@@ -97,7 +97,9 @@ def _submission() -> Schema:
             },
         ),
         "delay": or_null(number("Seconds until it may be assigned. Or `available_at`, not both.", **seconds)),
-        "available_at": or_null(time("Within ten years.")),
+        "available_at": or_null(
+            time("Within ten years. One in the past: at once, before what became available later.")
+        ),
         "expires_in": or_null(
             number(
                 "Seconds after which a task that still waits is `expired`. Or `expires_at`, not both.", **seconds

@@ -16,7 +16,7 @@ import msgspec
 
 from queueapp.dispatch import Assignment
 from queueapp.domain.ids import id_text
-from queueapp.domain.times import as_rfc3339
+from queueapp.domain.times import as_rfc3339, in_json
 from queueapp.protocol import ServerMessage, TaskFrame, Welcome, serialise, serialise_many
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class Link:
         """What it was told before, in answer to what it said early, comes after this."""
         self._welcomed = True
         if self.v1:
-            welcome = Welcome(str(self.session_id), self.max_outstanding, heartbeat_seconds, server)
+            welcome = Welcome(str(self.session_id), self.max_outstanding, in_json(heartbeat_seconds), server)
             self._outgoing.appendleft(serialise(welcome))
             self._outgoing_bytes += sys.getsizeof(self._outgoing[0])
         self._send_in_the_background()
@@ -182,7 +182,7 @@ def task_frame(assignment: Assignment, data: str) -> TaskFrame:
         attrs=msgspec.Raw(assignment.attrs.encode()),
         data=msgspec.Raw(data.encode()),
         attempt=task.attempt,
-        timeout=task.timeout_seconds,
+        timeout=in_json(task.timeout_seconds),
         deadline=_rfc3339(task.deadline),
         priority=task.priority,
         traceparent=task.traceparent or msgspec.UNSET,

@@ -16,7 +16,7 @@ import msgspec
 from queueapp.api.figures import RATE_WINDOW, Figures
 from queueapp.domain.ids import id_text
 from queueapp.domain.states import Outcome, TaskState
-from queueapp.domain.times import as_rfc3339
+from queueapp.domain.times import as_rfc3339, in_json
 from queueapp.models import Attempt, Operation, Queue, Subscription, Task, WorkerSession
 
 Document = dict[str, Any]
@@ -56,8 +56,8 @@ def task_document(task: Task, payload: Callable[[str], Any] = json.loads) -> Doc
         "worker": _id(task.last_worker_id if task.finished_at else task.worker_id),
         "progress": task.progress,
         "progress_message": task.progress_message or None,
-        "timeout": task.timeout_seconds,
-        "spill_after": task.spill_after_seconds,
+        "timeout": _seconds(task.timeout_seconds),
+        "spill_after": _seconds(task.spill_after_seconds),
         "created_at": rfc3339(task.created_at),
         "available_at": rfc3339(task.available_at),
         "assigned_at": rfc3339(task.assigned_at),
@@ -167,9 +167,9 @@ def queue_document(queue: Queue, figures: Figures, now: datetime) -> Document:
             "finished": figures.finished / window_seconds,
         },
         "workers": figures.workers,
-        "timeout": queue.timeout_seconds,
+        "timeout": _seconds(queue.timeout_seconds),
         "max_attempts": queue.max_attempts,
-        "spill_after": queue.spill_after_seconds,
+        "spill_after": _seconds(queue.spill_after_seconds),
         "concurrency": queue.concurrency,
         "concurrency_per_key": queue.concurrency_per_key,
     }
@@ -190,6 +190,10 @@ def operation_document(operation: Operation) -> Document:
         "created_at": rfc3339(operation.created_at),
         "finished_at": rfc3339(operation.finished_at),
     }
+
+
+def _seconds(value: float | None) -> float | int | None:
+    return None if value is None else in_json(value)
 
 
 def _id(value: UUID | None) -> str | None:

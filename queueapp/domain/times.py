@@ -1,4 +1,5 @@
-"""Times as they come from outside and are said there: RFC 3339, and nothing else that Python would also read."""
+"""Times as they come from outside and are said there: RFC 3339, and nothing else that Python would also read;
+and durations, in seconds."""
 
 from __future__ import annotations
 
@@ -16,6 +17,12 @@ def parse_rfc3339(text: str) -> datetime:
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("must be an RFC 3339 time with a zone, such as 2030-01-31T12:00:00Z") from None
+
+
+def in_json(seconds: float) -> float | int:
+    """As a whole number where it is one: `300`, for some readers take `300.0` for no integer."""
+    whole = int(seconds)
+    return whole if whole == seconds else seconds
 
 
 def as_rfc3339(time: datetime, timespec: str = "auto") -> str:

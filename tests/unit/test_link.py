@@ -20,9 +20,11 @@ PATIENCE_SECONDS = 30
 TASK, SESSION = uuid4(), uuid4()
 
 
-def assignment(task_id: UUID = TASK, attempt: int = 1, data: str | None = '{"n":1}') -> Assignment:
+def assignment(
+    task_id: UUID = TASK, attempt: int = 1, data: str | None = '{"n":1}', timeout: float = 60.0
+) -> Assignment:
     at = datetime(2030, 1, 31, 12, tzinfo=UTC)
-    return Assignment(Assigned(task_id, SESSION, uuid4(), "t", data, attempt, 60.0, at, 0, "", at), "{}")
+    return Assignment(Assigned(task_id, SESSION, uuid4(), "t", data, attempt, timeout, at, 0, "", at), "{}")
 
 
 class Wire:
@@ -56,6 +58,13 @@ class TestHandOver:
         wire.link.hand_over([assignment(), assignment()])
         wire.link.hand_over([assignment()])
         assert [frame["attempt"] for frame in await wire.frames()] == [1]
+
+    async def test_whole_seconds_are_integers(self):
+        wire = Wire(v1=True)
+        wire.link.hand_over([assignment(timeout=60.0), assignment(uuid4(), timeout=0.5)])
+        wire.link.welcome(10.0, "server")
+        seconds = [frame.get("timeout", frame.get("heartbeat")) for frame in await wire.frames()]
+        assert list(map(repr, seconds)) == ["10", "60", "0.5"]
 
     async def test_another_attempt_is_sent(self):
         wire = Wire()

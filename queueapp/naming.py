@@ -1,4 +1,4 @@
-"""Queues come to be when a task or a worker first names them.
+"""Queues come to be when a task, a worker or an operator first names them.
 
 Their names are in the order of the characters' numbers, as Python has them, whatever the database's own order is.
 So they were before this was one verb, and servers of that version run beside this one while they are replaced: two

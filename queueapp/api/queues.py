@@ -20,7 +20,7 @@ from queueapp.api.schema.parameters import lists
 from queueapp.api.steering import steered
 from queueapp.audit import changes_text
 from queueapp.domain.errors import FieldError, InvalidSubmission, NotFound
-from queueapp.domain.names import is_storable
+from queueapp.domain.names import is_storable, is_task_name
 from queueapp.domain.submission import parse_queue_defaults
 from queueapp.models import Queue
 
@@ -52,17 +52,19 @@ class QueueDetail(ApiView):
 
     @described("Configure a queue", {200: Answer("Queue")}, takes_optionally="QueueChanges", refuses=[404])
     def patch(self, request: Request, name: str) -> Response:
-        """Set defaults and limits; null takes one away. What is left out stays as it is."""
+        """Set defaults and limits; null takes one away. What is left out stays as it is. The queue need not have
+        had a task yet."""
         allow_only(request.query_params, ())
         changes = parse_queue_defaults(request.data, database.now())
-        _queue(request, name)
+        _require_name(request, name)
         if changes:
             steered(request, "configure", "queue", lambda: queues.configure(name, changes), changes_text(changes))
         return Response(_document(request, name))
 
 
 class PauseQueue(ApiView):
-    """Assign nothing from it. The body may be `{"note": "why"}`. A paused queue stays as it is."""
+    """Assign nothing from it. The body may be `{"note": "why"}`. A paused queue stays as it is. It need not have
+    had a task yet."""
 
     rows = Queue
     permission_classes = (IsOperator,)
@@ -71,7 +73,7 @@ class PauseQueue(ApiView):
     def post(self, request: Request, name: str) -> Response:
         allow_only(request.query_params, ())
         note = _note(request.data)
-        _queue(request, name)
+        _require_name(request, name)
         by = str(request.user)[:PAUSED_BY_LENGTH]
         steered(request, "pause", "queue", lambda: queues.pause([name], by, note, database.now()), note)
         return Response(_document(request, name))
@@ -96,6 +98,13 @@ def _queue(request: Request, name: str) -> Queue:
     if queue is None:
         raise NotFound(f"There is no queue {name}.")
     return queue
+
+
+def _require_name(request: Request, name: str) -> None:
+    """403 as `_queue`; 404 for what can be no queue's name."""
+    require_names(request, {name})
+    if not is_task_name(name):
+        raise NotFound(f"There is no queue {name}, and there can be none.")
 
 
 def _document(request: Request, name: str) -> Document:

@@ -102,8 +102,14 @@ class TestAQueuesDefaults:
         submit(operator)
         assert_problem(patch(caller("operator", "image.*"), {"concurrency": 1}), 403)
 
+    def test_are_set_before_the_first_task(self, operator: APIClient) -> None:
+        assert patch(operator, {"timeout": 9, "concurrency": 1}, "new").json()["concurrency"] == 1
+        assert read(operator, submit(operator, name="new"))["timeout"] == 9
+
     def test_of_no_queue_are_not_found(self, operator: APIClient) -> None:
-        assert_problem(patch(operator, {"concurrency": 1}, "nothing"), 404)
+        assert_problem(patch(operator, {"concurrency": 1}, "no%20name"), 404)
+        assert_problem(patch(operator, {}, "nothing"), 404)
+        assert not Queue.objects.exists()
 
 
 class TestALimitedQueue:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from rest_framework.test import APIClient
 
-from queueapp.models import ApiKey
-from tests.transports.conftest import assert_problem, assign, attached, finish, ids, state_of, submit
+from queueapp.models import ApiKey, Queue
+from tests.transports.conftest import Caller, assert_problem, assign, attached, finish, ids, state_of, submit
 
 pytestmark = pytest.mark.django_db
 
@@ -185,11 +185,30 @@ class TestQueues:
         assert_problem(operator.post("/api/v1/queues/tag/pause", body, format="json"), 400)
         assert not operator.get("/api/v1/queues/tag").json()["paused"]
 
-    @pytest.mark.parametrize("path", ["", "/pause", "/resume"])
-    @pytest.mark.parametrize("name", ["nothing", "no%20name", "%00"])
+    @pytest.mark.parametrize(
+        ("name", "path"),
+        [
+            ("nothing", ""),
+            ("nothing", "/resume"),
+            *[(name, path) for name in ("no%20name", "%00", "x" * 201) for path in ("", "/pause", "/resume")],
+        ],
+    )
     def test_that_never_were_are_404(self, operator: APIClient, name: str, path: str) -> None:
         ask: Callable[[str], object] = operator.post if path else operator.get
         assert_problem(ask(f"/api/v1/queues/{name}{path}"), 404)
+        assert not Queue.objects.exists()
+
+    def test_are_paused_before_their_first_task(self, operator: APIClient) -> None:
+        paused = operator.post("/api/v1/queues/tag/pause")
+        assert (paused.status_code, paused.json()["paused"]) == (200, True)
+        submit(operator)
+        assert operator.get("/api/v1/queues/tag").json()["paused"]
+
+    def test_are_not_made_by_who_may_not_touch_the_name(self, caller: Caller) -> None:
+        operator = caller("operator", "image.*")
+        assert_problem(operator.post("/api/v1/queues/tag/pause"), 403)
+        assert_problem(operator.patch("/api/v1/queues/tag", {"concurrency": 1}, format="json"), 403)
+        assert not Queue.objects.exists()
 
 
 class TestTheWorkList:

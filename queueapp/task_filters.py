@@ -45,7 +45,7 @@ def selected(tasks: TaskQuerySet, document: Mapping[str, Any], *, at: datetime |
     """
 
     def narrow(tasks: TaskQuerySet, name: str, value: Any) -> TaskQuerySet | None:
-        values = text_of(name, value).split(",") if name in _LISTED else operator_filters.values_of(value)
+        values = text_of(name, value).split(",") if name in LISTED else operator_filters.values_of(value)
         condition = operator_filters.condition(name, values, at or database.now())
         return None if condition is None else tasks.filter(condition)
 
@@ -83,7 +83,7 @@ def _as_in_lists(tasks: TaskQuerySet, name: str, value: Any) -> TaskQuerySet | N
 
 def text_of(name: str, value: Any) -> str:
     """A member of an operation's filter as the text that a list's parameter would be."""
-    may_be_list = name in _LISTED
+    may_be_list = name in LISTED
     if may_be_list and isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return ",".join(value)
     if not isinstance(value, str):
@@ -167,7 +167,8 @@ _TASK_FILTERS: dict[str, TaskFilter] = {
     "error_group": _by_error_group,
 }
 
-_LISTED = ("state", "name")
+LISTED = ("state", "name")
+"""Those whose text is a comma list, of which any matches."""
 
 KNOWN_FILTERS = (*_TASK_FILTERS, f"{ATTRIBUTE}<criterion>")
 _ALL = "all"

@@ -11,7 +11,7 @@ from queueapp.conf import config
 from queueapp.domain.errors import FieldError, WorkQueueError
 from queueapp.domain.states import SessionState
 from queueapp.querysets import TaskQuerySet, WorkerSessionQuerySet
-from queueapp.task_filters import KNOWN_FILTERS, listed, task_filter
+from queueapp.task_filters import KNOWN_FILTERS, LISTED, listed, task_filter
 
 PAGING = ("cursor", "limit")
 NUMBER = re.compile(r"\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -39,7 +39,8 @@ def allow_only(given: QueryDict, known: Collection[str]) -> None:
 
 
 def filtered_tasks(tasks: TaskQuerySet, given: QueryDict) -> TaskQuerySet:
-    """Those of the tasks that all the parameters match. A parameter given twice narrows twice."""
+    """Those of the tasks that all the parameters match. Of a parameter given twice the values add up where it takes
+    a comma list; another narrows twice."""
     errors: list[FieldError] = []
     for parameter, values in given.lists():
         if parameter in PAGING:
@@ -48,7 +49,7 @@ def filtered_tasks(tasks: TaskQuerySet, given: QueryDict) -> TaskQuerySet:
         if narrow is None:
             errors.append(invalid(parameter, _unknown([*KNOWN_FILTERS, *PAGING])))
             continue
-        for value in values:
+        for value in [",".join(values)] if parameter in LISTED else values:
             try:
                 tasks = narrow(tasks, value)
             except ValueError as error:
@@ -59,13 +60,13 @@ def filtered_tasks(tasks: TaskQuerySet, given: QueryDict) -> TaskQuerySet:
 
 
 def filtered_sessions(sessions: WorkerSessionQuerySet, given: QueryDict) -> WorkerSessionQuerySet:
-    """`?state=` online, draining or gone, several with commas; without it those that are attached."""
+    """`?state=` online, draining or gone, several with commas or repeated; without it those that are attached."""
     allow_only(given, ("state", *PAGING))
-    wanted = given.get("state")
-    if wanted is None:
+    wanted = given.getlist("state")
+    if not wanted:
         return sessions.attached()
     try:
-        return sessions.filter(state__in=listed(wanted, [str(state) for state in SessionState]))
+        return sessions.filter(state__in=listed(",".join(wanted), [str(state) for state in SessionState]))
     except ValueError as error:
         raise InvalidParameters([invalid("state", str(error))]) from None
 

@@ -36,12 +36,14 @@ class TestTheFilters:
         assert listed(producer, "state=pending") == [pending]
         assert listed(producer, "state=cancelled") == [cancelled]
         assert listed(producer, "state=pending,cancelled") == [cancelled, pending]
+        assert listed(producer, "state=pending&state=cancelled") == [cancelled, pending]
 
     def test_by_name(self, producer: APIClient) -> None:
         tag, collect = submit(producer, name="tag"), submit(producer, name="collect")
         submit(producer, name="other")
         assert listed(producer, "name=tag") == [tag]
         assert listed(producer, "name=tag,collect") == [collect, tag]
+        assert listed(producer, "name=tag&name=collect") == [collect, tag]
 
     def test_by_attribute(self, producer: APIClient) -> None:
         aws = submit(producer, attrs={"cloud": "aws", "1": "x"})

@@ -90,6 +90,7 @@ class TestWorkers:
         assert ids(operator.get(path).json()["results"]) == [str(online.id), str(draining.id)]
         assert ids(operator.get(f"{path}?state=gone").json()["results"]) == [str(gone.id)]
         assert len(operator.get(f"{path}?state=online,gone").json()["results"]) == 2
+        assert len(operator.get(f"{path}?state=online&state=gone").json()["results"]) == 2
         assert operator.get(f"{path}/{gone.id}").json()["gone_at"] is not None
 
     @pytest.mark.parametrize("query", ["state=busy", "colour=red"])

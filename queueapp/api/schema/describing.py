@@ -115,7 +115,7 @@ def header(name: str, schema: Schema, description: str = "") -> Schema:
 
 
 def comma_list(name: str, item: Schema, description: str = "") -> Schema:
-    """A query parameter with several values, separated by commas."""
+    """A query parameter with several values, separated by commas. (Repeats add up too.)"""
     values = {"type": "array", "items": item, "minItems": 1, "maxItems": MOST_VALUES}
     return query(name, values, description, style="form", explode=False)
 

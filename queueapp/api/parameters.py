@@ -39,8 +39,8 @@ def allow_only(given: QueryDict, known: Collection[str]) -> None:
 
 
 def filtered_tasks(tasks: TaskQuerySet, given: QueryDict) -> TaskQuerySet:
-    """Those of the tasks that all the parameters match. Of a parameter given twice the values add up where it takes
-    a comma list; another narrows twice."""
+    """Those of the tasks that all the parameters match. Of a parameter given twice the values add up where it
+    takes a comma list; another narrows twice."""
     errors: list[FieldError] = []
     for parameter, values in given.lists():
         if parameter in PAGING:

@@ -96,7 +96,12 @@ async def session() -> int | None:
     pings = None if breaks("half-open-connection") else 1
     headers = {"Authorization": f"Bearer {os.environ['WORKQUEUE_TOKEN']}"}
     async with connect(
-        url, additional_headers=headers, subprotocols=["workqueue.v1"], ping_interval=pings, ping_timeout=8
+        url,
+        additional_headers=headers,
+        subprotocols=["workqueue.v1"],
+        ping_interval=pings,
+        ping_timeout=15,  # a server that is slow to answer is still there
+        close_timeout=5,
     ) as socket:
         resending = asyncio.create_task(send_again(socket))
         if breaks("orderly-end"):

@@ -104,7 +104,7 @@ def test_a_run_with_a_broken_must_fails_and_one_with_a_broken_should_does_not():
 
 
 def test_a_worker_that_does_not_start_is_reported_with_its_exit_status():
-    status, report = run("exit 3", "--only=attaches", "--patience=1")
+    status, report = run("exit 3", "--only=attaches", "--patience=5")
     assert status == 1
     assert "its process ended with 3" in report["stories"][0]["seen"]
 

@@ -124,7 +124,7 @@ async def tampering(port: int, defect: Defect) -> AsyncIterator[str]:
     # The peer's silence is the real server's to notice: it is passed on, by not reading on its behalf.
     async with serve(
         meet, "127.0.0.1", 0, subprotocols=["workqueue.v1"], select_subprotocol=asked_for, max_size=None,
-        ping_interval=None if defect.hangs_on else 1, ping_timeout=8, close_timeout=0.2,
+        ping_interval=None if defect.hangs_on else 1, ping_timeout=20, close_timeout=0.2,
     ) as server:  # fmt: skip
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/work/queue"
         for upstream in held:

@@ -61,7 +61,7 @@ async def test_the_run_fails_and_says_what_it_saw_where_a_must_is_broken(server:
 
 async def test_every_story_sees_the_server_that_breaks_its_rule(server: Server):
     """The same story is kept through the same proxy without the defect."""
-    names = [story.name for story in cli.SERVER_STORIES]
+    names = [story.name for story in reversed(cli.SERVER_STORIES)]  # the last ones take longest
     assert set(names) == set(DEFECTS)
     room = asyncio.Semaphore(6)
 

@@ -15,6 +15,9 @@ from websockets.asyncio.server import ServerConnection, serve
 
 Message = dict[str, Any]
 
+REGISTRATION_TIMEOUT_SECONDS = 5
+"""Of the real server: short, for one story waits for it, but what the others say first must pass the proxy in it."""
+
 
 def same(message: Message) -> list[Message]:
     return [message]
@@ -32,6 +35,8 @@ class Defect:
     close: Callable[[int], int] = lambda code: code
     hangs_on: bool = False
     """The broken end of a connection is not passed on."""
+    comes_after_seconds: float = 0
+    """Nothing is wrong before."""
 
 
 def only(kind: str, change: Callable[[Message], list[Message]]) -> Callable[[Message], list[Message]]:
@@ -87,7 +92,7 @@ DEFECTS = {
     "too-many-bad-frames": Defect(close=lambda code: 1011),
     "large-frame": Defect(frame=lambda frame: frame[:100]),
     "bad-parameters": Defect(close=lambda code: 1008),
-    "no-registration": Defect(close=lambda code: 1000),
+    "no-registration": Defect(close=lambda code: 1000, comes_after_seconds=REGISTRATION_TIMEOUT_SECONDS),
     "broken-connection": Defect(**NEVER_ENDING),
     "half-open-connection": Defect(**NEVER_ENDING),
     "slow-reader": Defect(says=only("task", repeated)),

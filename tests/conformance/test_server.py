@@ -77,7 +77,10 @@ async def test_every_story_sees_the_server_that_breaks_its_rule(server: Server):
         *(
             seen_in_time(
                 lambda seconds, name=name: through(
-                    name, DEFECTS[name], patience_seconds=3 * seconds, quiet_seconds=seconds
+                    name,
+                    DEFECTS[name],
+                    patience_seconds=DEFECTS[name].comes_after_seconds + 3 * seconds,
+                    quiet_seconds=seconds,
                 )
             )
             for name in names

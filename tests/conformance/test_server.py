@@ -71,20 +71,16 @@ async def test_every_story_sees_the_server_that_breaks_its_rule(server: Server):
             visitor = tried(server, url, patience_seconds, quiet_seconds).visitor()
             return await found(story, lambda story: story.play(visitor))
 
-    kept = await asyncio.gather(*(through(name, Defect(), 60) for name in names))
-    assert [each.line() for each in kept if each.verdict is not Verdict.KEPT] == []
-    broken = await asyncio.gather(
-        *(
-            seen_in_time(
-                lambda seconds, name=name: through(
-                    name,
-                    DEFECTS[name],
-                    patience_seconds=DEFECTS[name].comes_after_seconds + 3 * seconds,
-                    quiet_seconds=seconds,
-                )
-            )
-            for name in names
+    async def with_its_defect(name: str) -> Finding:
+        defect = DEFECTS[name]
+        return await seen_in_time(
+            lambda seconds: through(name, defect, defect.comes_after_seconds + 3 * seconds, quiet_seconds=seconds)
         )
+
+    kept, broken = await asyncio.gather(
+        asyncio.gather(*(through(name, Defect(), 60) for name in names)),
+        asyncio.gather(*map(with_its_defect, names)),
     )
+    assert [each.line() for each in kept if each.verdict is not Verdict.KEPT] == []
     assert [each.story for each in broken if each.verdict is not Verdict.BROKEN] == []
     assert all(each.seen != "as expected" for each in broken)

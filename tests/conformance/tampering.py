@@ -17,6 +17,9 @@ Message = dict[str, Any]
 
 REGISTRATION_TIMEOUT_SECONDS = 5
 """Of the real server: short, for one story waits for it, but what the others say first must pass the proxy in it."""
+PING_INTERVAL_SECONDS = 1
+PING_TIMEOUT_SECONDS = 20
+"""Of both. A worker that does not read for as long as another is served must not be taken for dead meanwhile."""
 
 
 def same(message: Message) -> list[Message]:
@@ -63,7 +66,6 @@ def without(member: str) -> Callable[[Message], list[Message]]:
     return lambda message: [{key: value for key, value in message.items() if key != member}]
 
 
-NEVER_ENDING = {"hangs_on": True}
 WORKS_FOR_ALL = Defect(path=lambda path: path.replace("_max_outstanding=2", "_max_outstanding=50"))
 
 DEFECTS = {
@@ -93,8 +95,10 @@ DEFECTS = {
     "large-frame": Defect(frame=lambda frame: frame[:100]),
     "bad-parameters": Defect(close=lambda code: 1008),
     "no-registration": Defect(close=lambda code: 1000, comes_after_seconds=REGISTRATION_TIMEOUT_SECONDS),
-    "broken-connection": Defect(**NEVER_ENDING),
-    "half-open-connection": Defect(**NEVER_ENDING),
+    "broken-connection": Defect(hangs_on=True),
+    "half-open-connection": Defect(
+        hangs_on=True, comes_after_seconds=PING_INTERVAL_SECONDS + PING_TIMEOUT_SECONDS
+    ),
     "slow-reader": Defect(says=only("task", repeated)),
     "operator-drains": Defect(says=only("drain", dropped)),
     "operator-disconnects": Defect(close=lambda code: 1000),
@@ -129,7 +133,8 @@ async def tampering(port: int, defect: Defect) -> AsyncIterator[str]:
     # The peer's silence is the real server's to notice: it is passed on, by not reading on its behalf.
     async with serve(
         meet, "127.0.0.1", 0, subprotocols=["workqueue.v1"], select_subprotocol=asked_for, max_size=None,
-        ping_interval=None if defect.hangs_on else 1, ping_timeout=20, close_timeout=0.2,
+        ping_interval=None if defect.hangs_on else PING_INTERVAL_SECONDS, ping_timeout=PING_TIMEOUT_SECONDS,
+        close_timeout=0.2,
     ) as server:  # fmt: skip
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/work/queue"
         for upstream in held:

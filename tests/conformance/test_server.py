@@ -77,10 +77,10 @@ async def test_every_story_sees_the_server_that_breaks_its_rule(server: Server):
             lambda seconds: through(name, defect, defect.comes_after_seconds + 3 * seconds, quiet_seconds=seconds)
         )
 
-    kept, broken = await asyncio.gather(
-        asyncio.gather(*(through(name, Defect(), 60) for name in names)),
-        asyncio.gather(*map(with_its_defect, names)),
-    )
+    async def with_and_without(name: str) -> tuple[Finding, Finding]:
+        return await asyncio.gather(with_its_defect(name), through(name, Defect(), 60))
+
+    broken, kept = zip(*await asyncio.gather(*map(with_and_without, names)), strict=True)
     assert [each.line() for each in kept if each.verdict is not Verdict.KEPT] == []
     assert [each.story for each in broken if each.verdict is not Verdict.BROKEN] == []
     assert all(each.seen != "as expected" for each in broken)

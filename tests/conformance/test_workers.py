@@ -19,6 +19,8 @@ from queueapp.conformance.host import Worker, hosting
 from queueapp.conformance.stories import Finding, Verdict, found
 
 HERE = Path(__file__).parent
+LETS_GO_AFTER_SECONDS = 21
+"""What `wrong_worker` takes, ping and close, where it is right, to give up a server that does not answer."""
 
 
 def run(command: str, *options: str, **environment: str) -> tuple[int, dict]:
@@ -61,8 +63,9 @@ async def found_by(
 ) -> Finding:
     """`pause_seconds`: the worker's before it comes again, which is to be told from what a busy machine adds."""
     command = f"exec {sys.executable} {HERE / 'wrong_worker.py'} {breaks} {pause_seconds}"
+    half_open_seconds = LETS_GO_AFTER_SECONDS + patience_seconds
     hammering_seconds = pause_seconds / 2
-    worker = Worker(command, "hello", patience_seconds, quiet_seconds, patience_seconds, hammering_seconds)
+    worker = Worker(command, "hello", patience_seconds, quiet_seconds, half_open_seconds, hammering_seconds)
     (story,) = [story for story in cli.WORKER_STORIES if story.name == name]
 
     async def on_a_stage(story):
@@ -84,11 +87,13 @@ async def test_every_story_sees_the_worker_that_breaks_its_rule_and_not_the_one_
             lambda seconds: judged(name, name, 4 * seconds, quiet_seconds=3 * seconds, pause_seconds=seconds)
         )
 
+    async def with_and_without(name: str) -> tuple[Finding, Finding]:
+        return await asyncio.gather(
+            by_its_breach(name), judged(name, "none", 60, quiet_seconds=3, pause_seconds=1)
+        )
+
     names = [story.name for story in reversed(cli.WORKER_STORIES)]  # the last ones take longest
-    kept, broken = await asyncio.gather(
-        asyncio.gather(*(judged(name, "none", 60, quiet_seconds=3, pause_seconds=1) for name in names)),
-        asyncio.gather(*map(by_its_breach, names)),
-    )
+    broken, kept = zip(*await asyncio.gather(*map(with_and_without, names)), strict=True)
     assert [each.line() for each in kept if each.verdict is not Verdict.KEPT] == []
     assert [each.story for each in broken if each.verdict is not Verdict.BROKEN] == []
 

@@ -139,6 +139,7 @@ class Visitor:
             subprotocols=[Subprotocol(SUBPROTOCOL)] if v1 else None,
             max_size=None,
             open_timeout=self.server.patience_seconds,
+            ping_interval=None,  # how long a server may take to answer is for the story to say
         ) as socket:
             worker = ScriptedWorker(socket, self.server.patience_seconds, self.server.quiet_seconds)
             if v1 if welcomed is None else welcomed:

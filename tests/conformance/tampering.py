@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection, serve
 Message = dict[str, Any]
 
 REGISTRATION_TIMEOUT_SECONDS = 5
-"""Of the real server: short, for one story waits for it, but what the others say first must pass the proxy in it."""
+"""Of the real server: short, for one story waits for it, but first messages must pass the proxy within it."""
 PING_INTERVAL_SECONDS = 1
 PING_TIMEOUT_SECONDS = 20
 """Of both. A worker that does not read for as long as another is served must not be taken for dead meanwhile."""

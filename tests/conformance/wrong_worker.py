@@ -1,7 +1,7 @@
 """A worker that keeps every rule but one, named on the command line: what the run must find.
 
-`python wrong_worker.py RULE [PAUSE_SECONDS]`, with the URL and the token in the environment. Without a rule (`none`)
-it keeps all. The pauses before it comes again grow with the number.
+`python wrong_worker.py RULE [PAUSE_SECONDS]`, with the URL and the token in the environment. Without a rule
+(`none`) it keeps all. The pauses before it comes again grow with the number.
 """
 
 from __future__ import annotations

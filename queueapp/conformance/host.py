@@ -60,6 +60,7 @@ class Guest:
         self._subscription = offers[0].subscription
         self._worker = worker
         self._unread: list[WorkerMessage] = []
+        self._acknowledged: set[Result] = set()
 
     def needs_v1(self) -> None:
         if not self.v1:
@@ -93,22 +94,37 @@ class Guest:
         if self.v1:
             attempt = task["attempt"] if result.attempt is None else result.attempt
             await self.say({"kind": "ack", "task_id": result.task_id, "attempt": attempt, "status": status})
+            self._acknowledged.add(result)
 
     async def hear(self) -> WorkerMessage:
-        """The next message; Deviation for one that cannot be used, or where none comes."""
+        """The next message; Deviation for one that cannot be used, or where none comes.
+
+        A result that comes again is passed over: it may have been sent before its worker read the acknowledgement.
+        """
         try:
             async with asyncio.timeout(self._worker.patience_seconds):
-                while not self._unread:
-                    frame = await self.socket.recv()
-                    expect(isinstance(frame, str), "a binary frame")
-                    self._unread = parse_frame(str(frame))
+                while (message := await self._next()) in self._acknowledged:
+                    pass
         except TimeoutError:
             raise Deviation(f"nothing said within {self._worker.patience_seconds:g} s") from None
-        except ConnectionClosed:
-            raise Deviation(f"the worker closed with {self.socket.close_code}") from None
-        message = self._unread.pop(0)
         expect(not isinstance(message, Unusable), message)
         return message
+
+    async def hear_of(self, task: dict[str, Any]) -> WorkerMessage:
+        """The next message about this task, however long that takes; a result that comes again is one."""
+        while getattr(message := await self._next(), "task_id", None) != task["task_id"]:
+            pass
+        return message
+
+    async def _next(self) -> WorkerMessage:
+        try:
+            while not self._unread:
+                frame = await self.socket.recv()
+                expect(isinstance(frame, str), "a binary frame")
+                self._unread = parse_frame(str(frame))
+        except ConnectionClosed:
+            raise Deviation(f"the worker closed with {self.socket.close_code}") from None
+        return self._unread.pop(0)
 
     async def hear_result(self) -> Result:
         """The next result; progress and other signs before it are passed over."""
@@ -119,6 +135,10 @@ class Guest:
     async def perform(self, *tasks: dict[str, Any]) -> list[Result]:
         """Give the tasks, and acknowledge the result of each."""
         await self.give(*tasks)
+        return await self.end(*tasks)
+
+    async def end(self, *tasks: dict[str, Any]) -> list[Result]:
+        """Acknowledge the result of each of these tasks, which the worker has been given."""
         missing = {task["task_id"]: task for task in tasks}
         results = []
         while missing:

@@ -69,16 +69,17 @@ class ScriptedWorker:
     async def done(self, task: Message, data: Any = None, **members: Any) -> None:
         await self.say({"task_id": task["task_id"], "result": "done", "data": data, **members})
 
-    async def hear(self, kind: str) -> Message:
-        """The next message, which must be of this kind."""
+    async def hear(self, *kinds: str) -> Message:
+        """The next message, which must be of one of these kinds."""
+        awaited = " or ".join(kinds)
         try:
             async with asyncio.timeout(self._patience_seconds):
                 message = await self._next()
         except TimeoutError:
-            raise Deviation(f"no {kind} within {self._patience_seconds:g} s") from None
+            raise Deviation(f"no {awaited} within {self._patience_seconds:g} s") from None
         except ConnectionClosed:
-            raise Deviation(f"closed with {self.socket.close_code} instead of a {kind}") from None
-        expect(message.get("kind") == kind, f"{message} instead of a {kind}")
+            raise Deviation(f"closed with {self.socket.close_code} instead of a {awaited}") from None
+        expect(message.get("kind") in kinds, f"{message} instead of a {awaited}")
         return message
 
     async def hear_nothing(self) -> None:
@@ -138,6 +139,7 @@ class Visitor:
             subprotocols=[Subprotocol(SUBPROTOCOL)] if v1 else None,
             max_size=None,
             open_timeout=self.server.patience_seconds,
+            ping_interval=None,  # how long a server may take to answer is for the story to say
         ) as socket:
             worker = ScriptedWorker(socket, self.server.patience_seconds, self.server.quiet_seconds)
             if v1 if welcomed is None else welcomed:

@@ -11,12 +11,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "acceptance"))
 
 from processes import Server, prepared_in, started_copy
+from tampering import PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS, REGISTRATION_TIMEOUT_SECONDS
 
 SHORT = {
-    "WORKQUEUE_REGISTRATION_TIMEOUT_SECONDS": "1",
-    "WORKQUEUE_PING_INTERVAL_SECONDS": "1",
-    # A story whose worker does not read for as long as another is served must not be taken for dead meanwhile.
-    "WORKQUEUE_PING_TIMEOUT_SECONDS": "20",
+    "WORKQUEUE_REGISTRATION_TIMEOUT_SECONDS": str(REGISTRATION_TIMEOUT_SECONDS),
+    "WORKQUEUE_PING_INTERVAL_SECONDS": str(PING_INTERVAL_SECONDS),
+    "WORKQUEUE_PING_TIMEOUT_SECONDS": str(PING_TIMEOUT_SECONDS),
 }
 
 

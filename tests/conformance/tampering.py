@@ -15,6 +15,12 @@ from websockets.asyncio.server import ServerConnection, serve
 
 Message = dict[str, Any]
 
+REGISTRATION_TIMEOUT_SECONDS = 5
+"""Of the real server: short, for one story waits for it, but first messages must pass the proxy within it."""
+PING_INTERVAL_SECONDS = 1
+PING_TIMEOUT_SECONDS = 20
+"""Of both. A worker that does not read for as long as another is served must not be taken for dead meanwhile."""
+
 
 def same(message: Message) -> list[Message]:
     return [message]
@@ -32,6 +38,8 @@ class Defect:
     close: Callable[[int], int] = lambda code: code
     hangs_on: bool = False
     """The broken end of a connection is not passed on."""
+    comes_after_seconds: float = 0
+    """Nothing is wrong before."""
 
 
 def only(kind: str, change: Callable[[Message], list[Message]]) -> Callable[[Message], list[Message]]:
@@ -58,7 +66,6 @@ def without(member: str) -> Callable[[Message], list[Message]]:
     return lambda message: [{key: value for key, value in message.items() if key != member}]
 
 
-NEVER_ENDING = {"hangs_on": True}
 WORKS_FOR_ALL = Defect(path=lambda path: path.replace("_max_outstanding=2", "_max_outstanding=50"))
 
 DEFECTS = {
@@ -87,9 +94,11 @@ DEFECTS = {
     "too-many-bad-frames": Defect(close=lambda code: 1011),
     "large-frame": Defect(frame=lambda frame: frame[:100]),
     "bad-parameters": Defect(close=lambda code: 1008),
-    "no-registration": Defect(close=lambda code: 1000),
-    "broken-connection": Defect(**NEVER_ENDING),
-    "half-open-connection": Defect(**NEVER_ENDING),
+    "no-registration": Defect(close=lambda code: 1000, comes_after_seconds=REGISTRATION_TIMEOUT_SECONDS),
+    "broken-connection": Defect(hangs_on=True),
+    "half-open-connection": Defect(
+        hangs_on=True, comes_after_seconds=PING_INTERVAL_SECONDS + PING_TIMEOUT_SECONDS
+    ),
     "slow-reader": Defect(says=only("task", repeated)),
     "operator-drains": Defect(says=only("drain", dropped)),
     "operator-disconnects": Defect(close=lambda code: 1000),
@@ -124,7 +133,8 @@ async def tampering(port: int, defect: Defect) -> AsyncIterator[str]:
     # The peer's silence is the real server's to notice: it is passed on, by not reading on its behalf.
     async with serve(
         meet, "127.0.0.1", 0, subprotocols=["workqueue.v1"], select_subprotocol=asked_for, max_size=None,
-        ping_interval=None if defect.hangs_on else 1, ping_timeout=8, close_timeout=0.2,
+        ping_interval=None if defect.hangs_on else PING_INTERVAL_SECONDS, ping_timeout=PING_TIMEOUT_SECONDS,
+        close_timeout=0.2,
     ) as server:  # fmt: skip
         yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/work/queue"
         for upstream in held:

@@ -1,6 +1,7 @@
 """A worker that keeps every rule but one, named on the command line: what the run must find.
 
-`python wrong_worker.py RULE`, with the URL and the token in the environment. Without a rule (`none`) it keeps all.
+`python wrong_worker.py RULE [PAUSE_SECONDS]`, with the URL and the token in the environment. Without a rule
+(`none`) it keeps all. The pauses before it comes again grow with the number.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 BREAKS = sys.argv[1]
+PAUSE_SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
 FINAL_CODES = {
     "stays-away-when-unusable": 4400,
     "stays-away-when-not-authenticated": 4401,
@@ -94,7 +96,12 @@ async def session() -> int | None:
     pings = None if breaks("half-open-connection") else 1
     headers = {"Authorization": f"Bearer {os.environ['WORKQUEUE_TOKEN']}"}
     async with connect(
-        url, additional_headers=headers, subprotocols=["workqueue.v1"], ping_interval=pings, ping_timeout=8
+        url,
+        additional_headers=headers,
+        subprotocols=["workqueue.v1"],
+        ping_interval=pings,
+        ping_timeout=15,  # a server that is slow to answer is still there
+        close_timeout=5,
     ) as socket:
         resending = asyncio.create_task(send_again(socket))
         if breaks("orderly-end"):
@@ -134,7 +141,8 @@ async def main() -> None:
         if breaks("comes-again"):
             continue
         failures += 1
-        await asyncio.sleep(1 if breaks("backs-off-with-jitter") else random.random() * min(2, 0.2 * 2**failures))
+        share = 1 if breaks("backs-off-with-jitter") else random.random() * min(2, 0.2 * 2**failures)
+        await asyncio.sleep(share * PAUSE_SECONDS)
 
 
 asyncio.run(main())

@@ -59,6 +59,11 @@ class TestSubmit:
             assert said in done.stderr
         assert await server.tasks() == []
 
+    async def test_of_one_wrong_line_it_speaks_in_the_singular(self, server):
+        done = await asyncio.to_thread(typed, server, "submit", "-", stdin="nonsense\n")
+        assert done.returncode == 1
+        assert "Nothing was submitted; 1 line is wrong:\nline 1: not JSON" in done.stderr
+
     async def test_a_file_that_is_not_there_is_said_so(self, server):
         done = await asyncio.to_thread(typed, server, "submit", "missing.jsonl")
         assert (done.returncode, "missing.jsonl" in done.stderr) == (1, True)

@@ -80,12 +80,12 @@ def create_key(
     if not name.strip() or len(name) > NAME_LENGTH or not is_storable(name):
         raise ValueError(f"A key's name is text of 1 to {NAME_LENGTH} characters.")
     if role not in ApiKey.Role.values:
-        raise ValueError(f"{role!r} is no role: a key is for a {', '.join(ApiKey.Role.values)}.")
+        raise ValueError(f"{role!r} is no role: a key's is one of {', '.join(ApiKey.Role.values)}.")
     for glob in globs:
         if not TASK_GLOB.fullmatch(glob):
             raise ValueError(f"{glob!r} matches no task name: names have letters, digits and _ . : - only.")
     if bounds and role != ApiKey.Role.WORKER:
-        raise ValueError(f"Bounds are for a worker's filters: a key for a {role} has none.")
+        raise ValueError(f"Bounds are for a worker's filters: a key with the role {role} has none.")
     text = KEY_PREFIX + secrets.token_urlsafe(KEY_BYTES)
     key = ApiKey.objects.create(
         name=name,
@@ -154,7 +154,7 @@ def authenticate_worker(token: str) -> WorkerIdentity:
         if key is None:
             raise NotAuthenticated("The API key is unknown or revoked.")
         if key.role != ApiKey.Role.WORKER:
-            raise Forbidden(f"A key for a {key.role} does not attach as a worker.")
+            raise Forbidden(f"A key with the role {key.role} does not attach: use one with the role worker.")
         return WorkerIdentity(key)
     psk = config().psk
     if not psk:

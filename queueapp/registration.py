@@ -93,7 +93,7 @@ def _offers(text: str) -> tuple[Offer, ...]:
     try:
         value = parse_json(text)
     except InvalidJson as error:
-        raise RegistrationError(f"The registration is {error.reason}.") from None
+        raise RegistrationError(f"The registration cannot be used: {error.reason}.") from None
     if not isinstance(value, list) or not value:
         raise RegistrationError('The first message must be an array of objects such as [{"name": "tag"}].')
     _check_number(len(value))

@@ -62,13 +62,14 @@ def server_message_schemas() -> dict[str, Document]:
 def worker_message_schemas() -> dict[str, Document]:
     """By the message's kind; a result names none, and has two forms."""
     retrying = {"type": ["boolean", "null"]}
+    message = {"type": ["string", "null"]}
     progress = {"type": "number", "minimum": 0, "maximum": 1}
     seconds = {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_EXTENSION_SECONDS}
     capacity = {"type": "integer", "minimum": 0, "maximum": MAX_OUTSTANDING_LIMIT}
     return {
         "done": _result("done", {"data": {}}),
         "error": _result("error", {"error": {}, "details": {}, "retry": retrying}),
-        "progress": _of_kind("progress", {"task_id": _TASK_ID, "progress": progress}, {"message": _TEXT}),
+        "progress": _of_kind("progress", {"task_id": _TASK_ID, "progress": progress}, {"message": message}),
         "extend": _of_kind("extend", {"task_id": _TASK_ID, "seconds": seconds}),
         "release": _of_kind("release", {"task_id": _TASK_ID}),
         "drain": _of_kind("drain", {}),

@@ -161,10 +161,12 @@ def _task_id_of_deep_text(text: str) -> str | None:
 
 
 def _from_loaded(value: Any) -> WorkerMessage:
-    """A message from a parsed object whose payload nobody has checked yet."""
+    """A message from a parsed object whose payload nobody has checked yet. Null is as if left out: many clients
+    write every member that they have, and a sign of life must not be lost for one without a value."""
     if not isinstance(value, dict):
         return Unusable("not-an-object", "A message is a JSON object.")
-    plain = {key: item for key, item in value.items() if key in _Envelope.__struct_fields__}
+    members = _Envelope.__struct_fields__
+    plain = {key: item for key, item in value.items() if key in members and item is not None}
     payloads = {key: plain.pop(key) for key in _PAYLOADS if key in plain}
     try:
         envelope = msgspec.convert(plain, _Envelope, strict=False)
@@ -234,7 +236,9 @@ def _result(frame: _Envelope) -> WorkerMessage:
 
 
 def _error_text(raw: msgspec.Raw) -> str:
-    """Errors are text; a worker that sends another value gets its JSON kept as the text."""
+    """Errors are text, and null is none; a worker that sends another value gets its JSON kept as the text."""
     value = json.loads(bytes(raw))
+    if value is None:
+        return ""
     text = value if isinstance(value, str) else json_text(value)
     return storable(text)[:ERROR_TEXT_LENGTH]

@@ -64,7 +64,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
         case InvalidFilter(errors=errors):
             return _problem(400, _summary(errors), "invalid-filter", "Invalid filter", errors)
         case InvalidJson(reason=reason):
-            return _problem(400, f"The body is {reason}.", "invalid-json", "Invalid JSON")
+            return _problem(400, f"The body cannot be used: {reason}.", "invalid-json", "Invalid JSON")
         case StateForbids():
             return _problem(409, str(exception), "state-forbids", "The state forbids it")
         case RequestInFlight():

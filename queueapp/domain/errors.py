@@ -10,7 +10,7 @@ class WorkQueueError(Exception):
 
 
 class InvalidJson(WorkQueueError):
-    """A JSON text or value cannot be stored: the reason says what is wrong with it."""
+    """A JSON text or value cannot be stored. The reason says what is wrong with it, and stands behind a colon."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

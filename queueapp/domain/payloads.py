@@ -15,6 +15,9 @@ from queueapp.domain.names import is_storable
 
 MAX_DEPTH = 64
 
+UNSTORABLE_TEXT = "it holds a NUL character or a lone surrogate; leave it out, or use Base64"
+UNSTORABLE_NUMBER = "it holds a number that is NaN, infinite or too large to be kept; send it as text"
+
 _EXPONENT = re.compile(r"[0-9][eE]\+?[0-9][0-9][0-9]")
 _LARGE_NUMBER = re.compile(r"(?:^|[\s:,\[-])[0-9][0-9.]*[eE]\+?[0-9]{3}")
 _LONG = 200
@@ -47,15 +50,15 @@ def parse_json(text: str | bytes, max_depth: int = MAX_DEPTH) -> Any:
         except UnicodeDecodeError as error:
             raise InvalidJson(f"not UTF-8 at byte {error.start}") from None
     elif not text.isascii() and not is_storable(text):
-        raise InvalidJson("NUL characters and lone surrogates cannot be stored")
+        raise InvalidJson(UNSTORABLE_TEXT)
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise InvalidJson(f"not JSON: {error.msg} at character {error.pos}") from None
     except RecursionError:
         raise InvalidJson(f"nested deeper than {max_depth} levels") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise InvalidJson(f"not usable as JSON: {error}") from None
+    except ValueError:  # an integer of more digits than Python reads
+        raise InvalidJson(UNSTORABLE_NUMBER) from None
     if may_be_escaped(text) or may_be_infinite_or_deep(text, max_depth):
         check_json(value, max_depth)
     return value
@@ -70,7 +73,7 @@ def check_json(value: Any, max_depth: int = MAX_DEPTH) -> None:
             _check_text(item)
         elif isinstance(item, float):
             if item != item or item in (float("inf"), float("-inf")):
-                raise InvalidJson("NaN and infinite numbers are not JSON")
+                raise InvalidJson(UNSTORABLE_NUMBER)
         elif isinstance(item, dict | list):
             if depth >= max_depth:
                 raise InvalidJson(f"nested deeper than {max_depth} levels")
@@ -86,8 +89,8 @@ def json_text(value: Any) -> str:
     """The compact text under which a checked value is stored."""
     try:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except ValueError:  # a number so long that it became infinite
-        raise InvalidJson("NaN and infinite numbers are not JSON") from None
+    except ValueError:  # a number that is none, or infinite, or an integer of more digits than Python writes
+        raise InvalidJson(UNSTORABLE_NUMBER) from None
 
 
 def canonical_text(value: Any) -> str:
@@ -97,8 +100,8 @@ def canonical_text(value: Any) -> str:
 
 def _check_text(text: str) -> None:
     if not is_storable(text):
-        raise InvalidJson("NUL characters and lone surrogates cannot be stored")
+        raise InvalidJson(UNSTORABLE_TEXT)
 
 
 def _refuse_constant(name: str) -> Any:
-    raise InvalidJson(f"{name} is not JSON")
+    raise InvalidJson(f"{name} is not JSON; send null, or text")

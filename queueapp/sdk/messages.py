@@ -11,7 +11,7 @@ import msgspec
 
 from queueapp.domain.errors import InvalidJson
 from queueapp.domain.matching import Subscription
-from queueapp.domain.payloads import json_text, parse_json
+from queueapp.domain.payloads import UNSTORABLE_TEXT, json_text, parse_json
 from queueapp.protocol import ERROR_TEXT_LENGTH, PROGRESS_MESSAGE_LENGTH, storable
 from queueapp.sdk.errors import HandlerVerdict
 from queueapp.sdk.payload import plain
@@ -127,7 +127,7 @@ def _checked_text(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=plain)
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidJson("lone surrogates cannot be stored") from None
+        raise InvalidJson(UNSTORABLE_TEXT) from None
     except (TypeError, ValueError, RecursionError) as problem:
         raise InvalidJson(str(problem)) from None
     parse_json(text)

@@ -8,9 +8,12 @@ import subprocess
 import sys
 
 import pytest
-from processes import PATIENCE_SECONDS, ROOT, Server, finish, receive
+from processes import PATIENCE_SECONDS, ROOT, Server, copied, finish, receive
 
 pytestmark = pytest.mark.only_on("sqlite", reason="what a process says and hears is the same on either database")
+
+RECORD = "from django.db.migrations.recorder import MigrationRecorder; from django.db import connection;"
+"""Of what has been applied, for `manage.py shell`."""
 
 
 def typed(
@@ -59,6 +62,11 @@ class TestSubmit:
             assert said in done.stderr
         assert await server.tasks() == []
 
+    async def test_of_one_wrong_line_it_speaks_in_the_singular(self, server):
+        done = await asyncio.to_thread(typed, server, "submit", "-", stdin="nonsense\n")
+        assert done.returncode == 1
+        assert "Nothing was submitted; 1 line is wrong:\nline 1: not JSON" in done.stderr
+
     async def test_a_file_that_is_not_there_is_said_so(self, server):
         done = await asyncio.to_thread(typed, server, "submit", "missing.jsonl")
         assert (done.returncode, "missing.jsonl" in done.stderr) == (1, True)
@@ -75,6 +83,36 @@ class TestServe:
         second = typed(server, "serve", "--port", str(server.port), DEBUG="1")
         assert second.returncode == 1
         assert "Cannot listen" in second.stderr
+
+    @pytest.mark.parametrize("option", [(), ("--daphne",)])
+    def test_without_tables_it_ends_in_a_line_that_says_what_to_do(self, server, tmp_path, option):
+        refused = typed(server, "serve", "--port", "0", *option, WORKQUEUE_DATA_DIR=str(tmp_path / "new"))
+        assert refused.returncode == 1
+        (line,) = refused.stderr.splitlines()
+        assert "manage.py migrate" in line
+
+    def test_with_a_migration_missing_it_ends_in_a_line_that_names_it(self, prepared, tmp_path):
+        with copied(prepared, tmp_path) as server:
+            server.manage("migrate", "queueapp", "0014", "--verbosity", "0")
+            refused = typed(server, "serve", "--port", "0")
+        assert refused.returncode == 1
+        (line,) = refused.stderr.splitlines()
+        assert "lacks queueapp.0015_activity" in line
+        assert "manage.py migrate" in line
+
+    def test_with_a_database_that_is_ahead_it_starts(self, prepared, tmp_path):
+        with copied(prepared, tmp_path) as server:
+            ahead = "MigrationRecorder(connection).record_applied('queueapp', '9999_of_the_next_version')"
+            server.manage("shell", "--command", RECORD + ahead)
+            server.start()
+            assert server.running
+
+    def test_with_a_database_that_cannot_be_reached_it_starts(self, prepared, tmp_path):
+        nowhere = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing", "REDIS_URL": "redis://127.0.0.1:1"}
+        with copied(prepared, tmp_path) as server:
+            server.environment |= nowhere
+            server.start()
+            assert server.running
 
     def test_without_a_secret_key_it_does_not_start(self, server):
         refused = typed(server, "serve", SECRET_KEY="")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+import websockets
 from processes import Server, closed, finish, receive, started_copy
 
 pytestmark = pytest.mark.only_on("sqlite", reason="what the other server does is the same on either database")
@@ -44,6 +45,14 @@ async def test_a_refusal_carries_its_code_and_reason(server: Server):
     async with server.worker("?task=t&_unknown=1") as worker:
         assert await closed(worker) == 4400
         assert "_unknown" in worker.close_reason
+
+
+async def test_another_address_is_refused_and_no_error_in_the_log(server: Server):
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        await websockets.connect(f"ws://127.0.0.1:{server.port}/work/queues")
+    assert refused.value.response.status_code == 403
+    await asyncio.to_thread(server.terminate)  # until then its log may not be whole
+    assert not {"ERROR", "Traceback"} & set(server.log.read_text().split())
 
 
 async def test_an_orderly_end_closes_with_1012_and_gives_back_uncounted(server: Server):

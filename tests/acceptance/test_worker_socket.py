@@ -85,6 +85,24 @@ class TestRegistration:
         assert welcome["max_outstanding"] == 7
 
 
+class TestAnotherAddress:
+    @pytest.mark.parametrize("path", ["/", "/work", "/work/queue/", "/work/queues", "/api/v1/tasks", "/%0A%00"])
+    async def test_is_answered_with_404(self, server, path):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(f"ws://127.0.0.1:{server.port}{path}", **V1)
+        response = refused.value.response
+        assert response.status_code == 404
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert "/work/queue" in json.loads(response.body)["detail"]
+
+    async def test_leaves_no_error_in_the_log(self, prepared, tmp_path):
+        with started_copy(prepared, tmp_path) as server:
+            with pytest.raises(websockets.InvalidStatus):
+                await websockets.connect(f"ws://127.0.0.1:{server.port}/work/queues")
+            await asyncio.to_thread(server.terminate)  # until then its log may not be whole
+        assert not {"ERROR", "Traceback"} & set(server.log.read_text().split())
+
+
 class TestCredential:
     async def test_a_wrong_key_closes_with_4401(self, server):
         async with server.worker("?task=a", token="wq_wrong") as worker:

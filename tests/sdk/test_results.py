@@ -201,7 +201,7 @@ class TestErrors:
             ({1, 2}, "not JSON serializable"),
             (float("nan"), "not JSON compliant"),
             ("\x00", "NUL"),
-            ("\ud800", "surrogates"),
+            ("\ud800", "surrogate"),
             ("x" * 1000, "too large"),
         ],
     )

@@ -10,6 +10,7 @@ from django.db import OperationalError, connection
 from django.test import AsyncClient, Client
 from rest_framework.test import APIClient
 
+from queueapp.domain.payloads import UNSTORABLE_NUMBER, UNSTORABLE_TEXT
 from tests.transports.conftest import assert_problem, submit
 
 
@@ -47,6 +48,22 @@ class TestAnError:
         response = getattr(operator, method)("/api/v1/" + path.format(id=submit(operator)))
         assert_problem(response, 405)
         assert set(response["Allow"].split(", ")) == allowed
+
+    @pytest.mark.parametrize(
+        ("body", "fault"),
+        [
+            ('{"name": "t"', "not JSON: Expecting ',' delimiter at character 12"),
+            (r'{"name": "t", "data": "\u0000"}', UNSTORABLE_TEXT),
+            (r'{"name": "t", "data": "\udc00"}', UNSTORABLE_TEXT),
+            ('{"name": "t", "data": NaN}', "NaN is not JSON; send null, or text"),
+            ('{"name": "t", "data": 1e999}', UNSTORABLE_NUMBER),
+            ('{"name": "t", "data": -' + "9" * 4301 + "}", UNSTORABLE_NUMBER),
+            ('{"name": "t", "data": ' + "[" * 65 + "]" * 65 + "}", "nested deeper than 64 levels"),
+        ],
+    )
+    def test_about_a_body_is_a_sentence(self, producer: APIClient, body: str, fault: str) -> None:
+        response = producer.post("/api/v1/tasks", body, content_type="application/json")
+        assert assert_problem(response, 400)["detail"] == f"The body cannot be used: {fault}."
 
     def test_about_the_database_is_503(self, operator: APIClient) -> None:
         with connection.execute_wrapper(refuse):

@@ -103,7 +103,7 @@ class TestAWorkersKey:
     @pytest.mark.parametrize("role", ["producer", "operator"])
     def test_is_of_no_other_role(self, role: str) -> None:
         _, text = create_key("w", role)
-        with pytest.raises(Forbidden):
+        with pytest.raises(Forbidden, match=f"with the role {role} does not attach"):
             authenticate_worker(text)
 
     @pytest.mark.parametrize("token", ["", "wq_nobody", "a.b.c"])

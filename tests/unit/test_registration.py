@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from queueapp.domain.errors import RegistrationError
 from queueapp.domain.matching import Subscription
+from queueapp.domain.payloads import UNSTORABLE_NUMBER, UNSTORABLE_TEXT
+from queueapp.protocol import close_reason
 from queueapp.registration import (
     MAX_SUBSCRIPTIONS,
     Options,
@@ -178,11 +180,19 @@ class TestTheFirstMessage:
 
     @pytest.mark.parametrize("text", ["", "{", "NaN", '[{"name":"tag","x":1e999}]', "[" * 100_000, '"\ud800"'])
     def test_refuses_what_is_not_json(self, text):
-        assert refused_message(text).startswith("The registration is ")
+        assert refused_message(text).startswith("The registration cannot be used: ")
 
     @pytest.mark.parametrize("member", [r'"\u0000"', r'{"\ud800":1}', "1" * 400 + ".0", "1" * 5000])
     def test_refuses_further_members_that_cannot_be_stored(self, member):
-        assert refused_message(f'[{{"name":"tag","info":{member}}}]').startswith("The registration is ")
+        assert refused_message(f'[{{"name":"tag","info":{member}}}]').startswith(
+            "The registration cannot be used: "
+        )
+
+    @pytest.mark.parametrize(("member", "fault"), [(r'"\u0000"', UNSTORABLE_TEXT), ("1e999", UNSTORABLE_NUMBER)])
+    def test_says_what_cannot_be_stored_in_a_sentence_for_which_a_close_frame_has_room(self, member, fault):
+        sentence = f"The registration cannot be used: {fault}."
+        assert refused_message(f'[{{"name":"tag","info":{member}}}]') == sentence
+        assert close_reason(sentence) == sentence
 
     def test_has_at_most_so_many_subscriptions(self):
         items = [{"name": f"t{number}"} for number in range(MAX_SUBSCRIPTIONS + 1)]

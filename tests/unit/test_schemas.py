@@ -82,7 +82,7 @@ MEMBERS = {
     "attempt": st.sampled_from([None, 1, 0, -1, 2**31]),
     "retry": st.sampled_from([None, True, False]),
     "progress": st.sampled_from([0, 0.5, 1, 1.5, -1]),
-    "message": st.just("text"),
+    "message": st.sampled_from(["text", None]),
     "seconds": st.sampled_from([0.5, 86_400, 86_401, 0, -1]),
     "max_outstanding": st.sampled_from([0, 7, 100_000, 100_001, -1]),
 }

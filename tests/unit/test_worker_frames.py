@@ -42,7 +42,7 @@ class TestAResult:
     def test_may_have_members_that_nobody_knows(self):
         assert one({"task_id": "t", "result": "done", "colour": "red", "x": {}}) == Result("t", done=True)
 
-    @pytest.mark.parametrize("error", [{"errno": 28}, ["a"], 28, None, True])
+    @pytest.mark.parametrize("error", [{"errno": 28}, ["a"], 28, False, True])
     def test_error_that_is_no_text_is_kept_as_its_json(self, error):
         message = one({"task_id": "t", "result": "error", "error": error})
         assert isinstance(message, Result)
@@ -72,7 +72,6 @@ class TestAResult:
             {"task_id": "t", "result": "error", "retry": "perhaps"},
             {"task_id": "t", "result": "done", "attempt": 2**31},
             {"task_id": "t", "result": "done", "attempt": -(10**30)},
-            {"kind": None, "task_id": "t", "result": "done"},
         ],
     )
     def test_with_a_wrong_member_is_unusable(self, frame):
@@ -84,19 +83,50 @@ class TestAResult:
         assert serialise(Ack(message.task_id, None, "unknown"))
 
 
+class TestAMemberThatIsNull:
+    """Clients with typed messages write every member that they have."""
+
+    WHOLE = (
+        {"kind": "result", "task_id": "t", "result": "done", "data": [1], "attempt": 3},
+        {"task_id": "t", "result": "error", "error": "x", "details": [1], "retry": True, "retry_after": 2},
+        {"kind": "progress", "task_id": "t", "progress": 0.5, "message": "half"},
+        {"kind": "extend", "task_id": "t", "seconds": 600},
+        {"kind": "release", "task_id": "t"},
+        {"kind": "drain"},
+        {"kind": "capacity", "max_outstanding": 5},
+    )
+    ALL = sorted({member for whole in WHOLE for member in whole})
+
+    @pytest.mark.parametrize("member", ALL)
+    @pytest.mark.parametrize("whole", WHOLE)
+    def test_is_as_if_left_out(self, whole, member):
+        left_out = {key: value for key, value in whole.items() if key != member}
+        with_null = {**left_out, member: None}
+        assert one(with_null) == one(left_out)
+        assert parse_frame(json.dumps([with_null, whole])) == [one(left_out), one(whole)]
+
+    @pytest.mark.parametrize("escaped", ["", r"\u00e9"])
+    def test_leaves_the_message_as_it_is_otherwise(self, escaped):
+        text = f'{{"kind":"progress","task_id":"t{escaped}","progress":0.5,"message":null,"error":null}}'
+        assert one(text) == Progress(json.loads(f'"t{escaped}"'), 0.5, "")
+
+    def test_leaves_an_error_without_a_text(self):
+        assert one('{"task_id":"t","result":"error","error": null }') == Result("t", done=False, error="")
+
+
 class TestAResultThatCannotBeStored:
     @pytest.mark.parametrize("member", ["data", "error", "details"])
     @pytest.mark.parametrize(
         ("payload", "reason"),
         [
-            (r'"\u0000"', "NUL"),
-            (r'{"a":["\ud800"]}', "lone surrogates"),
-            ('"\ud800"', "lone surrogates"),
-            ("NaN", "NaN"),
-            ("[-Infinity]", "NaN and infinite"),
-            ("1e999", "infinite"),
-            ("1" * 400 + ".0", "infinite"),
-            ("1" * 5000, "infinite"),
+            (r'"\u0000"', "it holds a NUL"),
+            (r'{"a":["\ud800"]}', "lone surrogate;"),
+            ('"\ud800"', "lone surrogate;"),
+            ("NaN", "a number that is NaN"),
+            ("[-Infinity]", "infinite"),
+            ("1e999", "too large"),
+            ("1" * 400 + ".0", "too large"),
+            ("1" * 5000, "too large"),
             ("[" * 64 + "[]" + "]" * 64, "deeper than 64"),
             ("[" * 900 + "]" * 900, "deeper than 64"),
             ("[" * 100_000 + "]" * 100_000, "deeper than 64"),

@@ -10,6 +10,7 @@ from django.utils.module_loading import import_string
 from queueapp import database, sessions
 from queueapp.conf import config
 from queueapp.server import memory, uvicorn
+from queueapp.server.migrations import missing_migrations
 
 
 class Command(BaseCommand):
@@ -23,12 +24,21 @@ class Command(BaseCommand):
         parser.add_argument("--daphne", action="store_true", help="run on Daphne instead of uvicorn")
 
     def handle(self, *args: Any, host: str, port: int, daphne: bool, **options: Any) -> None:
+        self._refuse_to_lack_migrations()
         self._refuse_to_be_second()
         application = import_string(settings.ASGI_APPLICATION)
         memory.settle()
         served = serve_on_daphne if daphne else serve_on_uvicorn
         if not served(application, host, port):
             raise CommandError(f"Cannot listen on {host}:{port}: is another process using it?")
+
+    def _refuse_to_lack_migrations(self) -> None:
+        """Without its tables it would end in a traceback, with old ones it would fail request by request."""
+        if missing := missing_migrations():
+            others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise CommandError(
+                f"The database lacks {missing[0]}{others}: run `manage.py migrate`, then start again."
+            )
 
     def _refuse_to_be_second(self) -> None:
         """Without Redis a second process would hear of nothing that the first one does. One that has just died

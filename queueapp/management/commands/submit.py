@@ -70,7 +70,8 @@ class Command(BaseCommand):
                     errors.append(f"line {number}: {error}")
         if errors:
             shown = "\n".join(errors[:ERRORS_SHOWN])
-            raise CommandError(f"Nothing was submitted; {len(errors)} lines are wrong:\n{shown}")
+            wrong = "1 line is wrong" if len(errors) == 1 else f"{len(errors)} lines are wrong"
+            raise CommandError(f"Nothing was submitted; {wrong}:\n{shown}")
         return submissions
 
     def _submit(self, submissions: Sequence[Submission], progress: Progress) -> list[UUID]:

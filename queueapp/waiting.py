@@ -62,7 +62,8 @@ class Listening:
 
 
 def release_all() -> None:
-    """Let all who wait in this process go: it is about to end, and they are to be answered."""
+    """Let all who wait in this process go, and who comes to wait from now on: it is about to end, and they are to
+    be answered."""
     _waiting_room.release_all()
 
 
@@ -80,6 +81,7 @@ class _WaitingRoom(Lookout[Wake]):
     def __init__(self) -> None:
         super().__init__("until-terminal")
         self._attending: set[Listening] = set()
+        self._is_open = True
 
     def waited_for(self) -> dict[UUID, int]:
         with self._changed:
@@ -100,7 +102,13 @@ class _WaitingRoom(Lookout[Wake]):
             self._attending.discard(listening)
 
     def release_all(self) -> None:
-        self._wake(list(self._guests))
+        with self._changed:
+            self._is_open = False
+            self._wake(list(self._guests))
+
+    def _note(self, task_id: UUID, guest: Wake) -> None:
+        if not self._is_open:
+            guest()
 
     def _wake_one(self, guest: Wake) -> None:
         guest()

@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 def main() -> None:
     headers = {"Authorization": f"Bearer {os.environ['WORKQUEUE_TOKEN']}"}
-    with connect(sys.argv[1], additional_headers=headers) as socket:
+    with connect(sys.argv[1], additional_headers=headers, open_timeout=60) as socket:
         try:
             for frame in socket:
                 print(frame, flush=True)

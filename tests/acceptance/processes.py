@@ -131,7 +131,8 @@ class Server:
         with the worker's key; with None it sends no header."""
         url = f"ws://127.0.0.1:{self.port}/work/queue{query}"
         headers = {} if token is None else {"Authorization": f"Bearer {token or self.keys['worker']}"}
-        async with websockets.connect(url, additional_headers=headers, **options) as socket:
+        connecting = websockets.connect(url, additional_headers=headers, open_timeout=PATIENCE_SECONDS, **options)
+        async with connecting as socket:
             yield socket
 
     async def submit(self, *tasks: dict[str, Any]) -> list[str]:

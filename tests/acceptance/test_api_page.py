@@ -108,7 +108,8 @@ def test_the_key_that_is_made_is_one(server: Server, tmp_path: Path) -> None:
     run_shell(making, server, tmp_path)
     key = (tmp_path / "key.txt").read_text().strip()
     url, headers = f"http://127.0.0.1:{server.port}/api/v1/tasks", {"Authorization": f"Bearer {key}"}
-    asked = [httpx.post(url, json={"name": name}, headers=headers) for name in ("upper", "image.crop", "other")]
+    with httpx.Client(headers=headers, timeout=PATIENCE_SECONDS) as api:
+        asked = [api.post(url, json={"name": name}) for name in ("upper", "image.crop", "other")]
     assert [answer.status_code for answer in asked] == [201, 201, 403]
 
 

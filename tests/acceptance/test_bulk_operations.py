@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from processes import Server, cluster, eventually, finish, receive
+
+from tests.acceptance.locks import held, until_waited_for
 
 TASKS = 5000
 
@@ -36,25 +35,6 @@ async def until(server: Server, operation: dict[str, Any], **values: Any) -> dic
         return document if values.items() <= document.items() else None
 
     return await eventually(as_wanted)
-
-
-@contextmanager
-def held(server: Server, task_id: str) -> Iterator[psycopg.Connection]:
-    """Nobody else gets past this task, which the connection holds."""
-    with psycopg.connect(server.environment["DATABASE_URL"]) as connection:
-        connection.execute("SELECT id FROM queueapp_task WHERE id = %s FOR UPDATE", [task_id])
-        yield connection
-
-
-async def until_waited_for(holder: psycopg.Connection) -> None:
-    """Until somebody waits for what the connection holds."""
-
-    async def is_waited_for() -> bool:
-        waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid)))"
-        ((answer,),) = holder.execute(waiting, [holder.info.backend_pid])
-        return answer
-
-    await eventually(is_waited_for)
 
 
 async def test_all_that_match_are_cancelled_and_then_retried_however_many(server: Server):

@@ -163,7 +163,8 @@ async def test_a_receiver_that_does_not_answer_is_seen_to_be_tried_again(server:
                 return delivery if delivery["last_error"] else None
 
             delivery = await eventually(failed)
-    assert (delivery["state"], delivery["attempts"], delivery["last_status"]) == ("pending", 1, None)
+    assert (delivery["state"], delivery["last_status"]) == ("pending", None)
+    assert delivery["attempts"] >= 1
     assert delivery["last_error"] == "No answer within 1 s."
     assert delivery["next_attempt_at"] > delivery["created_at"]
 

@@ -87,6 +87,7 @@ async def test_no_more_are_assigned_than_the_limits_say_though_a_process_is_kill
             for server in servers
             for _ in range(2)
         ]
+        await first.until_attached(len(working))
         for part, server in enumerate(servers):
             keys = [KEYS[number % 3] for number in range(TASKS)]
             each = [{"name": "t", "data": key, "concurrency_key": key, "attrs": {"n": str(part)}} for key in keys]

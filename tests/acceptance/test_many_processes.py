@@ -34,6 +34,7 @@ async def test_one_takes_the_task_another_has_the_worker_and_the_third_the_produ
 
 
 async def test_tasks_spread_evenly_over_the_workers_of_all(three):
+    await three[0].until_attached(0)  # not one of a test before
     async with (
         three[0].worker("?task=spread") as a,
         three[1].worker("?task=spread") as b,

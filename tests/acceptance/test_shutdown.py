@@ -8,14 +8,17 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import websockets
-from processes import PATIENCE_SECONDS, Server, closed, finish, receive, started_copy
+from processes import PATIENCE_SECONDS, Server, closed, eventually, finish, receive, started_copy
+
+PATIENT = {"WORKQUEUE_DRAIN_GRACE_SECONDS": "30", "WORKQUEUE_LOCK_TIMEOUT_SECONDS": "30"}
 
 
 @pytest.fixture
 def server(prepared: Server, tmp_path: Path) -> Iterator[Server]:
-    with started_copy(prepared, tmp_path, WORKQUEUE_DRAIN_GRACE_SECONDS="5") as server:
+    with started_copy(prepared, tmp_path, **PATIENT) as server:
         yield server
 
 
@@ -35,19 +38,20 @@ async def test_a_worker_may_finish_what_it_holds_and_comes_again(server: Server)
     assert (task["state"], task["result"], task["attempt"]) == ("succeeded", "finished in time", 1)
 
 
-async def test_what_is_not_finished_in_the_grace_is_given_back_uncounted(server: Server):
-    async with server.worker("?task=t") as worker:
-        (task_id,) = await server.submit({"name": "t", "max_attempts": 1})
-        await receive(worker)
-        ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-        assert await closed(worker) == 1012
-        assert await ending == 0
-    server.start()
-    async with server.worker("?task=t") as worker:
-        (task,) = await receive(worker)
-        assert (task["task_id"], task["attempt"]) == (task_id, 2)
-        await finish(worker, task)
-        assert (await server.task(task_id, wait=30))["state"] == "succeeded"
+async def test_what_is_not_finished_in_the_grace_is_given_back_uncounted(prepared: Server, tmp_path: Path):
+    with started_copy(prepared, tmp_path, WORKQUEUE_DRAIN_GRACE_SECONDS="1") as server:
+        async with server.worker("?task=t") as worker:
+            (task_id,) = await server.submit({"name": "t", "max_attempts": 1})
+            await receive(worker)
+            ending = asyncio.create_task(asyncio.to_thread(server.terminate))
+            assert await closed(worker) == 1012
+            assert await ending == 0
+        server.start()
+        async with server.worker("?task=t") as worker:
+            (task,) = await receive(worker)
+            assert (task["task_id"], task["attempt"]) == (task_id, 2)
+            await finish(worker, task)
+            assert (await server.task(task_id, wait=30))["state"] == "succeeded"
 
 
 async def test_nothing_new_is_assigned_to_workers_of_a_server_that_ends(server: Server):
@@ -71,6 +75,21 @@ async def test_a_request_that_waits_is_answered(server: Server):
         pass
     assert await asyncio.to_thread(server.terminate) == 0
     assert (await waiting)["state"] == "pending"
+
+
+@pytest.mark.only_on("postgresql", reason="a lock holds up one statement")
+async def test_a_request_that_comes_to_its_wait_while_the_server_ends_is_answered(server: Server):
+    """Its task is still being read when all who wait are let go."""
+    (task_id,) = await server.submit({"name": "t"})
+    with psycopg.connect(server.environment["DATABASE_URL"]) as holder:
+        holder.execute("LOCK TABLE queueapp_apikey IN ACCESS EXCLUSIVE MODE")
+        waiting = asyncio.create_task(server.task(task_id, wait=PATIENCE_SECONDS))
+        await eventually(lambda: _is_held_up(holder, "digest"))
+        ending = asyncio.create_task(asyncio.to_thread(server.terminate))
+        while await _takes_connections(server):
+            pass
+    assert (await waiting)["state"] == "pending"
+    assert await ending == 0
 
 
 async def test_a_second_signal_ends_it_at_once_and_says_so_in_one_line(server: Server):
@@ -98,6 +117,16 @@ async def _takes_connections(server: Server) -> bool:
 
 
 async def _is_waited_for(server: Server, waiting: asyncio.Task) -> bool:
-    """The server takes requests in turn: one that is answered now came in after the one that waits."""
+    """Or is about to be: the server takes requests in turn, and one that is answered now came in after it."""
     await server.task((await server.tasks())[0]["id"])
     return not waiting.done()
+
+
+async def _is_held_up(holder: psycopg.Connection, word: str) -> bool:
+    """Whether a statement with this word waits for what the connection holds."""
+    holder.execute("SELECT pg_stat_clear_snapshot()")  # else it sees what it saw first
+    ((answer,),) = holder.execute(
+        "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid)) AND query LIKE %s)",
+        [holder.info.backend_pid, f"%{word}%"],
+    )
+    return answer

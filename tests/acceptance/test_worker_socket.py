@@ -22,7 +22,11 @@ PSK = "a pre-shared key"
 
 @pytest.fixture(scope="module")
 def server(prepared: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with started_copy(prepared, tmp_path_factory.mktemp("socket"), WORKQUEUE_PSK=PSK) as server:
+    patient = {
+        "WORKQUEUE_AUTHENTICATION_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
+        "WORKQUEUE_REGISTRATION_TIMEOUT_SECONDS": str(PATIENCE_SECONDS),
+    }
+    with started_copy(prepared, tmp_path_factory.mktemp("socket"), WORKQUEUE_PSK=PSK, **patient) as server:
         yield server
 
 

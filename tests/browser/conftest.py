@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.acceptance.processes import Server, backing, started_copy
 
 AXE = (files("axe_playwright_python") / "axe.min.js").read_text()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE_MS = 60_000
+PATIENCE_MS = 150_000
+"""A page is fetched again a minute later if a fetch took three seconds: `atMostEvery` in live.js."""
+expect.set_options(timeout=PATIENCE_MS)
 PASSWORD = "for-tests-only"
 WORKERS = "/admin/queueapp/workersession/"
 LOG_IN = """

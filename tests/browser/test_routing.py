@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.acceptance.processes import Server
+from tests.acceptance.processes import Server, receive
 from tests.browser.conftest import HOSTILE, WORKERS, Open, choose_workers
 
 COVERAGE, SANDBOX = "/admin/coverage/", "/admin/sandbox/"
@@ -19,7 +19,7 @@ async def fleet(server: Server) -> AsyncIterator[None]:
     """One that serves aws, one that serves an account of it, and one whose name nobody asks for."""
     async with (
         server.worker("?task=tag&cloud=aws,gcp&_name=wide&_version=1.4&_max_outstanding=2"),
-        server.worker("?task=tag&cloud=aws&account=123&_name=narrow&_version=1.5&_max_outstanding=1"),
+        server.worker("?task=tag&cloud=aws&account=123&_name=narrow&_version=1.5&_max_outstanding=1") as narrow,
         server.worker("?task=colect&_name=astray"),
     ):
         await server.until_attached(3)
@@ -28,6 +28,7 @@ async def fleet(server: Server) -> AsyncIterator[None]:
             *[{"name": "tag", "attrs": {"cloud": "azure"}}] * 12,
             {"name": "collect"},
         )
+        await receive(narrow)  # what it holds does not wait
         yield
 
 

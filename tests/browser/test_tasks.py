@@ -16,7 +16,6 @@ async def search(page: Page, text: str) -> None:
     await page.fill("#searchbar", text)
     await page.press("#searchbar", "Escape")
     await page.press("#searchbar", "Enter")
-    await page.wait_for_load_state("load")
 
 
 async def test_a_filter_is_typed_and_taken_away_again(server: Server, viewer: Open):

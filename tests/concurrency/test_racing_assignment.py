@@ -63,6 +63,7 @@ class TestTwoDispatchers:
             with Party(dispatch(there)) as other:
                 other.until_it_waits()
                 assert other.is_blocked()
+                one.go_on()
 
 
 class TestAssignmentAgainstTheEndOfItsSession:

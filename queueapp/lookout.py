@@ -36,6 +36,7 @@ class Lookout(Generic[Guest]):
         self._guests: dict[UUID, list[Guest]] = {}
         self._listening = False
         self._polling = False
+        self._is_open = True
 
     def number(self) -> int:
         with self._changed:
@@ -47,6 +48,8 @@ class Lookout(Generic[Guest]):
         with self._changed:
             self._guests.setdefault(task_id, []).append(guest)
             self._note(task_id, guest)
+            if not self._is_open:
+                self._release(guest)
             self._listen()
             self._start()
         try:
@@ -59,6 +62,19 @@ class Lookout(Generic[Guest]):
                     del self._guests[task_id]
                     self._forget(task_id)
 
+    def release_all(self) -> None:
+        """Let all go who are here now: the process is about to end."""
+        with self._changed:
+            for guests in self._guests.values():
+                for guest in guests:
+                    self._release(guest)
+
+    def close(self) -> None:
+        """Let all go, and who comes from now on, at once."""
+        with self._changed:
+            self._is_open = False
+            self.release_all()
+
     # ---- for the subclasses
 
     def _note(self, task_id: UUID, guest: Guest) -> None:
@@ -70,6 +86,10 @@ class Lookout(Generic[Guest]):
     def _wake_one(self, guest: Guest) -> None:
         """With the lock held."""
         raise NotImplementedError
+
+    def _release(self, guest: Guest) -> None:
+        """Nothing more will be told. With the lock held."""
+        self._wake_one(guest)
 
     def _next_look(self) -> Callable[[], None]:
         """What to do each interval without the lock, decided with the lock held."""

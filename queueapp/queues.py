@@ -31,7 +31,7 @@ def configure(name: str, changes: Mapping[str, Any], before: Mapping[str, Any] |
     """Set defaults and limits, by the names of their columns; a queue that is not there yet is made. What runs
     beyond a limit that is lowered goes on.
 
-    `before`: only if these columns still hold this.
+    `before`: only if these columns of a queue that is there still hold this, else ChangedMeanwhile.
     """
     with database.brief_transaction(database.DISPATCH_LOCK):
         if before is None:

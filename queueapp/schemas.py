@@ -151,7 +151,7 @@ def _result(result: str, members: Document) -> Document:
     return {
         "type": "object",
         "properties": {
-            "kind": {"enum": ["", "result"]},
+            "kind": {"enum": ["", "result", None]},
             "task_id": _TASK_ID,
             "result": {"const": result},
             "attempt": _ATTEMPT,

@@ -62,9 +62,13 @@ class Listening:
 
 
 def release_all() -> None:
-    """Let all who wait in this process go, and who comes to wait from now on: it is about to end, and they are to
-    be answered."""
+    """Let all who wait in this process go: it is about to end, and they are to be answered."""
     _waiting_room.release_all()
+
+
+def close() -> None:
+    """The same, and for who comes to wait from now on."""
+    _waiting_room.close()
 
 
 def number_waiting() -> int:
@@ -81,7 +85,6 @@ class _WaitingRoom(Lookout[Wake]):
     def __init__(self) -> None:
         super().__init__("until-terminal")
         self._attending: set[Listening] = set()
-        self._is_open = True
 
     def waited_for(self) -> dict[UUID, int]:
         with self._changed:
@@ -100,15 +103,6 @@ class _WaitingRoom(Lookout[Wake]):
     def dismiss(self, listening: Listening) -> None:
         with self._changed:
             self._attending.discard(listening)
-
-    def release_all(self) -> None:
-        with self._changed:
-            self._is_open = False
-            self._wake(list(self._guests))
-
-    def _note(self, task_id: UUID, guest: Wake) -> None:
-        if not self._is_open:
-            guest()
 
     def _wake_one(self, guest: Wake) -> None:
         guest()

@@ -67,6 +67,11 @@ def release_all() -> None:
     _watchtower.release_all()
 
 
+def close() -> None:
+    """The same, and for who comes to follow from now on."""
+    _watchtower.close()
+
+
 def number_watching() -> int:
     """How many follow in this process."""
     return _watchtower.number()
@@ -85,13 +90,6 @@ class _Watchtower(Lookout[Follower]):
         self._versions: dict[UUID, Version | None] = {}
         """As the last poll saw them, or who entered since; None where these have seen different ones."""
 
-    def release_all(self) -> None:
-        with self._changed:
-            for followers in self._guests.values():
-                for follower in followers:
-                    follower.released = True
-                    follower.wake()
-
     def by_key(self) -> Counter[int]:
         with self._changed:
             following = [each.key_id for some in self._guests.values() for each in some]
@@ -105,6 +103,10 @@ class _Watchtower(Lookout[Follower]):
         del self._versions[task_id]
 
     def _wake_one(self, guest: Follower) -> None:
+        guest.wake()
+
+    def _release(self, guest: Follower) -> None:
+        guest.released = True
         guest.wake()
 
     def _next_look(self) -> Callable[[], None]:

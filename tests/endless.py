@@ -12,6 +12,11 @@ from queueapp.database import is_postgresql
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n WHERE i < 0"
 
+OWN_DEADLINE = """
+    SELECT setting::integer > 0 AND setting <> reset_val FROM pg_settings WHERE name = 'statement_timeout'
+    """
+"""Whether statements have another than the connection's."""
+
 
 @contextmanager
 def endless(is_slow: Callable[[str, Any], bool]) -> Iterator[None]:
@@ -23,6 +28,9 @@ def endless(is_slow: Callable[[str, Any], bool]) -> Iterator[None]:
         if not is_slow(sql, parameters):
             return execute(sql, parameters, many, context)
         if is_postgresql():
+            execute(OWN_DEADLINE, None, False, context)
+            (has_one,) = context["cursor"].fetchone()
+            assert has_one, f"has no deadline of its own: {sql}"
             execute("SET LOCAL statement_timeout = 1", None, False, context)
         return execute(ENDLESS, (), many, context)
 

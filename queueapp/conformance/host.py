@@ -30,7 +30,7 @@ from queueapp.worker_frames import parse_auth, parse_frame
 WORKER_PATH = "/work/queue"
 TOKEN = "wq_conformance"
 TIMEOUT_SECONDS = 300
-HEARTBEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 10
 END_SECONDS = 5.0
 
 

@@ -18,9 +18,9 @@ from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import defer, reactor
 
-from queueapp import courier, hub, waiting, watching
+from queueapp import courier, hub
 from queueapp.conf import config
-from queueapp.server.ending import end_at_once
+from queueapp.server.ending import end_at_once, end_in_order
 
 logger = logging.getLogger(__name__)
 
@@ -110,10 +110,7 @@ class QueueServer(Server):
         try:
             for port in self._ports:
                 port.stopListening()
-            waiting.release_all()
-            watching.release_all()
-            await hub.stop_hub()
-            await courier.stop()
+            await end_in_order()
             await self._requests_answered()
         except Exception:
             logger.exception("The server did not end in order.")

@@ -1,4 +1,4 @@
-"""How a server process ends that was asked twice."""
+"""How a server process ends: in order, or at once where it was asked twice."""
 
 from __future__ import annotations
 
@@ -7,7 +7,25 @@ import os
 import sys
 from typing import NoReturn
 
+from queueapp import courier, hub, waiting, watching
+
 logger = logging.getLogger(__name__)
+
+
+async def end_in_order() -> None:
+    """Who waits is answered, workers finish what they can in the grace, and callbacks under way are heard of. What
+    fails of it is logged."""
+    try:
+        waiting.release_all()
+        watching.release_all()
+        await hub.stop_hub()
+        await courier.stop()
+    except Exception:
+        logger.exception("The server did not end in order.")
+    finally:
+        # Not before: as long as workers finish, who is let go as he comes would come again at once.
+        waiting.close()
+        watching.close()
 
 
 def end_at_once() -> NoReturn:

@@ -19,9 +19,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.http11 import Request
 
-from queueapp import courier, hub, waiting, watching
+from queueapp import courier, hub
 from queueapp.conf import config
-from queueapp.server.ending import end_at_once
+from queueapp.server.ending import end_at_once, end_in_order
 from queueapp.shortcut import EXTENSION, Shortcut
 
 logger = logging.getLogger(__name__)
@@ -150,13 +150,7 @@ class QueueServer(uvicorn.Server):
         """Nobody new comes in; workers finish what they can in the grace; requests under way are answered."""
         for server in self.servers:
             server.close()
-        try:
-            waiting.release_all()
-            watching.release_all()
-            await hub.stop_hub()
-            await courier.stop()
-        except Exception:
-            logger.exception("The server did not end in order.")
+        await end_in_order()
         await super().shutdown(sockets)
 
     @contextmanager

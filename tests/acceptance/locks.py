@@ -18,12 +18,12 @@ def held(server: Server, task_id: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-async def until_waited_for(holder: psycopg.Connection) -> None:
-    """Until somebody waits for what the connection holds."""
+async def until_waited_for(holder: psycopg.Connection, word: str = "") -> None:
+    """Until a statement (with this word) waits for what the connection holds."""
 
     async def is_waited_for() -> bool:
-        waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND %s = ANY(pg_blocking_pids(pid)))"
-        ((answer,),) = holder.execute(waiting, [holder.info.backend_pid])
-        return answer
+        holder.execute("SELECT pg_stat_clear_snapshot()")  # else it sees what it saw first
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid)) AND query LIKE %s"
+        return bool(holder.execute(waiting, [holder.info.backend_pid, f"%{word}%"]).fetchone())
 
     await eventually(is_waited_for)

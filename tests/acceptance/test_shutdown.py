@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 import websockets
-from processes import PATIENCE_SECONDS, Server, closed, eventually, finish, receive, started_copy
+from locks import until_waited_for
+from processes import PATIENCE_SECONDS, Server, closed, finish, receive, started_copy
 
 PATIENT = {"WORKQUEUE_DRAIN_GRACE_SECONDS": "30", "WORKQUEUE_LOCK_TIMEOUT_SECONDS": "30"}
 
@@ -84,12 +85,35 @@ async def test_a_request_that_comes_to_its_wait_while_the_server_ends_is_answere
     with psycopg.connect(server.environment["DATABASE_URL"]) as holder:
         holder.execute("LOCK TABLE queueapp_apikey IN ACCESS EXCLUSIVE MODE")
         waiting = asyncio.create_task(server.task(task_id, wait=PATIENCE_SECONDS))
-        await eventually(lambda: _is_held_up(holder, "digest"))
+        await until_waited_for(holder, "digest")
         ending = asyncio.create_task(asyncio.to_thread(server.terminate))
         while await _takes_connections(server):
             pass
     assert (await waiting)["state"] == "pending"
     assert await ending == 0
+
+
+async def test_requests_that_come_while_workers_finish_wait_until_they_have(server: Server):
+    """Who was let go at once would come again at once, as long as that takes."""
+    async with server.worker("?task=t&_max_outstanding=1") as worker, server.api("producer") as api:
+        _, waiting = await server.submit({"name": "t"}, {"name": "t"})
+        (first,) = await receive(worker)
+        task = f"/tasks/{waiting}"
+        await asyncio.gather(*[api.get(task) for _ in range(3)])  # connections that it keeps
+        ending = asyncio.create_task(asyncio.to_thread(server.terminate))
+        while await _takes_connections(server):
+            pass
+        late = asyncio.create_task(api.get(task, params={"wait": PATIENCE_SECONDS}))
+        events = asyncio.create_task(api.get(f"{task}/events"))
+        for _ in range(3):
+            assert (await api.get(task)).json()["state"] == "pending"
+        assert not late.done()
+        assert not events.done()
+        await finish(worker, first)
+        assert (await late).json()["state"] == "pending"
+        assert (await events).text.startswith("event: state")
+        assert await ending == 0
+    assert "Traceback" not in server.log.read_text()
 
 
 async def test_a_second_signal_ends_it_at_once_and_says_so_in_one_line(server: Server):
@@ -120,13 +144,3 @@ async def _is_waited_for(server: Server, waiting: asyncio.Task) -> bool:
     """Or is about to be: the server takes requests in turn, and one that is answered now came in after it."""
     await server.task((await server.tasks())[0]["id"])
     return not waiting.done()
-
-
-async def _is_held_up(holder: psycopg.Connection, word: str) -> bool:
-    """Whether a statement with this word waits for what the connection holds."""
-    holder.execute("SELECT pg_stat_clear_snapshot()")  # else it sees what it saw first
-    ((answer,),) = holder.execute(
-        "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid)) AND query LIKE %s)",
-        [holder.info.backend_pid, f"%{word}%"],
-    )
-    return answer

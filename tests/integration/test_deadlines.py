@@ -42,6 +42,7 @@ def test_what_takes_too_long_is_cut_off_and_the_connection_goes_on() -> None:
 def test_what_is_quick_is_not_and_leaves_no_bound_behind() -> None:
     before = settings()
     with within(60):
+        assert settings()[:1] in ([], ["1min"])
         assert Task.objects.count() == 0
     assert settings() == before
 

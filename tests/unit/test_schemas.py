@@ -73,7 +73,7 @@ class TestWhatTheServerSays:
 
 
 MEMBERS = {
-    "kind": st.sampled_from(["progress", "extend", "release", "drain", "capacity", "result", "", "news"]),
+    "kind": st.sampled_from(["progress", "extend", "release", "drain", "capacity", "result", "", None, "news"]),
     "task_id": st.sampled_from(["t", ""]),
     "result": st.sampled_from(["done", "error", "perhaps"]),
     "data": st.sampled_from([None, {"a": 1}]),

@@ -89,7 +89,13 @@ def test_a_package_that_carries_them_no_more_is_named_at_the_start(tmp_path: Pat
         check=False,
     )
     assert ended.returncode != 0
-    assert ended.stderr.startswith("uPlot, which draws the operators' curves, is not here: ")
+    assert (
+        ended.stderr.strip()
+        .splitlines()[-1]
+        .startswith(
+            "django.core.exceptions.ImproperlyConfigured: uPlot, which draws the operators' curves, is not here: "
+        )
+    )
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch):

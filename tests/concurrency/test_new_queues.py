@@ -12,10 +12,10 @@ from django.db import transaction
 
 from queueapp import naming, queues, sessions
 from queueapp.lifecycle import storing
-from queueapp.models import new_id
+from queueapp.models import Queue, new_id
 from queueapp.registration import parse_query
 from queueapp.sessions import Attachment
-from tests.concurrency.interleaving import BEFORE_COMMIT, Party
+from tests.concurrency.interleaving import BEFORE_COMMIT, Party, in_a_transaction, interleave
 from tests.integration import rows
 from tests.integration.rows import NOW
 from tests.servers import fresh_database
@@ -69,3 +69,26 @@ def test_a_worker_does_not_wait_for_who_is_changing_a_queue_that_it_offers():
     parsed = parse_query(b"task=tag", 100)
     with somebody_who_pauses_it():
         sessions.attach(rows.node().id, [Attachment(new_id(), parsed.options, parsed.offers)], NOW)
+
+
+def test_a_queue_that_is_being_paused_before_its_first_task_is_paused_when_that_comes():
+    """The task waits for the queue, which two make at once, and finds the pause."""
+
+    def pause() -> None:
+        in_a_transaction(queues.pause, ["tag"], "ada", "", NOW)
+
+    _, [task_id] = interleave(pause, BEFORE_COMMIT, lambda: rows.pending(1))
+    assert Queue.objects.get(pk="tag").paused
+    assert rows.row(task_id).state == "pending"
+
+
+@pytest.mark.parametrize("verb", ["pause", "configure"])
+def test_who_pauses_or_configures_a_queue_that_a_submission_makes_does_so_after_it(verb):
+    verbs = {
+        "pause": lambda: queues.pause(["tag"], "ada", "", NOW),
+        "configure": lambda: queues.configure("tag", {"concurrency": 1}),
+    }
+    _, changed = interleave(lambda: in_a_transaction(rows.pending, 1), BEFORE_COMMIT, verbs[verb])
+    assert changed == {"tag"}
+    queue = Queue.objects.get(pk="tag")
+    assert (queue.paused, queue.concurrency) == ((True, None) if verb == "pause" else (False, 1))

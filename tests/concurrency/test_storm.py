@@ -26,6 +26,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 OPERATIONS = int(os.environ.get("STORM_OPERATIONS", "3000"))
 PARTIES = 6
+LOCK_NOT_AVAILABLE = "55P03"
+"""What was noted of workers does not wait for their rows, and is written later: no order of locks."""
+ANSWERS = {UNIQUE_VIOLATION, LOCK_NOT_AVAILABLE}
 AUDITED = ("id", "state", "attempt", "attempts_used", "max_attempts", "worker_id", "last_worker_id")
 SEED = int(os.environ.get("STORM_SEED", "1"))
 
@@ -41,7 +44,7 @@ def test_no_deadlock_and_no_serialisation_failure_reaches_anybody(caplog):
     print(f"passes run again: {dict(storm.absorbed)}; escaped: {Counter(map(repr, storm.escaped))}")
     audit(storm)
     assert not storm.escaped, storm.escaped[:3]
-    assert storm.reported.keys() <= {UNIQUE_VIOLATION}, f"an order of locks is wrong: {storm.details[:3]}"
+    assert storm.reported.keys() <= ANSWERS, f"an order of locks is wrong: {storm.details[:3]}"
     complaints = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert not complaints, complaints[:3]
     finish_all()

@@ -13,7 +13,7 @@ import reference
 from stateful.model import Model, ModelTask, ModelWorker
 
 Given = Mapping[UUID, UUID]
-"""Task → the worker it was given to."""
+"""Task → the worker it was given to, in the order in which workers are told."""
 
 
 def settle(model: Model, given: Given, routes: Container[UUID], is_full: bool, now: datetime) -> None:
@@ -43,6 +43,7 @@ def settle(model: Model, given: Given, routes: Container[UUID], is_full: bool, n
         worker.turn = 0
     untrue = [task_id for task_id in given if model.tasks[task_id].holder != given[task_id]]
     assert not untrue, f"{[model.tasks[i] for i in untrue]} were not ready"
+    assert list(given) == [task.id for task in in_order if task.id in given], "They were told in another order."
 
 
 def waiting_for_nothing(model: Model, now: datetime, routes: Container[UUID] | None = None) -> list[ModelTask]:

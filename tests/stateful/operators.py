@@ -8,7 +8,6 @@ from hypothesis.stateful import precondition, rule
 from queueapp import lifecycle, queues, sessions
 from queueapp.domain.states import Outcome
 from queueapp.lifecycle import Choice
-from queueapp.models import Queue
 from queueapp.sessions import Closing
 from stateful.machine import NAMES, Machine, mostly
 from stateful.process import Process
@@ -26,8 +25,7 @@ class Operators(Machine):
     def pause_or_resume(self, data: st.DataObject, name: str, pause: bool, now: bool) -> None:
         self.step()
         process = data.draw(st.sampled_from([*self.world.processes, None]))
-        exists = Queue.objects.filter(pk=name).exists()
-        expected = {name} if exists and pause != (name in self.model.paused) else set()
+        expected = {name} if pause != (name in self.model.paused) else set()
         with self.world.news_from(process):
             if pause:
                 assert queues.pause([name], "me", "", self.world.now) == expected
@@ -51,9 +49,8 @@ class Operators(Machine):
         process = data.draw(st.sampled_from([*self.world.processes, None]))
         with self.world.news_from(process):
             queues.configure(name, {"concurrency": concurrency, "concurrency_per_key": per_key})
-        if Queue.objects.filter(pk=name).exists():
-            limits = {"all": concurrency, "of_key": per_key}
-            self.model.limits[name] = {of: number for of, number in limits.items() if number is not None}
+        limits = {"all": concurrency, "of_key": per_key}
+        self.model.limits[name] = {of: number for of, number in limits.items() if number is not None}
         self.turn_if(now, process)
 
     @precondition(has_workers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
@@ -34,6 +34,7 @@ members = st.one_of(
     st.tuples(st.just("retry_on"), st.sampled_from(([], ["error"], ["error", "lost", "timeout"]))),
     st.tuples(st.just("backoff"), st.sampled_from(({"initial": 0}, {"initial": 2, "factor": 3}))),
     st.tuples(st.just("delay"), st.sampled_from((0, 3))),
+    st.tuples(st.just("available_at"), st.sampled_from(("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z"))),
     st.tuples(st.just("expires_in"), st.sampled_from((2, 20))),
     st.tuples(st.just("unique_key"), st.sampled_from(("k", "l"))),
     st.tuples(st.just("unique_key"), st.just("k")),
@@ -42,7 +43,7 @@ members = st.one_of(
 )
 documents = st.builds(
     lambda extra, **members: dict(extra) | members,
-    st.lists(members, max_size=2),
+    st.lists(members, max_size=2).filter(lambda some: not {"delay", "available_at"} <= dict(some).keys()),
     name=st.sampled_from(NAMES),
     attrs=attrs,
     priority=st.integers(-1, 1),
@@ -212,7 +213,9 @@ class Producers(Machine):
         """As the contract's table of fields and defaults has it."""
         now = self.world.now
         delay, expires_in = document.get("delay", 0), document.get("expires_in")
-        available_at = now + timedelta(seconds=delay)
+        waiting_since = available_at = now + timedelta(seconds=delay)
+        if "available_at" in document:
+            available_at = datetime.fromisoformat(document["available_at"])
         return ModelTask(
             number=len(self.model.tasks) + 1,
             id=task_id,
@@ -230,5 +233,5 @@ class Producers(Machine):
             concurrency_key=document.get("concurrency_key"),
             available_at=available_at,
             delayed_until=available_at if delay else None,
-            waiting_since=available_at,
+            waiting_since=waiting_since,
         )

@@ -20,7 +20,7 @@ from queueapp.api.schema.parameters import lists
 from queueapp.api.steering import steered
 from queueapp.audit import changes_text
 from queueapp.domain.errors import FieldError, InvalidSubmission, NotFound
-from queueapp.domain.names import is_storable, is_task_name
+from queueapp.domain.names import is_task_name
 from queueapp.domain.submission import parse_queue_defaults
 from queueapp.models import Queue
 
@@ -93,8 +93,8 @@ class ResumeQueue(ApiView):
 
 def _queue(request: Request, name: str) -> Queue:
     """The queue; 403 when the key may not touch the name, whether or not there is such a queue."""
-    require_names(request, {name})
-    queue = Queue.objects.filter(pk=name).first() if is_storable(name) else None
+    _require_name(request, name)
+    queue = Queue.objects.filter(pk=name).first()
     if queue is None:
         raise NotFound(f"There is no queue {name}.")
     return queue
@@ -104,7 +104,7 @@ def _require_name(request: Request, name: str) -> None:
     """403 as `_queue`; 404 for what can be no queue's name."""
     require_names(request, {name})
     if not is_task_name(name):
-        raise NotFound(f"There is no queue {name}, and there can be none.")
+        raise NotFound(f"There is no queue {name}.")
 
 
 def _document(request: Request, name: str) -> Document:

@@ -56,7 +56,7 @@ class NewRoute(NamedTuple):
 
 class NewTask(NamedTuple):
     """Of `_TASKS`, in the order of its columns. What is None and the queue has a default for gets that.
-    `submitted_by`: where not all have the same key. `available_at`: if it is in the past."""
+    `submitted_by`: where not all have the same key. `available_at`: now, where it is None."""
 
     task_id: UUID
     route_id: UUID
@@ -142,7 +142,7 @@ def _insert_tasks(after: str = "true") -> str:
             COALESCE(task.spill_after_seconds, queue.spill_after_seconds),
             retry_on{json}, backoff{json}, tags{json}, unique_key, concurrency_key, concurrency_key IS NOT NULL,
             COALESCE(traceparent, ''), expires_at, delayed_until, callback_url,
-            COALESCE(delayed_until, available_at, at), COALESCE(delayed_until, at), at,
+            COALESCE(available_at, at), COALESCE(delayed_until, at), at,
             COALESCE(submitted_by, key),
             'pending', '', '', 0, 0, ''
         FROM task CROSS JOIN submitted LEFT JOIN queueapp_queue AS queue ON queue.name = task.name

@@ -108,7 +108,6 @@ def _owners(by: By, number: int) -> tuple[ApiKey | None, list[int | None]]:
 
 
 def _new_task(task_id: UUID, route_id: UUID, s: Submission, now: datetime, owner: int | None) -> NewTask:
-    is_delayed = s.available_at is not None and s.available_at > now
     return NewTask(
         task_id,
         route_id,
@@ -125,10 +124,10 @@ def _new_task(task_id: UUID, route_id: UUID, s: Submission, now: datetime, owner
         s.concurrency_key,
         s.traceparent or None,
         s.expires_at,
-        s.available_at if is_delayed else None,
+        s.available_at if s.available_at is not None and s.available_at > now else None,
         s.callback_url,
         owner,
-        None if is_delayed else s.available_at,
+        s.available_at,
     )
 
 

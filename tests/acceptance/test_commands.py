@@ -12,9 +12,6 @@ from processes import PATIENCE_SECONDS, ROOT, Server, copied, finish, receive
 
 pytestmark = pytest.mark.only_on("sqlite", reason="what a process says and hears is the same on either database")
 
-RECORD = "from django.db.migrations.recorder import MigrationRecorder; from django.db import connection;"
-"""Of what has been applied, for `manage.py shell`."""
-
 
 def typed(
     server: Server, *arguments: str, stdin: str = "", **environment: str
@@ -102,8 +99,12 @@ class TestServe:
 
     def test_with_a_database_that_is_ahead_it_starts(self, prepared, tmp_path):
         with copied(prepared, tmp_path) as server:
-            ahead = "MigrationRecorder(connection).record_applied('queueapp', '9999_of_the_next_version')"
-            server.manage("shell", "--command", RECORD + ahead)
+            server.manage(
+                "shell",
+                "--command",
+                "from django.db.migrations.recorder import MigrationRecorder; from django.db import connection;"
+                "MigrationRecorder(connection).record_applied('queueapp', '9999_of_the_next_version')",
+            )
             server.start()
             assert server.running
 

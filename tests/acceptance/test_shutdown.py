@@ -60,9 +60,7 @@ async def test_nothing_new_is_assigned_to_workers_of_a_server_that_ends(server: 
         await server.submit({"name": "t"}, {"name": "t"})
         (first,) = await receive(worker)
         ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-        # It has noticed once it does not take connections any more.
-        while await _takes_connections(server):
-            pass
+        await _until_it_takes_no_connections(server)
         await finish(worker, first)
         with pytest.raises(websockets.ConnectionClosed):
             raise AssertionError(f"The worker was sent {json.loads(await worker.recv())}")
@@ -87,8 +85,7 @@ async def test_a_request_that_comes_to_its_wait_while_the_server_ends_is_answere
         waiting = asyncio.create_task(server.task(task_id, wait=PATIENCE_SECONDS))
         await until_waited_for(holder, "digest")
         ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-        while await _takes_connections(server):
-            pass
+        await _until_it_takes_no_connections(server)
     assert (await waiting)["state"] == "pending"
     assert await ending == 0
 
@@ -101,8 +98,7 @@ async def test_requests_that_come_while_workers_finish_wait_until_they_have(serv
         task = f"/tasks/{waiting}"
         await asyncio.gather(*[api.get(task) for _ in range(3)])  # connections that it keeps
         ending = asyncio.create_task(asyncio.to_thread(server.terminate))
-        while await _takes_connections(server):
-            pass
+        await _until_it_takes_no_connections(server)
         late = asyncio.create_task(api.get(task, params={"wait": PATIENCE_SECONDS}))
         events = asyncio.create_task(api.get(f"{task}/events"))
         for _ in range(3):
@@ -128,6 +124,12 @@ async def test_a_second_signal_ends_it_at_once_and_says_so_in_one_line(server: S
         assert await ending == 1
     assert server.log.read_text().splitlines()[-1].endswith("A second signal: ending at once.")
     assert "Traceback" not in server.log.read_text()
+
+
+async def _until_it_takes_no_connections(server: Server) -> None:
+    """Then it has noticed that it is to end."""
+    while await _takes_connections(server):
+        pass
 
 
 async def _takes_connections(server: Server) -> bool:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
-from django.db import transaction
 
 from queueapp import naming, queues, sessions
 from queueapp.lifecycle import storing
@@ -39,14 +38,13 @@ def test_queues_are_made_in_the_order_of_their_names_whatever_is_that_of_the_dat
     assert made == sorted(names)
 
 
+def pause() -> set[str]:
+    return in_a_transaction(queues.pause, ["tag"], "ada", "", NOW)
+
+
 @contextmanager
 def somebody_who_pauses_it() -> Iterator[None]:
     """All of that is written, and nobody else can see it yet."""
-
-    def pause() -> None:
-        with transaction.atomic():
-            queues.pause(["tag"], "ada", "", NOW)
-
     with Party(pause, BEFORE_COMMIT) as pausing:
         pausing.until_it_stops()
         yield
@@ -73,10 +71,6 @@ def test_a_worker_does_not_wait_for_who_is_changing_a_queue_that_it_offers():
 
 def test_a_queue_that_is_being_paused_before_its_first_task_is_paused_when_that_comes():
     """The task waits for the queue, which two make at once, and finds the pause."""
-
-    def pause() -> None:
-        in_a_transaction(queues.pause, ["tag"], "ada", "", NOW)
-
     _, [task_id] = interleave(pause, BEFORE_COMMIT, lambda: rows.pending(1))
     assert Queue.objects.get(pk="tag").paused
     assert rows.row(task_id).state == "pending"
